@@ -1,0 +1,1 @@
+"""medgraph: self-supervised contrastive learning on medical images and heterogeneous graphs."""

@@ -1,0 +1,89 @@
+"""Every part that a config can name: one plain table per kind, name -> "module:Class".
+
+Strings, so that listing and checking import nothing heavy, and a missing optional package is reported by the part that
+needs it. A package elsewhere adds its own parts through entry-point groups `medgraph.<kind>`.
+"""
+
+import importlib
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from medgraph.errors import ConfigError
+
+TABLES: dict[str, dict[str, str]] = {
+    "methods": {
+        "intra": "medgraph.volume.intra:Intra",
+        "segmentation": "medgraph.volume.segmentation:Segmentation",
+    },
+    "losses": {},
+    "encoders": {},
+    "projectors": {},
+    "prototypes": {},
+    "clusterings": {},
+    "data": {},
+    "sources": {},
+    "transforms": {},
+    "evaluators": {},
+    "optimizers": {},
+    "schedules": {},
+}
+
+# The last word of a key says which table a part's name is looked up in: `common_loss` -> losses.
+KIND_OF_WORD = {
+    "method": "methods",
+    "loss": "losses",
+    "encoder": "encoders",
+    "projector": "projectors",
+    "prototypes": "prototypes",
+    "assigner": "clusterings",
+    "queue": "clusterings",
+    "bank": "clusterings",
+    "data": "data",
+    "source": "sources",
+    "sources": "sources",
+    "views": "transforms",
+    "transform": "transforms",
+    "transforms": "transforms",
+    "evaluator": "evaluators",
+    "optimizer": "optimizers",
+    "schedule": "schedules",
+}
+
+
+def kind_of_key(key: str) -> str | None:
+    """Table for the part under `key`, by the last word of the key; None for a plain value."""
+    return KIND_OF_WORD.get(key.rsplit("_", 1)[-1])
+
+
+@cache
+def table(kind: str) -> dict[str, str]:
+    """All parts of a kind by name, plug-ins included."""
+    plugins = {point.name: point.value for point in entry_points(group=f"medgraph.{kind}")}
+    return {**plugins, **TABLES[kind]}
+
+
+def path(kind: str, name: str) -> str:
+    """The "module:Class" of a part. Raises ConfigError naming the near names."""
+    known = table(kind)
+    if name not in known:
+        near = get_close_matches(str(name), known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise ConfigError(f"no {_singular(kind)} is called {name!r}{hint} Known: {', '.join(sorted(known))}.")
+    return known[name]
+
+
+def find(kind: str, name: str) -> type[Any]:
+    """Import the class of a part. Raises ConfigError for an unknown name or a missing optional package."""
+    module, _, attribute = path(kind, name).partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("medgraph"):
+            raise
+        raise ConfigError(f"{_singular(kind)} {name!r} needs the package {error.name!r}: pip install it.") from error
+
+
+def _singular(kind: str) -> str:
+    return {"losses": "loss", "prototypes": "prototypes", "data": "data"}.get(kind, kind.removesuffix("s"))

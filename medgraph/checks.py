@@ -1,0 +1,76 @@
+"""Argument checks with one wording, for Python callers and YAML alike.
+
+Each check returns its value, so that a constructor reads `self.temperature = checks.positive("temperature", temperature)`.
+The config checker finds these very lines in a constructor and runs them before anything heavy is imported.
+"""
+
+import math
+from collections.abc import Collection
+from typing import Any, TypeVar
+
+Number = TypeVar("Number", int, float)
+Value = TypeVar("Value")
+
+
+def positive(name: str, value: Number) -> Number:
+    """Return `value` if it is finite and above 0. Raises ValueError."""
+    if not _finite(value) or value <= 0:
+        raise ValueError(f"{name}: expected a number above 0, got {value!r}")
+    return value
+
+
+def not_negative(name: str, value: Number) -> Number:
+    """Return `value` if it is finite and 0 or more. Raises ValueError."""
+    if not _finite(value) or value < 0:
+        raise ValueError(f"{name}: expected 0 or more, got {value!r}")
+    return value
+
+
+def at_least(name: str, value: Number, minimum: Number) -> Number:
+    """Return `value` if it is finite and `minimum` or more. Raises ValueError."""
+    if not _finite(value) or value < minimum:
+        raise ValueError(f"{name}: expected {minimum} or more, got {value!r}")
+    return value
+
+
+def between(name: str, value: Number, low: Number, high: Number) -> Number:
+    """Return `value` if low <= value <= high. Raises ValueError."""
+    if not _finite(value) or not low <= value <= high:
+        raise ValueError(f"{name}: expected a number from {low} to {high}, got {value!r}")
+    return value
+
+
+def fraction(name: str, value: float) -> float:
+    """Return `value` if it lies in [0, 1]. Raises ValueError."""
+    return between(name, value, 0.0, 1.0)
+
+
+def interval(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> tuple[float, float]:
+    """Return `value` as a pair (a, b) with low <= a <= b <= high. Raises ValueError."""
+    try:
+        first, second = value
+        good = low <= first <= second <= high
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        bounds = "" if (low, high) == (-math.inf, math.inf) else f" within [{low}, {high}]"
+        raise ValueError(f"{name}: expected two numbers, the smaller first{bounds}, got {value!r}")
+    return first, second
+
+
+def one_of(name: str, value: Value, choices: Collection[Value]) -> Value:
+    """Return `value` if it is among `choices`. Raises ValueError."""
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
+
+
+def same_length(**named: Any) -> None:
+    """Raise ValueError unless all arguments have the same length; names every length."""
+    lengths = {name: len(value) for name, value in named.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError("expected the same length, got " + ", ".join(f"{k}: {n}" for k, n in lengths.items()))
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

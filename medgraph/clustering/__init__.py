@@ -1,0 +1,1 @@
+"""Assignments without gradient: Sinkhorn, spherical k-means, banks and queues."""

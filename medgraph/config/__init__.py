@@ -1,0 +1,1 @@
+"""YAML text to a checked tree to built objects; imports no torch."""

@@ -1,0 +1,1 @@
+"""Reading, deterministic preparation, splitting and loading."""

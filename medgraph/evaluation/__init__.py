@@ -1,0 +1,1 @@
+"""Probes and metrics on an encoder or a fine-tuned model."""

@@ -1,0 +1,51 @@
+"""The contract between a method and the runner: what happens in one training step, and what is exported."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where training stands: all that a method may use to seed what it draws.
+
+    Attributes:
+        seed: Seed of the run.
+        epoch: Epochs finished before this one.
+        number: Optimiser steps taken before this one, over all epochs.
+    """
+
+    seed: int
+    epoch: int
+    number: int
+
+
+class Method(nn.Module, ABC):
+    """A way to train an encoder. Pre-training and fine-tuning are both methods.
+
+    Everything that must survive a restart is a parameter or a registered buffer. Randomness comes only from generators
+    seeded by (step.seed, step.epoch, example id), so that a resumed run repeats the uninterrupted one.
+
+    Attributes:
+        encoder: The part that is exported and handed to the next stage.
+    """
+
+    encoder: nn.Module
+
+    @abstractmethod
+    def training_step(self, batch: Any, step: Step) -> dict[str, Tensor]:
+        """Return a dictionary with the scalar "loss"; every other scalar is logged under its name."""
+
+    def on_epoch_start(self, step: Step, batches: Iterable[Any]) -> None:
+        """Refresh banks, cluster, draw masks. `batches` iterates once over the training data, in order, undropped."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimiser; a group may carry `lr_scale`, a factor on the learning rate."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+    def watched(self) -> Mapping[str, Tensor]:
+        """Tensors of the last step for the collapse watch: `embeddings` (n, d), `scores` (n, k), or none."""
+        return {}

@@ -1,0 +1,1 @@
+"""Blocks used by more than one room: encoders, projectors, prototypes, decoders."""

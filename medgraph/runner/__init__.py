@@ -1,0 +1,1 @@
+"""Runs pipelines: stages in order, one training loop, checkpoints, logs, exports, reports."""

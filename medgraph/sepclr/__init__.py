@@ -1,0 +1,1 @@
+"""Common and salient separation (Louiset et al., ICLR 2024)."""

@@ -1,0 +1,1 @@
+"""How examples become views: draw a record, apply it."""

@@ -1,0 +1,1 @@
+"""Joint image-volume self-supervision (Nguyen et al., AAAI 2023)."""
