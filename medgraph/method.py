@@ -39,7 +39,11 @@ class Method(nn.Module, ABC):
     def training_step(self, batch: Any, step: Step) -> dict[str, Tensor]:
         """Return a dictionary with the scalar "loss"; every other scalar is logged under its name."""
 
-    def on_epoch_start(self, step: Step, batches: Iterable[Any]) -> None:
+    def forward(self, batch: Any, step: Step) -> dict[str, Tensor]:
+        """The training step, under the name that data-parallel wrappers hook into."""
+        return self.training_step(batch, step)
+
+    def on_epoch_start(self, step: Step, batches: Iterable[Any]) -> None:  # noqa: B027  (optional, not abstract)
         """Refresh banks, cluster, draw masks. `batches` iterates once over the training data, in order, undropped."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:

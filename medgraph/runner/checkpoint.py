@@ -1,0 +1,94 @@
+"""Everything a run needs to go on after it was killed, in one file that is replaced in one move.
+
+The only importer of safetensors. No pickles: tensors are stored flat by name, everything else as JSON beside them.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from medgraph.errors import CheckpointError
+
+FILE = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where training stands.
+
+    Attributes:
+        epoch: Epochs finished.
+        batch: Batches finished of the next epoch.
+        step: Optimiser steps taken.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+
+
+def save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> None:
+    """Write model, optimiser and position to `folder`, replacing the last checkpoint in one move."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    plain: dict[str, dict[str, Any]] = {}
+    state = optimizer.state_dict()
+    for index, entries in state["state"].items():
+        for key, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{key}"] = value
+            else:
+                plain.setdefault(str(index), {})[key] = value
+    facts = {"position": asdict(position), "groups": state["param_groups"], "plain": plain}
+    write_tensors(folder / FILE, tensors, {"facts": json.dumps(facts)})
+
+
+def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position | None:
+    """Fill model and optimiser from the checkpoint in `folder`; None when there is none. Raises CheckpointError."""
+    path = folder / FILE
+    if not path.exists():
+        return None
+    tensors, metadata = read_tensors(path)
+    facts = json.loads(metadata["facts"])
+    own = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    try:
+        model.load_state_dict(own)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: does not fit this model. Start a new run with --out. {error}") from error
+    state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in facts["plain"].items()}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".", 2)
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
+    return Position(**facts["position"])
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write named tensors and text to a safetensors file, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    flat = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    save_file(flat, temporary, metadata=metadata)
+    os.replace(temporary, path)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Named tensors and text of a safetensors file. Raises CheckpointError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: cannot be read as safetensors ({error}).") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(temporary, path)
