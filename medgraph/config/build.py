@@ -1,0 +1,99 @@
+"""Checked part + catalogue -> object; constructor errors get file, line and key in front."""
+
+from typing import Any
+
+from medgraph import catalogue
+from medgraph.config import parts, signature
+from medgraph.config.schema import Pipeline, Stage
+from medgraph.errors import ConfigError, DataError, MedgraphError
+
+
+def build(
+    node: dict[str, Any],
+    kind: str,
+    *,
+    spec: Any = None,
+    seed: int | None = None,
+    path: str = "",
+    origins: dict[str, str] | None = None,
+) -> Any:
+    """The object that a checked part describes, its own parts first.
+
+    Args:
+        node: Checked part: "name" and every argument.
+        kind: Table of the catalogue.
+        spec: Fills every parameter called `spec`.
+        seed: Fills every parameter called `seed`.
+        path: Key path of the part, for messages.
+        origins: Place in a file of every key path, for messages.
+    """
+    target = signature.read(catalogue.path(kind, node["name"]))
+    arguments: dict[str, Any] = {}
+    for name, parameter in target.parameters.items():
+        if name in signature.FILLED:
+            arguments[name] = spec if name == "spec" else seed
+        elif parameter.annotation is not None:
+            arguments[name] = parts.convert(parameter, node[name])
+        elif node[name] is None:
+            arguments[name] = None
+        else:
+            arguments[name] = _build_nested(node[name], name, spec, seed, parts.join(path, name), origins)
+    try:
+        return catalogue.find(kind, node["name"])(**arguments)
+    except MedgraphError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ConfigError(_located(str(error), target.class_name, arguments, path, origins or {})) from error
+
+
+def dry_build(pipeline: Pipeline) -> list[str]:
+    """Build every part without memory, on the meta device. Raises ConfigError for values that do not work together.
+
+    Returns one note per stage whose data could not be read, so that its value checks were skipped.
+    """
+    notes, mistakes = [], []
+    for stage in pipeline.stages.values():
+        try:
+            _dry_build_stage(stage, pipeline)
+        except DataError as error:
+            notes.append(f"{stage.name}: checks of the method against the data were skipped: {error}")
+        except ConfigError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ConfigError("\n".join(dict.fromkeys(mistakes)))
+    return notes
+
+
+def _dry_build_stage(stage: Stage, pipeline: Pipeline) -> None:
+    import torch  # the only need of torch in this room, and only here
+
+    settings: dict[str, Any] = {"seed": pipeline.seed, "origins": pipeline.origins}
+    if stage.evaluator is not None:
+        build(stage.evaluator, "evaluators", path=f"{stage.name}.evaluator", **settings)
+    if stage.train is not None:
+        build(stage.train.optimizer, "optimizers", path=f"{stage.name}.train.optimizer", **settings)
+        build(stage.train.schedule, "schedules", path=f"{stage.name}.train.schedule", **settings)
+    assert stage.data is not None
+    spec = build(stage.data, "data", path=f"{stage.name}.data", **settings).spec
+    if stage.method is not None:
+        with torch.device("meta"):
+            build(stage.method, "methods", spec=spec, path=f"{stage.name}.method", **settings)
+
+
+def _build_nested(node: Any, key: str, spec: Any, seed: int | None, path: str, origins: dict[str, str] | None) -> Any:
+    kind = catalogue.kind_of_key(key)
+    assert kind is not None
+    if isinstance(node, list):
+        return [
+            build(item, kind, spec=spec, seed=seed, path=parts.join(path, index), origins=origins)
+            for index, item in enumerate(node)
+        ]
+    return build(node, kind, spec=spec, seed=seed, path=path, origins=origins)
+
+
+def _located(message: str, class_name: str, arguments: dict[str, Any], path: str, origins: dict[str, str]) -> str:
+    key, colon, rest = message.partition(": ")
+    if colon and key in arguments:
+        path, message = parts.join(path, key), rest
+    place = origins.get(path) or origins.get(path.rpartition(".")[0])
+    return ": ".join(piece for piece in (place, path or class_name, message) if piece)

@@ -1,0 +1,194 @@
+"""Pipeline file -> checked Pipeline: every mistake at once, without importing what the file names."""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from medgraph import shipped
+from medgraph.config import parts, read, signature
+from medgraph.config.parts import Findings, check_arguments, check_part, join
+from medgraph.config.read import Node
+from medgraph.config.schema import NEEDS_START, STAGE_KEYS, Compare, Pipeline, Stage, Train
+from medgraph.errors import ConfigError
+
+_PART_KINDS = {"data": "data", "method": "methods", "evaluator": "evaluators"}
+_SETTINGS: dict[str, Any] = {"train": Train, "compare": Compare}
+_WORD = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def load(name_or_path: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> Pipeline:
+    """The checked pipeline of a shipped name or a file. Raises ConfigError with a line for every mistake.
+
+    Args:
+        name_or_path: Name of a shipped pipeline, or path of a pipeline file.
+        overrides: Changes as on the command line, `stage.method.loss.temperature=0.2`.
+    """
+    path = shipped.pipeline_path(name_or_path)
+    findings = Findings()
+    root = read.read_file(path, findings.errors)
+    if isinstance(root.value, dict) and "kind" in root.value and "stages" not in root.value:
+        raise ConfigError(f"{root.origin}: this is the config of one stage; name it in a pipeline: stages.x.config.")
+    root, files = _inline_configs(root, path, findings)
+    root = read.apply_overrides(root, tuple(overrides), lambda keys: _place(root, keys), findings.errors)
+    pipeline = _check_pipeline(root, tuple(overrides), files, findings)
+    if findings.errors or pipeline is None:
+        raise ConfigError("\n".join(dict.fromkeys(findings.errors)))
+    return pipeline
+
+
+def _inline_configs(root: Node, path: Path, findings: Findings) -> tuple[Node, dict[str, str]]:
+    """The tree with every config's own tree in place of its file name, and the files by stage."""
+    files: dict[str, str] = {}
+    stages = _child(root, "stages")
+    for name, stage in stages.items():
+        config = _child(stage).get("config")
+        if config is None or not isinstance(config.value, str):
+            continue
+        file = shipped.config_path(config.value, path)
+        try:
+            if file is None:
+                raise ConfigError(f"{config.origin}: {name}.config: no such file: {config.value!r}")
+            tree = read.read_file(file, findings.errors)
+            files[name] = read.display(file)
+        except ConfigError as error:
+            findings.errors.append(str(error))
+            tree = Node(None, "")
+        stages[name] = replace(stage, value={**stage.value, "config": tree})
+    return root, files
+
+
+def _child(node: Node | None, key: str | None = None) -> dict[str, Node]:
+    """The keys below a node, or below one of its keys; none if it is no mapping."""
+    value = node.value if node is not None else None
+    if not isinstance(value, dict):
+        return {}
+    return value if key is None else _child(value.get(key))
+
+
+def _place(root: Node, keys: list[str]) -> list[str]:
+    """Where an override belongs in the tree: `stage.key...` stands in that stage's config. Raises ConfigError."""
+    stages = _child(root, "stages")
+    if keys[0] in stages:
+        return ["stages", *keys] if keys[1:] == ["start_from"] else ["stages", keys[0], "config", *keys[1:]]
+    if keys in (["name"], ["seed"]):
+        return keys
+    near = parts.nearest(keys[0], [*stages, "seed", "name"])
+    raise ConfigError(f"no stage is called {keys[0]!r}{near}")
+
+
+def _check_pipeline(
+    root: Node, overrides: tuple[str, ...], files: dict[str, str], findings: Findings
+) -> Pipeline | None:
+    if not isinstance(root.value, dict):
+        findings.add(root.origin, "", "expected a pipeline with the keys name, seed, stages")
+        return None
+    known = ("name", "seed", "stages")
+    for key, node in root.value.items():
+        if key not in known:
+            findings.unknown(node, "", key, known, "a pipeline has no such key")
+    for key in known:
+        if key not in root.value:
+            findings.add(root.origin, "", f"missing key {key!r} of the pipeline")
+    name: Any
+    seed: Any
+    name, seed = (root.value[key].plain() if key in root.value else None for key in ("name", "seed"))
+    if "name" in root.value and (not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name)):
+        findings.add(root.value["name"].origin, "name", f"expected letters, digits, dashes, got {name!r}")
+    if "seed" in root.value and (type(seed) is not int or not 0 <= seed < 2**31):
+        findings.add(root.value["seed"].origin, "seed", f"expected an int from 0 to 2147483647, got {seed!r}")
+    stages: dict[str, Stage] = {}
+    if "stages" in root.value and not _child(root, "stages"):
+        findings.add(root.value["stages"].origin, "stages", "expected at least one stage, {config: file.yaml}")
+    for stage_name, node in _child(root, "stages").items():
+        stage = _check_stage(node, stage_name, [*_child(root, "stages")], files.get(stage_name), findings)
+        if stage is not None and not findings.errors:
+            stages[stage_name] = replace(stage, digest=_digest(stage, seed, stages))
+    return None if findings.errors else Pipeline(name, seed, stages, overrides, findings.origins)
+
+
+def _check_stage(node: Node, name: str, order: list[str], file: str | None, findings: Findings) -> Stage | None:
+    if not _WORD.fullmatch(name):
+        findings.add(node.origin, name, "expected a stage name of small letters, digits and underscores")
+    if not isinstance(node.value, dict):
+        findings.add(node.origin, name, f"expected {{config: file.yaml}}, got {node.plain()!r}")
+        return None
+    for key, child in node.value.items():
+        if key not in ("config", "start_from"):
+            findings.unknown(child, name, key, ("config", "start_from"), "a stage of a pipeline has no such key")
+    config = node.value.get("config")
+    start = _check_start(node.value.get("start_from"), name, order, findings)
+    if config is None:
+        findings.add(node.origin, name, "missing key 'config'")
+        return None
+    if not isinstance(config.value, dict):
+        if config.origin:  # else its file could not be read, which is told already
+            findings.add(config.origin, f"{name}.config", "expected a stage with the keys kind, data, ...")
+        return None
+    kind_node = config.value.get("kind")
+    kind = kind_node.plain() if kind_node is not None else None
+    if kind_node is None or kind not in STAGE_KEYS:
+        got = "missing key 'kind'" if kind_node is None else f"no kind of stage is called {kind!r}"
+        near = parts.nearest(str(kind), list(STAGE_KEYS))
+        findings.add((kind_node or config).origin, join(name, "kind"), f"{got}{near}")
+        return None
+    if kind in NEEDS_START and start is None and "start_from" not in node.value:
+        findings.add(node.origin, name, f"missing key 'start_from': a stage of kind {kind!r} needs an earlier encoder")
+    values = _check_config(config, kind, name, findings)
+    filled: dict[str, Any] = {key: values.get(key) for key in ("data", "method", "evaluator", "train", "compare")}
+    return Stage(name, kind, start, config_path=file, digest="", **filled)
+
+
+def _check_start(node: Node | None, name: str, order: list[str], findings: Findings) -> str | None:
+    if node is None or node.value is None:
+        return None
+    start, earlier = node.plain(), order[: order.index(name)]
+    if start not in earlier:
+        where = "it comes later" if start in order and start != name else f"it is not among the stages before {name!r}"
+        near = parts.nearest(str(start), earlier)
+        findings.add(node.origin, f"{name}.start_from", f"expected an earlier stage, got {start!r}: {where}{near}")
+        return None
+    return start
+
+
+def _check_config(config: Node, kind: str, name: str, findings: Findings) -> dict[str, Any]:
+    needed, optional = STAGE_KEYS[kind]
+    known = ("kind", *needed, *optional)
+    for key, node in config.value.items():
+        if key not in known:
+            findings.unknown(node, name, key, known, f"a stage of kind {kind!r} has no such key")
+    values: dict[str, Any] = {}
+    for key in (*needed, *optional):
+        node = config.value.get(key)
+        if node is None or (node.value is None and key in optional):
+            if key in needed:
+                findings.add(config.origin, name, f"missing key {key!r}; a stage of kind {kind!r} needs it")
+        elif key in _PART_KINDS:
+            values[key] = check_part(node, _PART_KINDS[key], join(name, key), findings)
+        else:
+            values[key] = _check_settings(node, _SETTINGS[key], join(name, key), findings)
+    return values
+
+
+def _check_settings(node: Node, made: Any, path: str, findings: Findings) -> Any:
+    findings.origins[path] = node.origin
+    if not isinstance(node.value, dict):
+        findings.add(node.origin, path, f"expected a mapping, got {node.plain()!r}")
+        return None
+    values = check_arguments(node, signature.read(f"{made.__module__}:{made.__name__}"), path, findings)
+    if values is None:
+        return None
+    try:
+        return made(**values)
+    except ValueError as error:
+        key, _, message = str(error).partition(": ")
+        findings.add(findings.origins.get(join(path, key), node.origin), join(path, key), message)
+        return None
+
+
+def _digest(stage: Stage, seed: int, earlier: dict[str, Stage]) -> str:
+    facts = {key: value for key, value in asdict(stage).items() if key not in ("name", "config_path", "digest")}
+    facts["start_from"] = earlier[stage.start_from].digest if stage.start_from else None
+    return hashlib.sha256(json.dumps([facts, seed], sort_keys=True).encode()).hexdigest()

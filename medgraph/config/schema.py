@@ -1,0 +1,115 @@
+"""The keys that belong to no constructor: pipeline, stage, training."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from medgraph import checks
+
+# Per kind of stage: keys that must be there, keys that may be there.
+STAGE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "train": (("data", "method", "train"), ("evaluator",)),
+    "evaluate": (("data", "evaluator"), ()),
+    "compare": (("data", "method", "evaluator", "train", "compare"), ()),
+}
+NEEDS_START = ("evaluate", "compare")
+
+
+@dataclass(frozen=True)
+class Train:
+    """How long and with what a method is trained.
+
+    Attributes:
+        epochs: Passes over the training data.
+        batch_size: Examples per step.
+        optimizer: Part of the table `optimizers`.
+        schedule: Part of the table `schedules`.
+        precision: Number format of the forward pass.
+        accumulate: Steps whose gradients are added up before the optimiser moves.
+        clip_norm: Largest norm of the gradient; none for no limit.
+        num_workers: Processes that load data; 0 loads in the main one.
+        steps_per_epoch: Ends an epoch after so many steps; none for all batches.
+    """
+
+    epochs: int
+    batch_size: int
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    accumulate: int = 1
+    clip_norm: float | None = None
+    num_workers: int = 0
+    steps_per_epoch: int | None = None
+
+    def __post_init__(self) -> None:
+        checks.at_least("epochs", self.epochs, 1)
+        checks.at_least("batch_size", self.batch_size, 1)
+        checks.at_least("accumulate", self.accumulate, 1)
+        checks.at_least("num_workers", self.num_workers, 0)
+        if self.clip_norm is not None:
+            checks.positive("clip_norm", self.clip_norm)
+        if self.steps_per_epoch is not None:
+            checks.at_least("steps_per_epoch", self.steps_per_epoch, 1)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Which pairs of fine-tuning runs a `compare` stage makes, pretrained and from scratch.
+
+    Attributes:
+        num_labelled: Numbers of labelled training subjects, one pair of runs for each.
+        seeds: Seeds, one pair of runs for each.
+    """
+
+    num_labelled: list[int]
+    seeds: list[int]
+
+    def __post_init__(self) -> None:
+        for name, values, minimum in (("num_labelled", self.num_labelled, 1), ("seeds", self.seeds, 0)):
+            checks.at_least(f"{name}: length", len(values), 1)
+            for value in values:
+                checks.at_least(name, value, minimum)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One checked stage. Parts are plain dicts: "name" and every argument, defaults written out.
+
+    Attributes:
+        name: Key of the stage in the pipeline.
+        kind: One of `STAGE_KEYS`.
+        start_from: Earlier stage whose encoder this one takes.
+        data, method, evaluator: Parts, or None where the kind has none.
+        train, compare: Settings, or None where the kind has none.
+        config_path: File the stage came from; None when written inside the pipeline.
+        digest: Hash of the stage, the seed and all that it starts from.
+    """
+
+    name: str
+    kind: str
+    start_from: str | None
+    data: dict[str, Any] | None
+    method: dict[str, Any] | None
+    evaluator: dict[str, Any] | None
+    train: Train | None
+    compare: Compare | None
+    config_path: str | None
+    digest: str
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A checked pipeline.
+
+    Attributes:
+        name: What the run is called.
+        seed: Seed of everything random.
+        stages: Stages by name, in order.
+        overrides: What the command line changed.
+        origins: Place in a file of every key path, for messages.
+    """
+
+    name: str
+    seed: int
+    stages: dict[str, Stage]
+    overrides: tuple[str, ...] = ()
+    origins: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
