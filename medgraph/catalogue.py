@@ -57,11 +57,9 @@ def kind_of_key(key: str) -> str | None:
     return KIND_OF_WORD.get(key.rsplit("_", 1)[-1])
 
 
-@cache
 def table(kind: str) -> dict[str, str]:
     """All parts of a kind by name, plug-ins included."""
-    plugins = {point.name: point.value for point in entry_points(group=f"medgraph.{kind}")}
-    return {**plugins, **TABLES[kind]}
+    return {**_plugins(kind), **TABLES[kind]}
 
 
 def path(kind: str, name: str) -> str:
@@ -83,6 +81,11 @@ def find(kind: str, name: str) -> type[Any]:
         if (error.name or "").startswith("medgraph"):
             raise
         raise ConfigError(f"{_singular(kind)} {name!r} needs the package {error.name!r}: pip install it.") from error
+
+
+@cache
+def _plugins(kind: str) -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=f"medgraph.{kind}")}
 
 
 def _singular(kind: str) -> str:
