@@ -17,11 +17,16 @@ TABLES: dict[str, dict[str, str]] = {
         "intra": "medgraph.volume.intra:Intra",
         "segmentation": "medgraph.volume.segmentation:Segmentation",
     },
-    "losses": {},
+    "losses": {
+        "prototype_cross_entropy": "medgraph.losses.prototype_cross_entropy:PrototypeCrossEntropy",
+        "dice_cross_entropy": "medgraph.losses.dice:DiceCrossEntropy",
+    },
     "encoders": {},
     "projectors": {},
     "prototypes": {},
-    "clusterings": {},
+    "clusterings": {
+        "queue": "medgraph.clustering.queue:Queue",
+    },
     "data": {},
     "sources": {},
     "transforms": {},

@@ -1,0 +1,78 @@
+"""Sinkhorn codes: equal to scaling the matrix, balanced, and finite in every precision."""
+
+import pytest
+import torch
+from reference.losses_prototypes import matrix_sinkhorn
+from torch.nn import functional as F
+
+from medgraph.clustering.sinkhorn import sinkhorn
+
+
+def _scores(rng, n=64, k=16, dim=16, dtype=torch.float64):
+    vectors = F.normalize(torch.randn(n + k, dim, generator=rng, dtype=dtype), dim=1)
+    return vectors[:n] @ vectors[n:].T
+
+
+@pytest.mark.parametrize("iterations", [1, 3, 10])
+@pytest.mark.parametrize("epsilon", [0.05, 0.5])
+def test_equals_scaling_the_matrix(epsilon, iterations, rng):
+    scores = _scores(rng, n=11, k=5)
+    expected = matrix_sinkhorn(scores, epsilon, iterations)
+    torch.testing.assert_close(sinkhorn(scores, epsilon, iterations), expected, rtol=1e-10, atol=1e-13)
+
+
+def test_each_row_sums_to_one_and_columns_become_equal(rng):
+    scores = _scores(rng, n=256, k=64, dim=32)
+    torch.testing.assert_close(sinkhorn(scores).sum(dim=1), torch.ones(256, dtype=torch.float64), rtol=0, atol=1e-12)
+    assert ((sinkhorn(scores).sum(dim=0) - 4).abs() < 0.8 * 4).all()
+    torch.testing.assert_close(
+        sinkhorn(scores, iterations=200).sum(dim=0), torch.full((64,), 4.0, dtype=torch.float64), rtol=0, atol=1e-4
+    )
+
+
+def test_constant_scores_give_uniform_codes():
+    torch.testing.assert_close(sinkhorn(torch.full((7, 4), 0.9)), torch.full((7, 4), 0.25))
+
+
+def test_identical_embeddings_give_uniform_codes(rng):
+    scores = _scores(rng, n=1, k=6).expand(9, 6)
+    torch.testing.assert_close(sinkhorn(scores), torch.full((9, 6), 1 / 6, dtype=torch.float64))
+
+
+def test_permuting_examples_or_prototypes_permutes_the_codes(rng):
+    scores = _scores(rng)
+    rows, columns = torch.randperm(64, generator=rng), torch.randperm(16, generator=rng)
+    torch.testing.assert_close(sinkhorn(scores[rows][:, columns]), sinkhorn(scores)[rows][:, columns])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("epsilon", [0.05, 0.01, 0.001])
+def test_stays_finite_from_low_precision_scores(dtype, epsilon, rng):
+    scores = _scores(rng).to(dtype)
+    scores[0] = 1.0  # exp(1 / 0.01) overflows float32
+    codes = sinkhorn(scores, epsilon=epsilon)
+    assert codes.dtype == torch.float32
+    assert codes.isfinite().all()
+    torch.testing.assert_close(codes.sum(dim=1), torch.ones(64))
+
+
+def test_half_precision_equals_the_same_scores_in_float64(rng):
+    scores = _scores(rng).half()
+    torch.testing.assert_close(sinkhorn(scores).double(), sinkhorn(scores.double()), rtol=1e-4, atol=1e-6)
+
+
+def test_codes_carry_no_gradient(rng):
+    assert not sinkhorn(_scores(rng).requires_grad_()).requires_grad
+
+
+def test_one_example_is_spread_over_all_prototypes():
+    torch.testing.assert_close(sinkhorn(torch.tensor([[1.0, 0.0, -1.0]])), torch.full((1, 3), 1 / 3))
+
+
+def test_refuses_wrong_arguments():
+    with pytest.raises(ValueError, match="epsilon: expected a number above 0, got 0"):
+        sinkhorn(torch.ones(2, 2), epsilon=0.0)
+    with pytest.raises(ValueError, match="iterations: expected 1 or more, got 0"):
+        sinkhorn(torch.ones(2, 2), iterations=0)
+    with pytest.raises(ValueError, match=r"at least one example and one prototype, got shape \(0, 3\)"):
+        sinkhorn(torch.ones(0, 3))

@@ -1,0 +1,40 @@
+"""Slow, obvious forms of the losses and assignments around prototypes: loops over numbers, in float64."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def matrix_sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
+    """Codes (n, k) by scaling the exponentiated matrix itself, prototypes first, examples last."""
+    n, k = scores.shape
+    q = torch.exp((scores.double() - scores.double().max()) / epsilon).T
+    q /= q.sum()
+    for _ in range(iterations):
+        for row in range(k):
+            q[row] /= q[row].sum() * k
+        for column in range(n):
+            q[:, column] /= q[:, column].sum() * n
+    return (n * q).T
+
+
+def loop_cross_entropy(scores: Tensor, codes: Tensor, temperature: float) -> float:
+    """Mean over rows of -sum_k code_k log softmax_k, one number at a time."""
+    rows = []
+    for row, code in zip(scores.tolist(), codes.tolist(), strict=True):
+        total = math.fsum(math.exp(s / temperature) for s in row)
+        rows.append(-math.fsum(c * math.log(math.exp(s / temperature) / total) for s, c in zip(row, code, strict=True)))
+    return math.fsum(rows) / len(rows)
+
+
+def loop_dice(probabilities: Tensor, labels: Tensor, classes: list[int]) -> float:
+    """Mean of 1 - Dice over the given classes, voxel by voxel; probabilities (n, c, *), labels (n, *), -100 skipped."""
+    terms = []
+    for c in classes:
+        overlap = predicted = size = 0.0
+        for p, y in zip(probabilities[:, c].flatten().tolist(), labels.flatten().tolist(), strict=True):
+            if y != -100:
+                overlap, predicted, size = overlap + p * (y == c), predicted + p, size + (y == c)
+        terms.append(1 - 2 * overlap / (predicted + size))
+    return math.fsum(terms) / len(terms)
