@@ -1,1 +1,6 @@
-"""The engine room: two reductions of a virtual pairwise matrix that is never stored."""
+"""Reductions over all pairs of queries and keys without a matrix of all pairs."""
+
+from medgraph.losses.pairs import positives, terms
+from medgraph.losses.pairs.lse import pair_lse
+
+__all__ = ["pair_lse", "positives", "terms"]

@@ -1,0 +1,330 @@
+"""Pair terms: masks and log-weights of the virtual score matrix, stored as small factors, never n x m.
+
+A term answers `tile(block, scores)` with a Boolean tile (True keeps the pair), a log-weight tile (-inf removes the
+pair), or None where it changes nothing. Terms compose by addition. Unless a docstring says otherwise, a term costs
+O(n + m) memory plus one tile.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows [row_start, row_stop) and columns [column_start, column_stop) of the score matrix."""
+
+    row_start: int
+    row_stop: int
+    column_start: int
+    column_stop: int
+
+    @property
+    def rows(self) -> slice:
+        """The rows as a slice."""
+        return slice(self.row_start, self.row_stop)
+
+    @property
+    def columns(self) -> slice:
+        """The columns as a slice."""
+        return slice(self.column_start, self.column_stop)
+
+
+Factors = tuple[Tensor, ...]
+
+
+class PairTerm(ABC):
+    """What every term has: its factors by axis, and a rule that turns their slices into a tile.
+
+    A new term sets `row_factors` (n, ...), `column_factors` (m, ...), `shared_factors` and writes `compute`.
+    It is learnable if any factor requires a gradient.
+    """
+
+    row_factors: Factors = ()
+    column_factors: Factors = ()
+    shared_factors: Factors = ()
+    symmetric: bool = False  # tile (i, j) equals tile (j, i) transposed
+    values_per_pair: int = 1  # numbers alive per pair inside `compute`; smaller default tiles when large
+
+    @abstractmethod
+    def compute(
+        self, rows: Factors, columns: Factors, shared: Factors, block: Block, scores: Tensor | None
+    ) -> Tensor | None:
+        """The tile, from the slices of the factors; `scores` are those of the tile before any term, no gradient."""
+
+    @property
+    def factors(self) -> Factors:
+        """All factors: of rows, of columns, shared."""
+        return (*self.row_factors, *self.column_factors, *self.shared_factors)
+
+    @property
+    def learnable(self) -> bool:
+        """Whether any factor requires a gradient."""
+        return any(factor.requires_grad for factor in self.factors)
+
+    def slices(self, block: Block) -> tuple[Factors, Factors, Factors]:
+        """The factors that one tile needs."""
+        rows = tuple(factor[block.rows] for factor in self.row_factors)
+        columns = tuple(factor[block.columns] for factor in self.column_factors)
+        return rows, columns, self.shared_factors
+
+    def tile(self, block: Block, scores: Tensor | None = None) -> Tensor | None:
+        """The mask or log-weights of one tile; None where the term changes nothing."""
+        return self.compute(*self.slices(block), block, scores)
+
+    def check(self, num_rows: int, num_columns: int) -> None:
+        """Raise ValueError unless the factors fit a matrix of this size."""
+        for axis, factors, size in (
+            ("queries", self.row_factors, num_rows),
+            ("keys", self.column_factors, num_columns),
+        ):
+            for factor in factors:
+                if len(factor) != size:
+                    raise ValueError(
+                        f"{type(self).__name__}: holds {len(factor)} entries for {size} {axis}; give one entry for each"
+                    )
+
+
+def add_terms(logits: Tensor, terms: Sequence[PairTerm], block: Block, scores: Tensor | None) -> Tensor:
+    """The logits of one tile with all terms added; the input is left alone."""
+    for term in terms:
+        tile = term.tile(block, scores)
+        if tile is not None:
+            logits = add_tile(logits, tile)
+    return logits
+
+
+def add_tile(logits: Tensor, tile: Tensor) -> Tensor:
+    """The logits with one mask (True keeps) or log-weight tile added."""
+    if tile.dtype == torch.bool:
+        return logits.masked_fill(~tile, -torch.inf)
+    return logits + tile.to(logits.dtype)
+
+
+class ExcludeSameId(PairTerm):
+    """Remove pairs with the same id: self, views of one subject, duplicates in a queue.
+
+    A key with a negative id is an empty slot and is removed for every query.
+
+    Args:
+        query_ids: Integer ids (n,).
+        key_ids: Integer ids (m,); None if the keys are the queries.
+    """
+
+    def __init__(self, query_ids: Tensor, key_ids: Tensor | None = None):
+        self.row_factors, self.column_factors = _both("ExcludeSameId", query_ids, key_ids)
+        self._has_empty = bool((self.column_factors[0] < 0).any())
+        self.symmetric = not self._has_empty and _same(*self.row_factors, *self.column_factors)
+
+    def compute(self, rows, columns, shared, block, scores):
+        """See the class."""
+        if not self._has_empty and _apart(rows[0], columns[0]):
+            return None
+        keep = rows[0][:, None] != columns[0][None, :]
+        return keep & (columns[0] >= 0)[None, :] if self._has_empty else keep
+
+
+class OnlyNegatives(PairTerm):
+    """Keep pairs of different labels. Args: integer labels of the queries (n,) and of the keys (m,)."""
+
+    def __init__(self, query_labels: Tensor, key_labels: Tensor | None = None):
+        self.row_factors, self.column_factors = _both("OnlyNegatives", query_labels, key_labels)
+        self.symmetric = _same(*self.row_factors, *self.column_factors)
+
+    def compute(self, rows, columns, shared, block, scores):
+        """See the class."""
+        return None if _apart(rows[0], columns[0]) else rows[0][:, None] != columns[0][None, :]
+
+
+class OnlyPositives(PairTerm):
+    """Keep pairs of equal labels; remove self with `ExcludeSameId`. Args: labels (n,) and (m,)."""
+
+    def __init__(self, query_labels: Tensor, key_labels: Tensor | None = None):
+        self.row_factors, self.column_factors = _both("OnlyPositives", query_labels, key_labels)
+        self.symmetric = _same(*self.row_factors, *self.column_factors)
+
+    def compute(self, rows, columns, shared, block, scores):
+        """See the class."""
+        return rows[0][:, None] == columns[0][None, :]
+
+
+class RequireEqual(OnlyPositives):
+    """Keep pairs of equal code (site, scanner, modality), so that the code cannot solve the task."""
+
+
+class CodeDisagreement(PairTerm):
+    """log of the number of clusterings in which a pair disagrees; -inf where all agree (MEOW's hard weights).
+
+    Args:
+        query_codes: Cluster of each query in each clustering, integers (n, r).
+        key_codes: The same for the keys (m, r); None if the keys are the queries.
+    """
+
+    def __init__(self, query_codes: Tensor, key_codes: Tensor | None = None):
+        self.row_factors, self.column_factors = _both("CodeDisagreement", query_codes, key_codes, ndim=2)
+        if self.row_factors[0].shape[1] != self.column_factors[0].shape[1]:
+            raise ValueError(
+                f"CodeDisagreement: queries have {self.row_factors[0].shape[1]} clusterings, "
+                f"keys {self.column_factors[0].shape[1]}; give the same clusterings for both"
+            )
+        self.symmetric = _same(*self.row_factors, *self.column_factors)
+
+    def compute(self, rows, columns, shared, block, scores):
+        """See the class."""
+        dtype = torch.float32 if scores is None else scores.dtype
+        count = torch.zeros(len(rows[0]), len(columns[0]), dtype=dtype, device=rows[0].device)
+        for query_code, key_code in zip(rows[0].unbind(1), columns[0].unbind(1), strict=True):
+            count += query_code[:, None] != key_code[None, :]
+        return count.log_()
+
+
+class ColumnLogWeight(PairTerm):
+    """One log-weight per key (m,): inverse propensity, or the age decay of a queue. May require a gradient."""
+
+    def __init__(self, log_weight: Tensor):
+        if log_weight.ndim != 1:
+            raise ValueError(f"ColumnLogWeight: expected one number per key (m,), got shape {tuple(log_weight.shape)}")
+        self.column_factors = (log_weight,)
+
+    def compute(self, rows, columns, shared, block, scores):
+        """See the class."""
+        return columns[0][None, :].expand(block.row_stop - block.row_start, -1)
+
+
+class TableLogWeight(PairTerm):
+    """A log-weight per pair of strata (site x site, age bin x age bin).
+
+    Args:
+        table: Log-weights (strata, strata); may require a gradient.
+        query_codes: Stratum of each query (n,).
+        key_codes: Stratum of each key (m,); None if the keys are the queries.
+    """
+
+    def __init__(self, table: Tensor, query_codes: Tensor, key_codes: Tensor | None = None):
+        self.row_factors, self.column_factors = _both("TableLogWeight", query_codes, key_codes)
+        self.shared_factors = (table,)
+        self.symmetric = _same(*self.row_factors, *self.column_factors) and _same(table, table.T)
+
+    def compute(self, rows, columns, shared, block, scores):
+        """See the class."""
+        return shared[0][rows[0]][:, columns[0]]
+
+
+class LabelDistance(PairTerm):
+    """A log-weight from the distance of labels: ordinal weights, a kernel on age, a minimal gap of slices.
+
+    Args:
+        query_labels: Numbers (n,) or vectors (n, l).
+        key_labels: The same for the keys; None if the keys are the queries.
+        function: Takes the Euclidean distances of a tile and returns log-weights, or True where the pair stays.
+    """
+
+    def __init__(self, query_labels: Tensor, key_labels: Tensor | None, function: Callable[[Tensor], Tensor]):
+        key_labels = query_labels if key_labels is None else key_labels
+        self.row_factors, self.column_factors = (query_labels,), (key_labels,)
+        self.function = function
+        self.symmetric = _same(query_labels, key_labels)
+
+    def compute(self, rows, columns, shared, block, scores):
+        """See the class."""
+        difference = rows[0][:, None] - columns[0][None, :]
+        return self.function(difference.abs() if difference.ndim == 2 else difference.norm(dim=2))
+
+
+class ScoreFloor(PairTerm):
+    """Remove pairs whose score (scale and biases included) is below the query's threshold (n,): hard negatives only."""
+
+    def __init__(self, threshold: Tensor):
+        self.row_factors = (threshold.detach(),)
+
+    def compute(self, rows, columns, shared, block, scores):
+        """See the class."""
+        return scores >= rows[0][:, None]
+
+
+class ScoreCeil(PairTerm):
+    """Remove pairs whose score (scale and biases included) is above the query's threshold (n,): false negatives."""
+
+    def __init__(self, threshold: Tensor):
+        self.row_factors = (threshold.detach(),)
+
+    def compute(self, rows, columns, shared, block, scores):
+        """See the class."""
+        return scores <= rows[0][:, None]
+
+
+class Guide(PairTerm):
+    """Remove pairs that a frozen guide model finds similar: cosine above `threshold`. Memory O((n + m) d).
+
+    Args:
+        query_guide: Guide embeddings (n, d); normalised here, no gradient.
+        key_guide: Guide embeddings (m, d); None if the keys are the queries.
+        threshold: Cosine above which a pair counts as a false negative.
+    """
+
+    def __init__(self, query_guide: Tensor, key_guide: Tensor | None, threshold: float):
+        key_guide = query_guide if key_guide is None else key_guide
+        self.row_factors = (F.normalize(query_guide.detach(), dim=1),)
+        self.column_factors = (F.normalize(key_guide.detach(), dim=1),)
+        self.threshold = threshold
+
+    def compute(self, rows, columns, shared, block, scores):
+        """See the class."""
+        return rows[0] @ columns[0].T <= self.threshold
+
+
+class LowRankBias(PairTerm):
+    """A learned additive bias of low rank: <u_i, v_j>. Memory O((n + m) r). Args: u (n, r), v (m, r)."""
+
+    def __init__(self, u: Tensor, v: Tensor):
+        self.row_factors, self.column_factors = (u,), (v,)
+
+    def compute(self, rows, columns, shared, block, scores):
+        """See the class."""
+        return rows[0] @ columns[0].T
+
+
+class AdditiveScorer(PairTerm):
+    """log sigmoid(w . tanh(u_i + v_j) + b): a learned weight per pair (AdaMEOW). Memory O((n + m) h).
+
+    Args:
+        u: First layer applied to the queries, bias included (n, h).
+        v: First layer applied to the keys (m, h).
+        weight: Second layer (h,).
+        bias: Its bias, a scalar tensor.
+    """
+
+    def __init__(self, u: Tensor, v: Tensor, weight: Tensor, bias: Tensor):
+        self.row_factors, self.column_factors, self.shared_factors = (u,), (v,), (weight, bias)
+        self.values_per_pair = 2 * u.shape[1]
+
+    def compute(self, rows, columns, shared, block, scores):
+        """See the class."""
+        hidden = torch.tanh(rows[0][:, None, :] + columns[0][None, :, :])  # (rows, columns, h)
+        return F.logsigmoid(hidden @ shared[0] + shared[1])
+
+
+def _both(name: str, queries: Tensor, keys: Tensor | None, ndim: int = 1) -> tuple[Factors, Factors]:
+    keys = queries if keys is None else keys
+    for side, codes in (("queries", queries), ("keys", keys)):
+        if codes.is_floating_point() or codes.ndim != ndim:
+            raise ValueError(
+                f"{name}: expected integers with {ndim} axes for the {side}, "
+                f"got {codes.dtype} of shape {tuple(codes.shape)}"
+            )
+    return (queries,), (keys,)
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    return first is second or (first.shape == second.shape and torch.equal(first, second))
+
+
+def _apart(first: Tensor, second: Tensor) -> bool:
+    """Whether the ranges of two integer vectors do not meet, so that no pair can be equal."""
+    low, high = first.aminmax()
+    other_low, other_high = second.aminmax()
+    return bool(high < other_low) or bool(other_high < low)
