@@ -2,7 +2,13 @@
 
 
 class MedgraphError(Exception):
-    """Root of all errors that a user's input can cause; the command line prints them without a traceback."""
+    """Root of all errors that a user's input can cause; the command line prints them without a traceback.
+
+    Attributes:
+        exit_code: What the command line then leaves with.
+    """
+
+    exit_code = 2
 
 
 class ConfigError(MedgraphError, ValueError):

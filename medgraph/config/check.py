@@ -39,6 +39,19 @@ def load(name_or_path: str | Path, overrides: tuple[str, ...] | list[str] = ()) 
     return pipeline
 
 
+def config_files(path: Path) -> dict[str, Path]:
+    """The config files that a pipeline file names, by the name it uses. Raises ConfigError for one that is missing."""
+    found = {}
+    for stage in _child(read.read_file(path, []), "stages").values():
+        config = _child(stage).get("config")
+        if config is not None and isinstance(config.value, str):
+            file = shipped.config_path(config.value, path)
+            if file is None:
+                raise ConfigError(f"{config.origin}: config: no such file: {config.value!r}")
+            found[config.value] = file
+    return found
+
+
 def _inline_configs(root: Node, path: Path, findings: Findings) -> tuple[Node, dict[str, str]]:
     """The tree with every config's own tree in place of its file name, and the files by stage."""
     files: dict[str, str] = {}

@@ -1,0 +1,184 @@
+"""The command line: run, check, list, show, copy, doctor."""
+
+import json
+import shutil
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import medgraph
+from medgraph import catalogue, config, shipped
+from medgraph.errors import MedgraphError
+
+_DEBUG = "--debug"
+_KINDS = ["methods", "losses", "encoders", "data", "sources", "transforms", "evaluators", "optimizers", "schedules"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Device(StrEnum):
+    """Where tensors live."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Shipped pipeline (see `list`) or path of a pipeline file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[STAGE.KEY=VALUE]...", help="Changes to the configs, e.g. `pretrain.train.epochs=2`."),
+]
+Debug = Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")]
+
+
+@app.callback()
+def _front() -> None:
+    """Self-supervised contrastive learning on medical images and graphs.
+
+    Start with `medgraph run quickstart`. A **pipeline** says which stages run; `medgraph show quickstart` prints one
+    with every value; `medgraph copy quickstart .` gives you the files to edit.
+    """
+
+
+@app.command()
+def run(
+    name: Name,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/NAME-DATE.")] = None,
+    device: Annotated[Device, typer.Option(help="`auto` takes a GPU if there is one.")] = Device.auto,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run in --out stopped.")] = False,
+    dry: Annotated[bool, typer.Option("--dry", help="Check everything, then stop before the first step.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Check a pipeline, then run it stage after stage.
+
+    Nothing is written before the check passes.
+
+    - `medgraph run quickstart`
+    - `medgraph run quickstart pretrain.train.epochs=2 pretrain.method.loss.temperature=0.2`
+    - `medgraph run my-pipeline.yaml --out runs/mine --resume`
+    """
+    if dry:
+        _report_check(name, overrides or [])
+        return
+    try:
+        medgraph.run(name, overrides or [], out=out, device=device.value, resume=resume)
+    except KeyboardInterrupt as stopped:
+        default = "Interrupted. Go on with the same command and --resume."
+        typer.echo(str(stopped) or default, err=True)
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def check(name: Name, overrides: Overrides = None, debug: Debug = False) -> None:
+    """Find every mistake in a pipeline without running it.
+
+    Prints one line for each: file:line:column, key, what was expected, what came. Exit code 2 if there is one.
+
+    - `medgraph check quickstart`
+    - `medgraph check my-pipeline.yaml pretrain.data.size=[64,64]`
+    """
+    _report_check(name, overrides or [])
+
+
+@app.command("list")
+def list_(
+    parts: Annotated[bool, typer.Option("--parts", help="Also list the parts that a config can name.")] = False,
+) -> None:
+    """List the shipped pipelines, each with its first line.
+
+    - `medgraph list`
+    - `medgraph list --parts`
+    """
+    for name, path in shipped.pipelines().items():
+        first = path.read_text(encoding="utf-8").partition("\n")[0]
+        typer.echo(f"{name:20} {first.lstrip('# ')}")
+    for kind in _KINDS if parts else []:
+        typer.echo(f"{kind + ':':20} {', '.join(sorted(catalogue.table(kind)))}")
+
+
+@app.command()
+def show(
+    name: Annotated[str | None, typer.Argument(help="Shipped pipeline or path of a pipeline file.")] = None,
+    overrides: Overrides = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of pipeline files instead.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Print a pipeline with its configs inlined and every default written out.
+
+    What is printed is a pipeline file itself. With `--schema`, print the JSON Schema that gives editors completion.
+
+    - `medgraph show quickstart`
+    - `medgraph show quickstart pretrain.train.epochs=2 > mine.yaml`
+    - `medgraph show --schema > medgraph.schema.json`
+    """
+    if schema:
+        typer.echo(json.dumps(config.json_schema(), indent=2))
+    elif name is None:
+        raise typer.BadParameter("give the name of a pipeline, or --schema", param_hint="NAME")
+    else:
+        typer.echo(config.resolved(config.load(name, overrides or [])), nl=False)
+
+
+@app.command()
+def copy(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made if it is not there.")],
+    debug: Debug = False,
+) -> None:
+    """Copy a pipeline and its configs to edit them.
+
+    The copy runs by its path and takes the copied configs; files that exist are never overwritten.
+
+    - `medgraph copy quickstart mine` and then `medgraph run mine/quickstart.yaml`
+    """
+    source = shipped.pipeline_path(name)
+    files = {Path("configs") / place: file for place, file in config.config_files(source).items()}
+    copies = {folder / place: file for place, file in {Path(source.name): source, **files}.items()}
+    present = [str(target) for target in copies if target.exists()]
+    if present:
+        raise MedgraphError(f"{', '.join(present)}: exists already; choose another folder. Nothing was copied.")
+    for target, file in copies.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+        typer.echo(target)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine offers: versions, devices, optional packages, disk.
+
+    - `medgraph doctor`
+    """
+    from medgraph import doctor as machine
+
+    for line in machine.lines():
+        typer.echo(line)
+
+
+def main() -> None:
+    """Run the command line; errors of input leave with exit code 2 and no traceback."""
+    try:
+        app()
+    except MedgraphError as error:
+        if _DEBUG in sys.argv:
+            raise
+        typer.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+
+
+def _report_check(name: str, overrides: list[str]) -> None:
+    pipeline, notes = medgraph.check(name, overrides)
+    for note in notes:
+        typer.echo(f"Note: {note}", err=True)
+    typer.echo(f"{pipeline.name}: {len(pipeline.stages)} stages, no mistakes found.")
