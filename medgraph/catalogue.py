@@ -26,13 +26,22 @@ TABLES: dict[str, dict[str, str]] = {
     "prototypes": {},
     "clusterings": {
         "queue": "medgraph.clustering.queue:Queue",
+        "bank": "medgraph.clustering.bank:Bank",
     },
-    "data": {},
-    "sources": {},
+    "data": {
+        "slices": "medgraph.data.slices:SliceData",
+        "labelled_slices": "medgraph.data.labelled_slices:LabelledSliceData",
+    },
+    "sources": {
+        "decathlon": "medgraph.data.decathlon:DecathlonSource",
+        "folder": "medgraph.data.folder:FolderSource",
+        "manifest": "medgraph.data.manifest:ManifestSource",
+        "sample": "medgraph.data.samples:SampleSource",
+    },
     "transforms": {},
     "evaluators": {},
-    "optimizers": {},
-    "schedules": {},
+    "optimizers": {"adamw": "medgraph.runner.optimizer:AdamW", "sgd": "medgraph.runner.optimizer:SGD"},
+    "schedules": {"cosine": "medgraph.runner.schedule:Cosine", "constant": "medgraph.runner.schedule:Constant"},
 }
 
 # The last word of a key says which table a part's name is looked up in: `common_loss` -> losses.

@@ -38,3 +38,19 @@ def loop_dice(probabilities: Tensor, labels: Tensor, classes: list[int]) -> floa
                 overlap, predicted, size = overlap + p * (y == c), predicted + p, size + (y == c)
         terms.append(1 - 2 * overlap / (predicted + size))
     return math.fsum(terms) / len(terms)
+
+
+def loop_kmeans(x: Tensor, centroids: Tensor, iterations: int) -> tuple[list[int], list[list[float]]]:
+    """Spherical k-means from given unit centroids, a row at a time; an empty cluster keeps its centroid."""
+    rows = [[v / math.sqrt(math.fsum(u * u for u in row)) for v in row] for row in x.tolist()]
+    places = centroids.tolist()
+    for step in range(iterations + 1):
+        scores = [[math.fsum(a * b for a, b in zip(row, c, strict=True)) for c in places] for row in rows]
+        labels = [row.index(max(row)) for row in scores]
+        if step == iterations:
+            break
+        for k in set(labels):
+            total = [math.fsum(v) for v in zip(*(r for r, y in zip(rows, labels, strict=True) if y == k), strict=True)]
+            length = math.sqrt(math.fsum(v * v for v in total))
+            places[k] = [v / length for v in total]
+    return labels, places
