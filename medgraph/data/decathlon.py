@@ -1,0 +1,127 @@
+"""Volumes listed by a `dataset.json` in the style of the Medical Segmentation Decathlon."""
+
+import json
+import os
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from medgraph.data.cases import Case, case_id, with_parts
+from medgraph.data.splits import check_disjoint
+from medgraph.errors import DataError
+
+_PART_OF_WORD = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+
+
+class DecathlonSource:
+    """A folder with `dataset.json`, whose `training` lists image and label files.
+
+    Two keys beyond the original format are used where they exist: `split` (part -> ids; a case that it does not name
+    is left out) and `subjects` (id -> subject). Without `split`, subjects are split by fixed fractions.
+
+    Args:
+        root: Folder of `dataset.json`.
+        frame: Which volume of files with four axes, e.g. one MR contrast.
+        subject_pattern: Regular expression whose group finds the subject in an id; for data without `subjects`.
+        fractions: Fractions of subjects in train, validation and test, where the file fixes no split.
+        split_seed: Draws that split; independent of the seed of a run, so that test volumes stay test volumes.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        frame: int | None = None,
+        subject_pattern: str | None = None,
+        fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+        split_seed: int = 0,
+    ):
+        self.root = root
+        self.frame = frame
+        self.subject_pattern = subject_pattern
+        self.fractions = fractions
+        self.split_seed = split_seed
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(root={str(self.root)!r})"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names under `labels`, in the order of their values."""
+        labels = {int(value): name for value, name in self._index.get("labels", {}).items()}
+        if sorted(labels) != list(range(len(labels))):
+            raise DataError(
+                f"{self._file}: labels declare the values {sorted(labels)}, expected 0, 1, 2, ... without gaps. "
+                "Map the values of the files."
+            )
+        return tuple(labels[value] for value in range(len(labels)))
+
+    @cached_property
+    def cases(self) -> tuple[Case, ...]:
+        """All cases, sorted by id, each with its part."""
+        cases = [self._case(entry) for entry in self._index["training"]]
+        if "split" not in self._index:
+            return with_parts(cases, self.fractions, self.split_seed)
+        parts = self._parts()
+        missing = sorted(set(parts) - {case.id for case in cases})
+        if missing:
+            raise DataError(
+                f"{self._file}: split names {missing[0]!r}, expected an id of `training`. Correct split or training."
+            )
+        chosen = [Case(c.id, c.subject, c.image, c.label, parts[c.id], c.frame) for c in cases if c.id in parts]
+        check_disjoint(((case.subject, case.part) for case in chosen), str(self._file))
+        return tuple(sorted(chosen, key=lambda case: case.id))
+
+    @property
+    def _file(self) -> Path:
+        return Path(os.path.expanduser(self.root)) / "dataset.json"
+
+    @cached_property
+    def _index(self) -> dict[str, Any]:
+        try:
+            index = json.loads(self._file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataError(
+                f"{self._file}: no such file, expected the index of a Decathlon data set. Check root, "
+                "or use the source `folder` for plain folders."
+            ) from None
+        except ValueError as error:
+            raise DataError(f"{self._file}: is not JSON ({error}). Repair it.") from error
+        if not isinstance(index, dict) or not index.get("training"):
+            raise DataError(
+                f"{self._file}: lists no volumes under `training`, expected entries such as "
+                '{"image": "./images/a.nii.gz", "label": "./labels/a.nii.gz"}.'
+            )
+        return index
+
+    def _case(self, entry: Any) -> Case:
+        entry = {"image": entry} if isinstance(entry, str) else entry
+        name = case_id(entry["image"])
+        image = self._file.parent / entry["image"]
+        label = self._file.parent / entry["label"] if entry.get("label") else None
+        return Case(name, self._subject(name), image, label, frame=self.frame)
+
+    def _subject(self, name: str) -> str:
+        subjects = self._index.get("subjects", {})
+        if name in subjects:
+            return str(subjects[name])
+        if self.subject_pattern is None:
+            return name
+        match = re.search(self.subject_pattern, name)
+        if match is None or not match.groups():
+            raise DataError(
+                f"{self._file}: subject_pattern {self.subject_pattern!r} finds no group in the id {name!r}, "
+                "expected the subject in its first group."
+            )
+        return match.group(1)
+
+    def _parts(self) -> dict[str, str]:
+        parts: dict[str, str] = {}
+        for word, names in self._index["split"].items():
+            if word not in _PART_OF_WORD:
+                raise DataError(f"{self._file}: split has the key {word!r}, expected train, val or test.")
+            for name in names:
+                if name in parts:
+                    raise DataError(f"{self._file}: split names {name!r} twice, expected each id in one part.")
+                parts[name] = _PART_OF_WORD[word]
+        return parts

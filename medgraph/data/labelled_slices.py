@@ -1,0 +1,166 @@
+"""Slices with a class for each pixel, from few labelled volumes; whole volumes to validate and test on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medgraph import checks
+from medgraph.data import nifti
+from medgraph.data.batches import LabelledImageBatch, VolumeCase
+from medgraph.data.cases import Case, Source, of_part
+from medgraph.data.slices import Slices, planes_of
+from medgraph.data.spec import ImageSpec
+from medgraph.data.volumes import VolumeCache
+from medgraph.errors import DataError
+
+
+class LabelledSliceData:
+    """All slices of the first `num_labelled` training volumes, in an order drawn from `seed`, with their labels.
+
+    Orders of one seed agree: the volumes chosen for 2 labels are among those chosen for 4.
+
+    Args:
+        source: Where the volumes come from; it declares the classes.
+        seed: Draws the order of the training volumes; filled by the builder.
+        axis: Axis that is sliced along: 0 sagittal, 1 coronal, 2 axial.
+        size: Height and width of a slice, by centre crop and padding.
+        num_labelled: Number of training volumes whose labels may be used; None takes all.
+        percentiles: Intensities are clipped to these two percentiles of the volume before scaling.
+        spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        seed: int,
+        axis: int = 1,
+        size: tuple[int, int] = (48, 48),
+        num_labelled: int | None = None,
+        percentiles: tuple[float, float] = (0.5, 99.5),
+        spacing: tuple[float, float, float] | None = None,
+    ):
+        self.source = source
+        self.seed = seed
+        self.axis = checks.one_of("axis", axis, (0, 1, 2))
+        self.size = (checks.at_least("size", size[0], 1), checks.at_least("size", size[1], 1))
+        self.num_labelled = None if num_labelled is None else checks.at_least("num_labelled", num_labelled, 1)
+        self.cache = VolumeCache(checks.interval("percentiles", percentiles, 0, 100), spacing)
+
+    @property
+    def spec(self) -> ImageSpec:
+        """Facts from the index and headers alone."""
+        cases = self.labelled_cases()
+        count = sum(planes_of(case, self.cache, self.axis, self.size).num_slices for case in cases)
+        return ImageSpec(2, 1, self.size, count, self._classes())
+
+    def labelled_cases(self) -> tuple[Case, ...]:
+        """The training volumes whose labels are used, in drawn order.
+
+        Raises:
+            DataError: Fewer training volumes than asked for; one has no label.
+        """
+        cases = _with_labels(of_part(self.source, "train"), self.source)
+        wanted = len(cases) if self.num_labelled is None else self.num_labelled
+        if wanted > len(cases):
+            raise DataError(
+                f"{self.source!r}: num_labelled is {wanted}, expected at most {len(cases)}, the number of training "
+                "volumes. Lower num_labelled, or give more data."
+            )
+        order = np.random.default_rng(self.seed).permutation(len(cases))
+        return tuple(cases[i] for i in order[:wanted])
+
+    def train(self) -> "LabelledSlices":
+        """Slices of the labelled training volumes."""
+        cases, classes = self.labelled_cases(), self._classes()
+        cuts = [planes_of(case, self.cache, self.axis, self.size) for case in cases]
+        volumes = [self.cache.prepared(case.image, case.frame) for case in cases]
+        slices = Slices(volumes, cuts, [np.arange(cut.num_slices) for cut in cuts])
+        labels = [cut.cut_native(_read(case, cut.grid, classes)) for case, cut in zip(cases, cuts, strict=True)]
+        return LabelledSlices(slices, torch.from_numpy(np.concatenate(labels)))
+
+    def validation(self) -> "VolumeCases":
+        """The validation volumes, whole."""
+        return self._volumes("validation")
+
+    def test(self) -> "VolumeCases":
+        """The test volumes, whole."""
+        return self._volumes("test")
+
+    def _volumes(self, part: str) -> "VolumeCases":
+        cases = _with_labels(of_part(self.source, part), self.source)
+        return VolumeCases(cases, self.cache, self.axis, self.size, self._classes())
+
+    def _classes(self) -> tuple[str, ...]:
+        classes = tuple(self.source.classes)
+        if len(classes) < 2:
+            raise DataError(
+                f"{self.source!r}: declares the classes {classes}, expected background and at least one more. "
+                "Name them in the source's `classes` (`labels` of a dataset.json)."
+            )
+        return classes
+
+
+class LabelledSlices:
+    """Slices with their labels, held in memory.
+
+    Args:
+        slices: The images.
+        labels: Class indices of all slices, `(n, h, w)`.
+    """
+
+    def __init__(self, slices: Slices, labels: Tensor):
+        self.ids = slices.ids
+        self._slices, self._labels = slices, labels
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitems__(self, indices: Sequence[int]) -> LabelledImageBatch:
+        index = torch.as_tensor(indices, dtype=torch.long)
+        return LabelledImageBatch(self.ids[index], self._slices.images(index), self._labels[index].long())
+
+
+class VolumeCases(Sequence[VolumeCase]):
+    """Whole labelled volumes, each read when it is asked for.
+
+    Args:
+        cases: The cases.
+        cache: Prepares their voxels.
+        axis: Axis that is sliced along.
+        size: Height and width of a slice.
+        classes: Names of the classes.
+    """
+
+    def __init__(
+        self, cases: Sequence[Case], cache: VolumeCache, axis: int, size: tuple[int, int], classes: tuple[str, ...]
+    ):
+        self._cases, self._cache, self._axis, self._size, self._classes = cases, cache, axis, size, classes
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # one case, or a slice of the sequence
+        if isinstance(index, slice):
+            return VolumeCases(self._cases[index], self._cache, self._axis, self._size, self._classes)
+        case = self._cases[index]
+        record = planes_of(case, self._cache, self._axis, self._size)
+        labels = _read(case, record.grid, self._classes)
+        images = torch.from_numpy(record.cut(self._cache.prepared(case.image, case.frame)))[:, None]
+        return VolumeCase(case.id, images, labels, record, record.grid.spacing, record.grid.affine)
+
+
+def _with_labels(cases: tuple[Case, ...], source: Source) -> tuple[Case, ...]:
+    bare = [case for case in cases if case.label is None]
+    if bare:
+        raise DataError(
+            f"{bare[0].image}: image without label ({len(bare)} of {len(cases)} in the part {bare[0].part!r} of "
+            f"{source!r}), expected a label file for each. Add it, or leave the image out."
+        )
+    return cases
+
+
+def _read(case: Case, grid: nifti.Grid, classes: tuple[str, ...]) -> np.ndarray:
+    assert case.label is not None  # _with_labels
+    return nifti.read_labels(case.label, grid, classes)

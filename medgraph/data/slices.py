@@ -1,0 +1,136 @@
+"""Slices of volumes without labels, with ids global over all training volumes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medgraph import checks
+from medgraph.data import nifti, planes
+from medgraph.data.batches import ImageBatch
+from medgraph.data.cases import Case, Source, of_part
+from medgraph.data.planes import Planes
+from medgraph.data.spec import ImageSpec
+from medgraph.data.volumes import VolumeCache
+
+_STACK_BYTES = 2**30  # sets of slices up to this size are held in memory as one tensor
+
+
+class SliceData:
+    """Unlabelled slices of the training volumes of a source; labels are never read.
+
+    A slice is dropped when the voxels above the volume's 20th percentile cover too little of it. Its id is fixed by
+    (volume, slice number) and counts dropped slices too, so it does not depend on `min_foreground`.
+
+    Args:
+        source: Where the volumes come from.
+        axis: Axis that is sliced along: 0 sagittal, 1 coronal, 2 axial.
+        size: Height and width of a slice, by centre crop and padding.
+        min_foreground: Least fraction of a slice that must be foreground.
+        percentiles: Intensities are clipped to these two percentiles of the volume before scaling.
+        spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        axis: int = 1,
+        size: tuple[int, int] = (48, 48),
+        min_foreground: float = 0.05,
+        percentiles: tuple[float, float] = (0.5, 99.5),
+        spacing: tuple[float, float, float] | None = None,
+    ):
+        self.source = source
+        self.axis = checks.one_of("axis", axis, (0, 1, 2))
+        self.size = _size(size)
+        self.min_foreground = checks.fraction("min_foreground", min_foreground)
+        self.cache = VolumeCache(checks.interval("percentiles", percentiles, 0, 100), spacing)
+
+    @property
+    def spec(self) -> ImageSpec:
+        """Facts from headers: `num_examples` counts all slices of the training volumes, dropped ones too."""
+        count = sum(cut.num_slices for cut in self._planes(of_part(self.source, "train")))
+        return ImageSpec(2, 1, self.size, count)
+
+    def train(self) -> "Slices":
+        """Slices of the training volumes."""
+        return self._slices("train")
+
+    def validation(self) -> "Slices":
+        """Slices of the validation volumes."""
+        return self._slices("validation")
+
+    def test(self) -> "Slices":
+        """Slices of the test volumes."""
+        return self._slices("test")
+
+    def _planes(self, cases: Sequence[Case]) -> list[Planes]:
+        return [planes_of(case, self.cache, self.axis, self.size) for case in cases]
+
+    def _slices(self, part: str) -> "Slices":
+        cases = of_part(self.source, part)
+        cuts = self._planes(cases)
+        volumes = [self.cache.prepared(case.image, case.frame) for case in cases]
+        numbers = [foreground(v, self.axis, self.min_foreground) for v in volumes]
+        return Slices(volumes, cuts, numbers)
+
+
+class Slices:
+    """Chosen slices of prepared volumes. A set of up to 1 GiB is held as one tensor, a larger one is cut when asked.
+
+    Args:
+        volumes: Prepared volumes, `(d, h, w)` each.
+        cuts: How each is cut.
+        numbers: Which slices of each are taken.
+
+    Attributes:
+        ids: Id of each example, `(n,)` long: all slices of earlier volumes, plus the slice's number.
+    """
+
+    def __init__(self, volumes: Sequence[np.ndarray], cuts: Sequence[Planes], numbers: Sequence[np.ndarray]):
+        self._volumes, self._cuts = volumes, cuts
+        starts = np.cumsum([0] + [cut.num_slices for cut in cuts])
+        self._volume_of = np.repeat(np.arange(len(cuts)), [len(n) for n in numbers])
+        self._number_of = np.concatenate([np.asarray(n, dtype=np.int64) for n in numbers])
+        self.ids = torch.from_numpy(starts[self._volume_of] + self._number_of)
+        bytes_needed = 4 * len(self.ids) * int(np.prod(cuts[0].size))
+        self._stack = self._cut(np.arange(len(self.ids))) if bytes_needed <= _STACK_BYTES else None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitems__(self, indices: Sequence[int]) -> ImageBatch:
+        index = torch.as_tensor(indices, dtype=torch.long)
+        return ImageBatch(self.ids[index], self.images(index), torch.zeros(len(index), dtype=torch.long))
+
+    def images(self, index: Tensor) -> Tensor:
+        """Images `(b, 1, h, w)` at these positions."""
+        return self._stack[index] if self._stack is not None else self._cut(index.numpy())
+
+    def _cut(self, index: np.ndarray) -> Tensor:
+        images = np.empty((len(index), *self._cuts[0].size), dtype=np.float32)
+        volume_of, number_of = self._volume_of[index], self._number_of[index]
+        for volume in np.unique(volume_of):
+            mine = np.flatnonzero(volume_of == volume)
+            images[mine] = self._cuts[volume].cut(self._volumes[volume], number_of[mine])
+        return torch.from_numpy(images)[:, None]
+
+
+def planes_of(case: Case, cache: VolumeCache, axis: int, size: tuple[int, int]) -> Planes:
+    """How a case is cut, from its header alone."""
+    grid = nifti.read_grid(case.image)
+    return Planes(grid, planes.resampled_shape(grid, cache.spacing), axis, size)
+
+
+def foreground(voxels: np.ndarray, axis: int, min_foreground: float) -> np.ndarray:
+    """Numbers of the slices of which at least `min_foreground` lies above the volume's 20th percentile."""
+    above = voxels > np.float32(np.percentile(voxels, 20))
+    share = above.mean(axis=tuple(other for other in range(3) if other != axis))
+    return np.flatnonzero(share >= min_foreground)
+
+
+def _size(size: tuple[int, int]) -> tuple[int, int]:
+    if len(size) != 2:
+        raise ValueError(f"size: expected height and width, got {size!r}")
+    return checks.at_least("size", size[0], 1), checks.at_least("size", size[1], 1)
