@@ -8,8 +8,10 @@ from torch import Tensor
 from medgraph import checks
 from medgraph.losses.pairs.dense import dense_lse
 from medgraph.losses.pairs.terms import PairTerm
+from medgraph.losses.pairs.tiled import Plan, tile_size, tiled_lse
 
-BACKENDS = ("auto", "dense")
+BACKENDS = ("auto", "dense", "tiled")
+DENSE_BELOW = 2**20  # pairs; below, the whole matrix takes under 4 MiB and less time than tiles
 
 
 def pair_lse(
@@ -30,8 +32,8 @@ def pair_lse(
         x_ij = scale_i <q_i, k_j> + row_bias_i + col_bias_j
         L[h, i] = log sum_j exp(alpha_h x_ij + w[h]_ij),   C[h, j] = log sum_i exp(alpha_h x_ij + w[h]_ij)
 
-    w[h] is the sum of `terms` and of the terms of head h; alpha does not multiply it, so a head with alpha = 0 gives the
-    log of the total weight. An empty row gives -inf and a gradient of zero. Sums run in float32 (float64 for float64).
+    w[h] is the sum of `terms` and of the terms of head h; alpha does not multiply it, so alpha = 0 gives the log
+    of the total weight. An empty row gives -inf and a gradient of zero. Sums run in float32 (float64 for float64).
 
     Args:
         q: Queries (n, d), normalised by the caller if at all.
@@ -43,23 +45,32 @@ def pair_lse(
         heads: One (alpha, further terms) per head; all heads share the scores.
         columns: Also return the sums over queries; costs no second pass.
         tile: Rows and columns of a tile; None picks them to fit the cache.
-        backend: "dense" (whole matrix) or "auto".
+        backend: "dense" (whole matrix), "tiled" (linear memory), or "auto" by size.
 
     Returns:
         L (heads, n), or (L, C) with C (heads, m).
     """
     checks.one_of("backend", backend, BACKENDS)
     keys = q if k is None else k
-    heads = tuple((float(alpha), tuple(extra)) for alpha, extra in heads)
-    all_terms = (*terms, *(term for _, extra in heads for term in extra))
+    all_heads = tuple((float(alpha), tuple(extra)) for alpha, extra in heads)
+    all_terms = (*terms, *(term for _, extra in all_heads for term in extra))
     check_inputs(q, keys, scale, row_bias, col_bias, all_terms)
-    if not heads or any(alpha < 0 for alpha, _ in heads):
+    if not all_heads or any(alpha < 0 for alpha, _ in all_heads):
         raise ValueError(f"heads: expected at least one (alpha, terms) with alpha 0 or more, got {heads!r}")
     with torch.autocast(q.device.type, enabled=False):
         dtype = torch.promote_types(torch.promote_types(q.dtype, keys.dtype), torch.float32)
-        over_rows, over_columns = dense_lse(
-            q.to(dtype), keys.to(dtype), scale, row_bias, col_bias, terms, heads, columns
-        )
+        queries, keys = q.to(dtype), q.to(dtype) if k is None else k.to(dtype)
+        if backend == "dense" or (backend == "auto" and len(q) * len(keys) < DENSE_BELOW):
+            result = dense_lse(queries, keys, scale, row_bias, col_bias, tuple(terms), all_heads, columns)
+        else:
+            scale = torch.as_tensor(scale).to(queries)
+            symmetric = (k is None or k is q) and scale.ndim == 0 and row_bias is col_bias
+            symmetric = symmetric and all(term.symmetric and not term.learnable for term in all_terms)
+            size = tile_size(q.device, len(all_heads), all_terms) if tile is None else checks.at_least("tile", tile, 1)
+            plan = Plan(tuple(terms), all_heads, columns, symmetric, size)
+            a, b = (None if bias is None else bias.to(dtype) for bias in (row_bias, col_bias))
+            result = tiled_lse(queries, keys, scale, a, b, plan)
+    over_rows, over_columns = result
     if not columns:
         return over_rows
     assert over_columns is not None
