@@ -19,6 +19,9 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "losses": {
         "prototype_cross_entropy": "medgraph.losses.prototype_cross_entropy:PrototypeCrossEntropy",
+        "alignment": "medgraph.losses.alignment:Alignment",
+        "uniformity": "medgraph.losses.uniformity:Uniformity",
+        "joint_entropy": "medgraph.losses.joint_entropy:JointEntropy",
         "dice_cross_entropy": "medgraph.losses.dice:DiceCrossEntropy",
     },
     "encoders": {},

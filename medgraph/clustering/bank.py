@@ -13,7 +13,7 @@ class Bank(nn.Module):
 
     Starts with no valid vector, never with random ones; saved in checkpoints. Nothing carries a gradient.
 
-    [1] Caron et al., 2020, arXiv:2006.09882, Appendix D.
+    [1] Caron et al., 2020, arXiv:2006.09882, appendix.
 
     Args:
         num_examples: Number of examples; ids run from 0 to one less.

@@ -26,7 +26,7 @@ def spherical_kmeans(
     in float64; a last assignment gives the labels. The sum above never falls. Scores exist one block of rows at a
     time, never (n, k); memory beyond x is one normalized copy of it.
 
-    [1] Dhillon and Modha, 2001, doi:10.1023/A:1007612920971. [2] Caron et al., 2020, arXiv:2006.09882, Appendix D.
+    [1] Dhillon and Modha, 2001, doi:10.1023/A:1007612920971. [2] Caron et al., 2020, arXiv:2006.09882, appendix.
 
     Args:
         x: Vectors of any length but 0; half precision is clustered in float32.

@@ -16,7 +16,7 @@ class PrototypeCrossEntropy(nn.Module):
     Rows labelled -100 are left out; if no row is left the loss is 0. Targets carry no gradient. With all scores equal
     the loss is log k: a loss that stays there has collapsed.
 
-    [1] Caron et al., 2020, arXiv:2006.09882, Eq. 2 and Appendix D.
+    [1] Caron et al., 2020, arXiv:2006.09882, Eq. 2 and appendix on DeepCluster-v2.
 
     Args:
         temperature: Divides the scores; smaller asks for crisper predictions.

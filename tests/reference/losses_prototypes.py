@@ -54,3 +54,18 @@ def loop_kmeans(x: Tensor, centroids: Tensor, iterations: int) -> tuple[list[int
             length = math.sqrt(math.fsum(v * v for v in total))
             places[k] = [v / length for v in total]
     return labels, places
+
+
+def kernel_matrix(x: Tensor, y: Tensor, bandwidth: float) -> Tensor:
+    """exp(-|x_i - y_j|^2 / (2 bandwidth)) from the explicit differences."""
+    return torch.exp(-((x[:, None] - y[None]) ** 2).sum(dim=2) / (2 * bandwidth))
+
+
+def loop_uniformity(x: Tensor, bandwidth: float, form: str, include_self: bool, fixed: Tensor | None) -> Tensor:
+    """Uniformity, a pair at a time."""
+    rows = []
+    for i in range(len(x)):
+        near = [x[j] for j in range(len(x)) if include_self or j != i] + ([] if fixed is None else list(fixed))
+        rows.append(torch.stack([torch.exp(-((x[i] - y) ** 2).sum() / (2 * bandwidth)) for y in near]).mean())
+    means = torch.stack(rows)
+    return means.mean().log() if form == "pair" else means.log().mean()
