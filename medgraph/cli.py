@@ -14,7 +14,6 @@ from medgraph import catalogue, config, shipped
 from medgraph.errors import MedgraphError
 
 _DEBUG = "--debug"
-_KINDS = ["methods", "losses", "encoders", "data", "sources", "transforms", "evaluators", "optimizers", "schedules"]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -92,19 +91,16 @@ def check(name: Name, overrides: Overrides = None, debug: Debug = False) -> None
 
 
 @app.command("list")
-def list_(
-    parts: Annotated[bool, typer.Option("--parts", help="Also list the parts that a config can name.")] = False,
-) -> None:
-    """List the shipped pipelines, each with its first line.
+def list_() -> None:
+    """List the shipped pipelines, each with its first line, and the parts that a config can name.
 
     - `medgraph list`
-    - `medgraph list --parts`
     """
     for name, path in shipped.pipelines().items():
         first = path.read_text(encoding="utf-8").partition("\n")[0]
-        typer.echo(f"{name:20} {first.lstrip('# ')}")
-    for kind in _KINDS if parts else []:
-        typer.echo(f"{kind + ':':20} {', '.join(sorted(catalogue.table(kind)))}")
+        typer.echo(f"{name:14} {first.lstrip('# ')}")
+    for kind in catalogue.TABLES:
+        typer.echo(f"{kind + ':':14} {', '.join(sorted(catalogue.table(kind))) or 'none'}")
 
 
 @app.command()
@@ -138,13 +134,13 @@ def copy(
 ) -> None:
     """Copy a pipeline and its configs to edit them.
 
-    The copy runs by its path and takes the copied configs; files that exist are never overwritten.
+    Makes DIR/pipelines and DIR/configs. The copy takes the copied configs; files that exist are never overwritten.
 
-    - `medgraph copy quickstart mine` and then `medgraph run mine/quickstart.yaml`
+    - `medgraph copy quickstart .` and then `medgraph run pipelines/quickstart.yaml`
     """
     source = shipped.pipeline_path(name)
     files = {Path("configs") / place: file for place, file in config.config_files(source).items()}
-    copies = {folder / place: file for place, file in {Path(source.name): source, **files}.items()}
+    copies = {folder / place: file for place, file in {Path("pipelines") / source.name: source, **files}.items()}
     present = [str(target) for target in copies if target.exists()]
     if present:
         raise MedgraphError(f"{', '.join(present)}: exists already; choose another folder. Nothing was copied.")

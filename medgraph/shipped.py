@@ -37,6 +37,8 @@ def pipeline_path(name_or_path: str | Path) -> Path:
 
 
 def config_path(name: str, pipeline: Path) -> Path | None:
-    """The file of a stage config: beside the pipeline, in `configs` beside it, else shipped. None if nowhere."""
-    places = (pipeline.parent / name, pipeline.parent / "configs" / name, folder("configs") / name)
+    """The file of a stage config: beside the pipeline, in a `configs` folder beside its folder, else shipped."""
+    own = pipeline.resolve().parent
+    beside = own.parent if own.name == "pipelines" else own
+    places = (own / name, beside / "configs" / name, folder("configs") / name)
     return next((place for place in places if place.is_file()), None)

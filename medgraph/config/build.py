@@ -28,11 +28,11 @@ def build(
         origins: Place in a file of every key path, for messages.
     """
     target = signature.read(catalogue.path(kind, node["name"]))
-    arguments: dict[str, Any] = {}
-    for name, parameter in target.parameters.items():
-        if name in signature.FILLED:
-            arguments[name] = spec if name == "spec" else seed
-        elif parameter.annotation is not None:
+    arguments: dict[str, Any] = {
+        key: value for key, value in (("spec", spec), ("seed", seed)) if key in target.parameters
+    }
+    for name, parameter in target.settable.items():
+        if parameter.annotation is not None:
             arguments[name] = parts.convert(parameter, node[name])
         elif node[name] is None:
             arguments[name] = None

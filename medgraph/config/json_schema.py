@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from medgraph import catalogue
 from medgraph.config import parts, signature
 from medgraph.config.schema import STAGE_KEYS
-from medgraph.config.signature import FILLED, Parameter, Signature
+from medgraph.config.signature import Parameter, Signature
 
 
 def json_schema() -> dict[str, Any]:
@@ -58,9 +58,8 @@ def _table(kind: str) -> dict[str, Any]:
 
 
 def _arguments(target: Signature, first: dict[str, Any]) -> dict[str, Any]:
-    settable = {name: p for name, p in target.parameters.items() if name not in FILLED}
-    properties = first | {name: _value(parameter) for name, parameter in settable.items()}
-    return _closed(properties, [*first, *(name for name, p in settable.items() if p.required)])
+    properties = first | {name: _value(parameter) for name, parameter in target.settable.items()}
+    return _closed(properties, [*first, *(name for name, p in target.settable.items() if p.required)])
 
 
 def _value(parameter: Parameter) -> dict[str, Any]:

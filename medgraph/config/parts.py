@@ -75,15 +75,14 @@ def check_arguments(
 ) -> dict[str, Any] | None:
     """The arguments of a constructor with every default written out; None if anything is wrong."""
     before = len(findings.errors)
-    settable = [name for name in target.parameters if name not in FILLED]
+    settable = target.settable
     for key, child in node.value.items():
         if key in FILLED and key in target.parameters:
             findings.add(child.origin, join(path, key), f"is filled from {FILLED[key]}: remove this line")
         elif key not in settable and key not in skip:
             findings.unknown(child, path, key, settable, f"{target.class_name} has no such parameter")
     values: dict[str, Any] = {}
-    for key in settable:
-        parameter = target.parameters[key]
+    for key, parameter in settable.items():
         if key in node.value:
             findings.origins[join(path, key)] = node.value[key].origin
             values[key] = _check_value(node.value[key], parameter, target, join(path, key), findings)

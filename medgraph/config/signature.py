@@ -68,6 +68,11 @@ class Signature:
     parameters: dict[str, Parameter]
     checks: tuple[ValueCheck, ...]
 
+    @property
+    def settable(self) -> dict[str, Parameter]:
+        """Parameters that are keys in YAML: all but those the builder fills and `name`, which is the part's own key."""
+        return {name: p for name, p in self.parameters.items() if name not in (*FILLED, "name")}
+
 
 @cache
 def read(target: str) -> Signature:

@@ -1,0 +1,45 @@
+"""Checked parts become objects; constructor errors carry place and key."""
+
+import pytest
+import torch
+from config.conftest import CONFIG
+
+from medgraph import config
+from medgraph.errors import ConfigError
+
+
+def test_parts_spec_and_seed_arrive_built(write):
+    stage = config.load(write()).stages["first"]
+    data = config.build(stage.data, "data", seed=7)
+    assert (data.root, data.seed, data.size) == ("here", 7, (4, 8))
+    method = config.build(stage.method, "methods", spec=data.spec, seed=7)
+    assert method.loss.temperature == 0.1
+    assert [flip.probability for flip in method.transforms] == [0.5, 1]
+    assert method.weight.shape == (16, 4)
+
+
+def test_dry_build_needs_no_memory_and_tells_nothing_when_all_is_well(write):
+    assert config.dry_build(config.load(write())) == []
+    huge = config.load(write(), ("first.method.width=4000000000000",))
+    assert config.dry_build(huge) == []
+    assert torch.empty(1).device.type == "cpu"
+
+
+def test_constructor_error_has_place_and_key(write):
+    text = CONFIG.replace("  name: fake\n  loss", "  name: fake\n  width: 7\n  loss")
+    with pytest.raises(ConfigError) as caught:
+        config.dry_build(config.load(write(text), ("second.method.width=9",)))
+    assert str(caught.value).splitlines() == [
+        "stage.yaml:5:3: first.method.width: expected a multiple of 4, got 7",
+        "command line: second.method.width: expected a multiple of 4, got 9",
+    ]
+
+
+def test_constructor_error_without_places_names_the_key(fake_parts):
+    with pytest.raises(ConfigError, match=r"^temperature: expected a number above 0"):
+        config.build({"name": "fake", "temperature": -1, "mode": "hard"}, "losses")
+
+
+def test_absent_data_is_a_note_not_an_error(write):
+    notes = config.dry_build(config.load(write(), ("second.data.root=absent",)))
+    assert notes == ["second: checks of the method against the data were skipped: absent: expected a folder"]
