@@ -5,6 +5,7 @@ pair), or None where it changes nothing. Terms compose by addition. Unless a doc
 O(n + m) memory plus one tile.
 """
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -306,6 +307,66 @@ class AdditiveScorer(PairTerm):
         """See the class."""
         hidden = torch.tanh(rows[0][:, None, :] + columns[0][None, :, :])  # (rows, columns, h)
         return F.logsigmoid(hidden @ shared[0] + shared[1])
+
+
+class SparseBias(PairTerm):
+    """An additive bias for listed pairs, 0 elsewhere; -inf removes a pair. Memory O(pairs listed).
+
+    Args:
+        rows: Query of each listed pair, ascending integers (p,).
+        columns: Key of each listed pair (p,).
+        values: Bias of each listed pair (p,); may require a gradient.
+    """
+
+    def __init__(self, rows: Tensor, columns: Tensor, values: Tensor):
+        if not rows.shape == columns.shape == values.shape:
+            raise ValueError(
+                "SparseBias: rows, columns and values need one entry per pair, "
+                f"got {tuple(rows.shape)}, {tuple(columns.shape)}, {tuple(values.shape)}"
+            )
+        if bool((rows[1:] < rows[:-1]).any()):
+            raise ValueError("SparseBias: rows must ascend; sort the pairs by row first")
+        self._rows, self._columns = rows, columns
+        self.shared_factors = (values,)
+
+    def compute(self, rows, columns, shared, block, scores):
+        """See the class."""
+        ends = torch.tensor([block.row_start, block.row_stop], device=self._rows.device)
+        first, last = torch.searchsorted(self._rows, ends).tolist()
+        inside = (self._columns[first:last] >= block.column_start) & (self._columns[first:last] < block.column_stop)
+        if not inside.any():
+            return None
+        where = self._rows[first:last][inside] - block.row_start, self._columns[first:last][inside] - block.column_start
+        shape = block.row_stop - block.row_start, block.column_stop - block.column_start
+        values = shared[0][first:last][inside]
+        return values.new_zeros(shape).index_put(where, values, accumulate=True)
+
+    def check(self, num_rows: int, num_columns: int) -> None:
+        """Raise ValueError if a listed pair lies outside the matrix."""
+        for name, indices, size in (("rows", self._rows, num_rows), ("columns", self._columns, num_columns)):
+            if indices.numel() and (indices.min() < 0 or indices.max() >= size):
+                raise ValueError(f"SparseBias: {name} must lie from 0 to {size - 1}, got {indices.max()} at most")
+
+
+class DenseBias(PairTerm):
+    """An additive bias per pair (n, m): a way out for experiments. Memory O(n m), which it warns about."""
+
+    def __init__(self, bias: Tensor):
+        warnings.warn(
+            f"DenseBias holds all {bias.shape[0]} x {bias.shape[1]} pairs; a factored term needs linear memory",
+            stacklevel=2,
+        )
+        self.row_factors = (bias,)
+
+    def compute(self, rows, columns, shared, block, scores):
+        """See the class."""
+        return rows[0][:, block.columns]
+
+    def check(self, num_rows: int, num_columns: int) -> None:
+        """Raise ValueError unless there is one entry per pair."""
+        shape = tuple(self.row_factors[0].shape)
+        if shape != (num_rows, num_columns):
+            raise ValueError(f"DenseBias: expected shape ({num_rows}, {num_columns}), got {shape}")
 
 
 def _both(name: str, queries: Tensor, keys: Tensor | None, ndim: int = 1) -> tuple[Factors, Factors]:
