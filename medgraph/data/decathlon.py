@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,9 @@ class DecathlonSource:
     def cases(self) -> tuple[Case, ...]:
         """All cases, sorted by id, each with its part."""
         cases = [self._case(entry) for entry in self._index["training"]]
+        twice = [name for name, count in Counter(case.id for case in cases).items() if count > 1]
+        if twice:
+            raise DataError(f"{self._file}: training lists {twice[0]!r} twice, expected each id once. Remove an entry.")
         if "split" not in self._index:
             return with_parts(cases, self.fractions, self.split_seed)
         parts = self._parts()
@@ -96,6 +100,8 @@ class DecathlonSource:
 
     def _case(self, entry: Any) -> Case:
         entry = {"image": entry} if isinstance(entry, str) else entry
+        if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+            raise DataError(f'{self._file}: training holds {entry!r}, expected {{"image": file, "label": file}}.')
         name = case_id(entry["image"])
         image = self._file.parent / entry["image"]
         label = self._file.parent / entry["label"] if entry.get("label") else None

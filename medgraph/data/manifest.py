@@ -2,6 +2,7 @@
 
 import csv
 import os
+from collections import Counter
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -50,10 +51,9 @@ class ManifestSource:
         """All cases, sorted by id, each with its part."""
         rows, has_split = self._rows()
         cases = [self._case(line, row) for line, row in enumerate(rows, start=2)]
-        ids = [case.id for case in cases]
-        twice = next((name for name in ids if ids.count(name) > 1), None)
-        if twice is not None:
-            raise DataError(f"{self._file}: lists the image {twice!r} twice, expected each once. Remove a line.")
+        twice = [name for name, count in Counter(case.id for case in cases).items() if count > 1]
+        if twice:
+            raise DataError(f"{self._file}: lists the image {twice[0]!r} twice, expected each once. Remove a line.")
         if not has_split:
             return with_parts(cases, self.fractions, self.split_seed)
         parts = [self._part(line, row) for line, row in enumerate(rows, start=2)]

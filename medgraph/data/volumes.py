@@ -146,7 +146,7 @@ def _map(file: Path) -> np.ndarray | None:
     """The cached array; None where there is none, or where it is not whole: it is then prepared again."""
     try:
         return np.load(file, mmap_mode="r")
-    except (FileNotFoundError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError):
         return None
 
 
