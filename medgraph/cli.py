@@ -13,7 +13,7 @@ import medgraph
 from medgraph import catalogue, config, shipped
 from medgraph.errors import MedgraphError
 
-_DEBUG = "--debug"
+_DEBUG = "--debug"  # every command takes it; main() acts on it, outside of all commands
 
 app = typer.Typer(
     no_args_is_help=True,

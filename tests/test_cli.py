@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from ruamel.yaml import YAML
@@ -99,6 +101,18 @@ def test_run_refuses_data_that_cannot_be_read(monkeypatch):
     monkeypatch.setattr(medgraph, "check", lambda *a: (None, ["a: no such folder"]))
     with pytest.raises(DataError, match="no such folder"):
         medgraph.run("x")
+
+
+def test_python_callers_reach_the_runner_with_the_checked_pipeline(monkeypatch):
+    runner, export = ModuleType("runner"), ModuleType("export")
+    runner.run = lambda pipeline, **keywords: (pipeline, keywords)
+    export.load_encoder = lambda path: path
+    monkeypatch.setitem(sys.modules, "medgraph.runner.runner", runner)
+    monkeypatch.setitem(sys.modules, "medgraph.runner.export", export)
+    monkeypatch.setattr(medgraph, "check", lambda name, overrides: ((name, overrides), []))
+    called = medgraph.run("x", ["seed=3"], out="there", device="cpu", resume=True)
+    assert called == (("x", ["seed=3"]), {"out": Path("there"), "device": "cpu", "resume": True})
+    assert medgraph.load_encoder("folder") == Path("folder")
 
 
 def test_show_without_a_name_says_what_to_give():

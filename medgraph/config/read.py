@@ -58,6 +58,8 @@ def read_text(text: str, name: str, errors: list[str]) -> Node:
         raise ConfigError(f"{place}: broken YAML: {error.problem}") from error
     except YAMLError as error:
         raise ConfigError(f"{name}: broken YAML: {str(error).splitlines()[0]}") from error
+    except RecursionError:
+        raise ConfigError(f"{name}: broken YAML: nested too deep") from None
     if root is None:
         return Node(None, _origin(name, None))
     return _convert(root, name, yaml, errors)

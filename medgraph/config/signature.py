@@ -55,7 +55,7 @@ class ValueCheck:
         """What is wrong with the value, without the parameter's name; None if nothing is."""
         try:
             getattr(checks, self.function)(self.parameter, value, *self.arguments, **self.keywords)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             return str(error).removeprefix(f"{self.parameter}: ")
         return None
 

@@ -46,6 +46,8 @@ def test_checking_imports_no_part(write):
          "stage.yaml:7:5: first.method.loss.temperature: expected a number above 0, got -1"),
         ("temperature: 0.1", "temperature: .nan",
          "stage.yaml:7:5: first.method.loss.temperature: expected a number above 0, got nan"),
+        ("temperature: 0.1", "temperature: 1" + "0" * 400,
+         "stage.yaml:7:5: first.method.loss.temperature: int too large to convert to float"),
         ("temperature: 0.1", "temperature: true",
          "stage.yaml:7:5: first.method.loss.temperature: expected float, got True"),
         ("temperature: 0.1", "mode: sofd",

@@ -34,6 +34,7 @@ def test_every_duplicate_key_is_told():
         ("a: [1\nb: 2\n", r"x\.yaml:2:\d+: broken YAML"),
         ("a: &x 1\nb: *x\n", r"x\.yaml:1:4: anchors and aliases"),
         ("[1, 2]: 3\n", r"x\.yaml:1:1: expected a word as key"),
+        ("[" * 5000, r"x\.yaml: broken YAML: nested too deep"),
         ("a: \x07\n", r"x\.yaml.*: broken YAML"),
     ],
 )
