@@ -69,3 +69,49 @@ def loop_uniformity(x: Tensor, bandwidth: float, form: str, include_self: bool, 
         rows.append(torch.stack([torch.exp(-((x[i] - y) ** 2).sum() / (2 * bandwidth)) for y in near]).mean())
     means = torch.stack(rows)
     return means.mean().log() if form == "pair" else means.log().mean()
+
+
+def loop_concentration(
+    rows: Tensor, centroids: Tensor, labels: list[int], temperature: float, smoothing: float, measure: str
+) -> list[float]:
+    """Temperature per centroid, one cluster at a time; clusters of two or more must have some spread."""
+    raw: list[float | None] = []
+    for k, center in enumerate(centroids.tolist()):
+        spread = []
+        for row, label in zip(rows.tolist(), labels, strict=True):
+            if label == k:
+                length = math.sqrt(math.fsum(v * v for v in row))
+                dot = math.fsum(a * b for a, b in zip(row, center, strict=True)) / length
+                spread.append(math.sqrt(max(0.0, 2 - 2 * dot if measure == "distance" else dot)))
+        size = len(spread)
+        raw.append(math.fsum(spread) / size / math.log(size + smoothing) if size > 1 else None)
+    largest = max(value for value in raw if value is not None)
+    values = [largest if value is None else value for value in raw]
+    ordered = sorted(values)
+
+    def percentile(share: float) -> float:
+        place = share * (len(ordered) - 1)
+        low = min(int(place), len(ordered) - 2)
+        return ordered[low] + (place - low) * (ordered[low + 1] - ordered[low])
+
+    clipped = [min(max(value, percentile(0.1)), percentile(0.9)) for value in values]
+    return [temperature * value * len(clipped) / math.fsum(clipped) for value in clipped]
+
+
+def loop_masked_info_nce(
+    predictions: Tensor, targets: Tensor, mask: Tensor, valid: Tensor, temperature: float, min_gap: int
+) -> float:
+    """InfoNCE of masked slots, a pair at a time."""
+    num_sequences, num_slots = mask.shape
+
+    def cosine(x: Tensor, y: Tensor) -> float:
+        return float(x @ y / x.norm() / y.norm())
+
+    slots = [(b, s) for b in range(num_sequences) for s in range(num_slots) if valid[b, s]]
+    losses = []
+    for b, s in slots:
+        if mask[b, s]:
+            kept = [(c, r) for c, r in slots if c != b or r == s or abs(r - s) >= min_gap]
+            total = math.fsum(math.exp(cosine(predictions[b, s], targets[c, r]) / temperature) for c, r in kept)
+            losses.append(math.log(total) - cosine(predictions[b, s], targets[b, s]) / temperature)
+    return math.fsum(losses) / len(losses)

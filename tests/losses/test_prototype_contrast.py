@@ -1,0 +1,75 @@
+"""PrototypeContrast: equal to cross-entropy over centroids; unlabelled rows; no gradient to centroids."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from medgraph.losses.prototype_contrast import PrototypeContrast
+
+
+def _inputs(rng, sizes=(5, 3)):
+    embeddings = torch.randn(8, 4, generator=rng, dtype=torch.float64)
+    centroids = [F.normalize(torch.randn(k, 4, generator=rng, dtype=torch.float64), dim=1) for k in sizes]
+    labels = [torch.randint(k, (8,), generator=rng) for k in sizes]
+    concentrations = [0.1 + torch.rand(k, generator=rng, dtype=torch.float64) for k in sizes]
+    return embeddings, centroids, labels, concentrations
+
+
+def _cross_entropy(embeddings, centroids, labels, concentrations):
+    terms = []
+    for center, label, phi in zip(centroids, labels, concentrations, strict=True):
+        terms.append(F.cross_entropy(F.normalize(embeddings, dim=1) @ center.T / phi, label))
+    return sum(terms) / len(terms)
+
+
+@pytest.mark.parametrize("sizes", [(5,), (5, 3), (2, 2, 7)])
+def test_equals_cross_entropy_in_value_and_gradient(sizes, rng):
+    embeddings, *clusterings = _inputs(rng, sizes)
+    embeddings.requires_grad_()
+    values = PrototypeContrast()(embeddings, *clusterings), _cross_entropy(embeddings, *clusterings)
+    torch.testing.assert_close(*values, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(*(torch.autograd.grad(v, embeddings)[0] for v in values), rtol=1e-10, atol=1e-12)
+
+
+def test_gradient_is_that_of_the_value(rng):
+    embeddings, *clusterings = _inputs(rng)
+    assert torch.autograd.gradcheck(lambda z: PrototypeContrast()(z, *clusterings), embeddings.requires_grad_())
+
+
+def test_unlabelled_examples_are_left_out(rng):
+    embeddings, centroids, labels, concentrations = _inputs(rng)
+    for label in labels:
+        label[:3] = -100
+    expected = _cross_entropy(embeddings[3:], centroids, [label[3:] for label in labels], concentrations)
+    torch.testing.assert_close(PrototypeContrast()(embeddings, centroids, labels, concentrations), expected)
+
+
+def test_no_labelled_example_gives_zero_with_a_graph(rng):
+    embeddings, centroids, _, concentrations = _inputs(rng)
+    loss = PrototypeContrast()(embeddings.requires_grad_(), centroids, torch.full((2, 8), -100), concentrations)
+    loss.backward()
+    assert loss.item() == 0
+    assert (embeddings.grad == 0).all()
+
+
+def test_centroids_and_concentrations_receive_no_gradient(rng):
+    embeddings, centroids, labels, concentrations = _inputs(rng)
+    for each in (*centroids, *concentrations):
+        each.requires_grad_()
+    PrototypeContrast()(embeddings.requires_grad_(), centroids, labels, concentrations).backward()
+    assert all(each.grad is None for each in (*centroids, *concentrations))
+
+
+def test_half_precision_and_a_small_concentration_stay_finite(rng):
+    embeddings = torch.randn(6, 4, generator=rng).half().requires_grad_()
+    phi = torch.full((3,), 1e-3)
+    loss = PrototypeContrast()(embeddings, [torch.eye(4)[:3]], [torch.arange(6) % 3], [phi])
+    loss.backward()
+    assert loss.isfinite()
+    assert embeddings.grad.isfinite().all()
+
+
+def test_refuses_lists_of_different_lengths(rng):
+    embeddings, centroids, labels, concentrations = _inputs(rng)
+    with pytest.raises(ValueError, match="got centroids: 2, labels: 1, concentrations: 2"):
+        PrototypeContrast()(embeddings, centroids, labels[:1], concentrations)
