@@ -1,0 +1,68 @@
+"""MONAI's residual networks, in 2D and 3D, as encoders that can return their pyramid of maps."""
+
+from jaxtyping import Float
+from monai.networks.nets.resnet import ResNet, ResNetBlock, ResNetBottleneck
+from torch import Tensor, nn
+
+from medgraph import checks
+from medgraph.data.spec import ImageSpec
+
+LAYERS = {
+    18: (ResNetBlock, [2, 2, 2, 2]),
+    34: (ResNetBlock, [3, 4, 6, 3]),
+    50: (ResNetBottleneck, [3, 4, 6, 3]),
+}
+
+
+class ResNetEncoder(nn.Module):
+    """A residual network without classifier (He et al., 2016, arXiv:1512.03385), of one channel width to choose.
+
+    Args:
+        spec: Facts of the data, filled by the builder: channels and 2D or 3D.
+        depth: 18, 34 or 50 layers.
+        width: Channels of the first stage; the others have 2, 4 and 8 times as many (times 4 at depth 50).
+        stem: "small" is a 3-wide convolution of stride 2, for images under about 100 voxels; "imagenet" a 7-wide one
+            of stride 2 and a max-pool.
+
+    Attributes:
+        out_dim: Width of the pooled features.
+        pyramid_dims, pyramid_strides: Channels and stride of each map of `pyramid`, fine to coarse.
+    """
+
+    def __init__(self, spec: ImageSpec, depth: int = 18, width: int = 32, stem: str = "small"):
+        super().__init__()
+        block, layers = LAYERS[checks.one_of("depth", depth, (18, 34, 50))]
+        widths = [checks.at_least("width", width, 1) * factor for factor in (1, 2, 4, 8)]
+        is_small = checks.one_of("stem", stem, ("small", "imagenet")) == "small"
+        self.spatial_dims, self.in_channels = spec.spatial_dims, spec.channels
+        self.network = ResNet(
+            block,
+            layers,
+            widths,
+            spatial_dims=spec.spatial_dims,
+            n_input_channels=spec.channels,
+            conv1_t_size=3 if is_small else 7,
+            conv1_t_stride=2,
+            no_max_pool=is_small,
+            feed_forward=False,
+        )
+        first = 2 if is_small else 4
+        self.pyramid_dims = tuple(w * block.expansion for w in widths)
+        self.pyramid_strides = tuple(first * factor for factor in (1, 2, 4, 8))
+        self.out_dim = self.pyramid_dims[-1]
+
+    def pyramid(self, x: Float[Tensor, "n c *size"]) -> list[Tensor]:
+        """The maps of the four stages, fine to coarse, each (n, pyramid_dims[i], ...)."""
+        net = self.network
+        x = net.act(net.bn1(net.conv1(x)))
+        if not net.no_max_pool:
+            x = net.maxpool(x)
+        maps = []
+        for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def forward(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n d"]:
+        """Features: the mean over space of the coarsest map."""
+        return self.pyramid(x)[-1].flatten(2).mean(dim=2)

@@ -1,0 +1,102 @@
+"""The encoder as it leaves: weights as safetensors, everything needed to rebuild it as JSON beside them."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from medgraph import __version__, config
+from medgraph.data.spec import ImageSpec
+from medgraph.errors import CheckpointError
+from medgraph.runner import checkpoint
+
+WEIGHTS, FACTS = "encoder.safetensors", "encoder.json"
+
+
+def export_encoder(folder: Path, encoder: nn.Module, node: dict[str, Any], spec: Any, facts: dict[str, Any]) -> None:
+    """Write an encoder to `folder`, reload it and compare all tensors before returning. Raises CheckpointError.
+
+    Args:
+        folder: Made if absent.
+        encoder: The trained encoder.
+        node: Its resolved config: name and every argument.
+        spec: The data's facts that it was built with.
+        facts: What a reader wants to know: method, stage, seed, preparation of its input.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint.write_tensors(folder / WEIGHTS, encoder.state_dict(), {})
+    checkpoint.write_json(
+        folder / FACTS, {"medgraph": __version__, "encoder": node, "spec": asdict(spec), "facts": facts}
+    )
+    reloaded = load_encoder(folder).state_dict()
+    for name, value in encoder.state_dict().items():
+        if not torch.equal(value.cpu(), reloaded[name]):
+            raise CheckpointError(f"{folder / WEIGHTS}: {name} differs from the trained encoder after reloading.")
+
+
+def load_encoder(folder: str | Path) -> nn.Module:
+    """Rebuild an exported encoder, in eval mode. `encoder(x)` gives (n, out_dim), `encoder.pyramid(x)` its maps.
+
+    Raises:
+        CheckpointError: The folder holds no encoder, or its weights do not fit.
+    """
+    folder = Path(folder)
+    facts = read_facts(folder)
+    spec = facts["spec"]
+    spec = ImageSpec(**{**spec, "size": tuple(spec["size"]), "classes": tuple(spec["classes"])})
+    encoder = config.build(facts["encoder"], "encoders", spec=spec)
+    tensors, _ = checkpoint.read_tensors(folder / WEIGHTS)
+    try:
+        encoder.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder / WEIGHTS}: does not fit the encoder of {FACTS}. {error}") from error
+    return encoder.eval()
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """The JSON beside an exported encoder's weights. Raises CheckpointError."""
+    path = folder / FACTS
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file; expected the folder `encoder/` that a train stage writes.")
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}: not JSON ({error}).") from error
+
+
+def transfer(folder: Path, encoder: nn.Module) -> dict[str, list[str]]:
+    """Copy the exported encoder in `folder` into `encoder`, by name.
+
+    Returns:
+        Names of tensors: `taken`, `left behind` (only in the file), `freshly initialised` (only in the model).
+
+    Raises:
+        CheckpointError: Nothing matches, or a shape disagrees.
+    """
+    tensors, _ = checkpoint.read_tensors(folder / WEIGHTS)
+    own = encoder.state_dict()
+    taken = sorted(tensors.keys() & own.keys())
+    if not taken:
+        raise CheckpointError(
+            f"{folder}: none of its {len(tensors)} tensors is called like one of the encoder's {len(own)}: "
+            "another architecture? Give both stages the same encoder."
+        )
+    wrong = [
+        f"{n}: {tuple(tensors[n].shape)} against {tuple(own[n].shape)}"
+        for n in taken
+        if tensors[n].shape != own[n].shape
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{folder}: shapes disagree (file against model): {'; '.join(wrong[:5])}. "
+            "Give both stages the same encoder."
+        )
+    encoder.load_state_dict({**own, **{name: tensors[name] for name in taken}})
+    return {
+        "taken": taken,
+        "left behind": sorted(tensors.keys() - own.keys()),
+        "freshly initialised": sorted(own.keys() - tensors.keys()),
+    }

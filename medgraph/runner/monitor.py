@@ -1,0 +1,58 @@
+"""The collapse watch: does the encoder still tell examples apart?"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class CollapseWatch:
+    """Numbers and warnings about collapse, from one step's embeddings and prototype scores.
+
+    A constant embedding gives uniform codes, so SwAV's loss cannot fall below ln K: hovering there is the alarm.
+
+    Args:
+        num_prototypes: K.
+        patience: Steps before anything is judged.
+    """
+
+    def __init__(self, num_prototypes: int, patience: int = 50):
+        self.num_prototypes = num_prototypes
+        self.patience = patience
+        self._said: set[str] = set()
+
+    @torch.no_grad()
+    def observe(self, step: int, loss: float, embeddings: Tensor, scores: Tensor) -> tuple[dict[str, float], list[str]]:
+        """Metrics of this step, and warnings that were not given before.
+
+        Args:
+            step: Optimiser step.
+            loss: The step's loss.
+            embeddings: Unit rows (n, d).
+            scores: Scores against the prototypes (n, k).
+        """
+        rank = effective_rank(embeddings)
+        used = scores.argmax(dim=1).unique().numel() / min(self.num_prototypes, len(scores))
+        above = loss - math.log(self.num_prototypes)
+        alarms = {
+            "the loss stays at ln K: codes are uniform, which is what collapsed embeddings give": above > -0.01,
+            f"the embeddings fill {rank:.1f} directions only: they are collapsing": rank < 2,
+            f"{used:.0%} of the prototypes are used: most clusters are empty": used < 0.05,
+        }
+        messages = []
+        for kind, (message, rings) in enumerate(alarms.items()):
+            if rings and step >= self.patience and str(kind) not in self._said:
+                self._said.add(str(kind))
+                messages.append(message + ". Lower the learning rate, or the number of prototypes.")
+        return {"loss_minus_ln_k": above, "effective_rank": rank, "used_prototypes": used}, messages
+
+
+def effective_rank(embeddings: Tensor) -> float:
+    """exp of the entropy of the normalised singular values of the centred rows (Roy and Vetterli, 2007)."""
+    centred = embeddings.float() - embeddings.float().mean(dim=0)
+    values = torch.linalg.svdvals(centred)
+    total = float(values.sum())
+    if total < 1e-6 * len(embeddings):  # identical rows up to rounding
+        return 1.0
+    shares = values[values > 0] / total
+    return float(torch.exp(-(shares * shares.log()).sum()))

@@ -1,0 +1,145 @@
+"""One self-contained HTML page of a run, and its table on the terminal."""
+
+import base64
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+COLOURS = np.array([[0, 0, 0], [230, 97, 1], [52, 138, 189], [94, 201, 98], [170, 51, 119], [238, 204, 102]])
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
+body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
+table{border-collapse:collapse;margin:1rem 0}th,td{padding:.3rem .9rem;border-bottom:1px solid #ccc;text-align:right}
+th:first-child,td:first-child,td:nth-child(2),th:nth-child(2),td:nth-child(3),th:nth-child(3){text-align:left}
+.verdict{font-size:1.15rem;padding:.8rem 1rem;border-left:4px solid #348abd;background:#f2f6fa}
+.overlays{display:grid;grid-template-columns:repeat(auto-fill,minmax(19rem,1fr));gap:1rem}
+figure{margin:0}figcaption{font-size:.85rem;color:#555}img{max-width:100%}
+.overlays img{image-rendering:pixelated;width:100%}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{color:#555}dd{margin:0}
+@media(prefers-color-scheme:dark){body{color:#ddd;background:#181a1b}.verdict{background:#22303a}
+th,td{border-color:#444}figcaption,dt{color:#aaa}.curves img{background:#fff}}
+</style></head><body>
+<h1>{{ title }}</h1>
+{% if verdict %}<p class="verdict">{{ verdict }}</p>{% endif %}
+{% if table %}<h2>Scores on the volumes kept aside</h2>
+<table><thead><tr>{% for name in header %}<th>{{ name }}</th>{% endfor %}</tr></thead><tbody>
+{% for row in table %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</tbody></table>
+<p>Difference: pretrained minus from scratch, paired over volumes, with its 95 % bootstrap interval. HD95 in mm.</p>
+{% endif %}
+{% if overlays %}<h2>Prediction and truth</h2>
+<p>Of each volume the slice that holds most truth, from the pretrained arm:
+the slice, the truth, the prediction.</p><div class="overlays">
+{% for overlay in overlays %}<figure><img alt="{{ overlay.case }}" src="data:image/png;base64,{{ overlay.png }}">
+<figcaption>{{ overlay.case }}</figcaption></figure>
+{% endfor %}</div>{% endif %}
+{% if curves %}<h2>Curves</h2>
+<p class="curves"><img alt="training curves" src="data:image/png;base64,{{ curves }}"></p>
+{% endif %}
+<h2>How it was made</h2>
+<dl>{% for name, value in facts.items() %}<dt>{{ name }}</dt><dd>{{ value }}</dd>{% endfor %}</dl>
+</body></html>
+"""
+
+HEADER = ("labelled", "label", "metric", "pretrained", "from scratch", "difference [95 % interval]")
+
+
+def write_report(
+    folder: Path,
+    title: str,
+    curves: dict[str, list[tuple[int, float]]],
+    table: list[dict[str, Any]],
+    overlays: list[dict[str, Any]],
+    verdict: str,
+    facts: dict[str, Any],
+) -> Path:
+    """Write `report.html` into the run folder: no link leaves it, every picture is inside.
+
+    Args:
+        folder: Run folder.
+        title: Heading.
+        curves: Points (step, value) by "stage: metric".
+        table: Rows of a compare stage.
+        overlays: `Scores.overlays` of the arm that is shown.
+        verdict: One sentence per comparison.
+        facts: Versions, seed, overrides: shown at the end.
+    """
+    page = jinja2.Environment(autoescape=True).from_string(PAGE)
+    text = page.render(
+        title=title,
+        verdict=verdict,
+        header=HEADER,
+        table=[_cells(row) for row in table],
+        overlays=[{"case": o["case"], "png": _overlay_png(o)} for o in overlays],
+        curves=_curves_png(curves) if curves else "",
+        facts=facts,
+    )
+    path, temporary = folder / "report.html", folder / f".report.html.{os.getpid()}"
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+def print_table(table: list[dict[str, Any]], console: Console) -> None:
+    """The rows of a compare stage on the terminal."""
+    shown = Table(title="Volumes kept aside, native space, HD95 in mm")
+    for index, name in enumerate(HEADER):
+        shown.add_column(name, justify="left" if 0 < index < 3 else "right")
+    for row in table:
+        shown.add_row(*_cells(row))
+    console.print(shown)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    d, digits = row["difference"], 4 if row["metric"] == "dice" else 2
+    values = [f"{row[arm]:.{digits}f}" for arm in ("pretrained", "from_scratch")]
+    interval = f"{d['mean']:+.{digits}f} [{d['low']:+.{digits}f}, {d['high']:+.{digits}f}]"
+    return [str(row["num_labelled"]), row["label"], {"dice": "Dice", "hd95": "HD95"}[row["metric"]], *values, interval]
+
+
+def _overlay_png(overlay: dict[str, Any]) -> str:
+    image = np.repeat(np.asarray(overlay["image"], dtype=np.float64)[..., None], 3, axis=2)
+    panels = [image] + [_painted(image, np.asarray(overlay[name])) for name in ("truth", "prediction")]
+    gap = np.full((len(image), 2, 3), 128.0)
+    wide = np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
+    return _png(np.kron(wide, np.ones((3, 3, 1))).astype(np.uint8))
+
+
+def _painted(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    colours = COLOURS[np.where(labels > 0, 1 + (labels - 1) % (len(COLOURS) - 1), 0)]
+    return np.where(labels[..., None] > 0, 0.5 * image + 0.5 * colours, image)
+
+
+def _png(pixels: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _curves_png(curves: dict[str, list[tuple[int, float]]]) -> str:
+    metrics: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for name, points in curves.items():
+        stage, _, metric = name.rpartition(": ")
+        metrics.setdefault(metric, {})[stage] = points
+    columns = min(2, len(metrics))
+    rows = -(-len(metrics) // columns)
+    figure = Figure(figsize=(5.2 * columns, 3.2 * rows), layout="constrained")
+    for place, (metric, stages) in enumerate(metrics.items(), start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        for stage, points in stages.items():
+            axes.plot(*zip(*points, strict=True), label=stage, linewidth=1.2)
+        axes.set(title=metric.replace("_", " "), xlabel="step")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,120 @@
+"""Run a pipeline: stages in order, each from what an earlier one left, finished ones skipped."""
+
+import json
+import os
+import platform
+import shutil
+import time
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+from rich.console import Console
+
+from medgraph import config
+from medgraph.config.schema import Pipeline, Stage
+from medgraph.errors import ConfigError
+from medgraph.runner import checkpoint
+from medgraph.runner.compare import compare_stage
+from medgraph.runner.evaluate import evaluate_stage
+from medgraph.runner.folder import RunFolder
+from medgraph.runner.stage import train_stage
+from medgraph.runner.summary import finish
+from medgraph.runner.train import Stopped, pick_device
+
+KINDS = {"train": train_stage, "evaluate": evaluate_stage, "compare": compare_stage}
+
+
+def run(pipeline: Pipeline, out: Path | None = None, device: str = "auto", resume: bool = False) -> Path:
+    """Run every stage of a checked pipeline that is not finished yet.
+
+    Args:
+        pipeline: From `medgraph.config.load`.
+        out: Run folder; default `runs/<pipeline>-<date>`, with `resume` the newest one of that pipeline.
+        device: "auto", "cpu" or "cuda".
+        resume: Go on in a folder that already holds this run. A stage whose config changed runs again, as do all that
+            start from it.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ConfigError: The device is not there; the folder cannot be written or holds another run.
+        Stopped: SIGTERM or Ctrl-C came; says how to go on.
+    """
+    device = str(pick_device(device))
+    folder = _open_folder(pipeline, out, resume)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]{pipeline.name}[/bold] -> {folder.path}")
+    start = time.monotonic()
+    for stage in pipeline.stages.values():
+        if _is_finished(folder, stage):
+            console.print(f"[bold]{stage.name}[/bold]: finished before, skipped")
+            continue
+        _clear_if_changed(folder, stage)
+        console.print(f"[bold]{stage.name}[/bold] ({stage.kind})")
+        try:
+            KINDS[stage.kind](stage, pipeline, folder, device, console)
+        except Stopped as stopped:
+            raise Stopped(
+                f"{stopped} Nothing is lost: go on with\n  medgraph run {pipeline.name} --resume --out {folder.path}"
+            ) from stopped
+        checkpoint.write_json(folder.stage(stage.name) / "done.json", {"digest": stage.digest})
+    finish(pipeline, folder, console, seconds=time.monotonic() - start)
+    return folder.path
+
+
+def _open_folder(pipeline: Pipeline, out: Path | None, resume: bool) -> RunFolder:
+    if out is None:
+        previous = sorted(Path("runs").glob(f"{pipeline.name}-*"), key=os.path.getmtime) if resume else []
+        out = previous[-1] if previous else Path("runs") / f"{pipeline.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    out = Path(out)
+    described = out / "pipeline.yaml"
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out}: is a file; expected a folder.")
+    if out.exists() and any(out.iterdir()):
+        if not resume:
+            raise ConfigError(f"--out {out}: already holds a run. Go on with it by --resume, or choose another --out.")
+        if not described.exists():
+            raise ConfigError(f"--out {out}: is not empty and holds no pipeline.yaml, so it is no run of ours.")
+        name = json.loads((out / "environment.json").read_text())["pipeline"]
+        if name != pipeline.name:
+            raise ConfigError(f"--out {out}: holds a run of {name!r}, not of {pipeline.name!r}. Choose another --out.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_json(out / "environment.json", _environment(pipeline))
+        described.write_text(config.resolved(pipeline))
+    except OSError as error:
+        raise ConfigError(
+            f"--out {out}: cannot be written ({error.strerror}). Choose a folder you may write to."
+        ) from error
+    return RunFolder(out)
+
+
+def _environment(pipeline: Pipeline) -> dict[str, object]:
+    packages = ("medgraph", "torch", "monai", "nibabel", "numpy", "accelerate", "scikit-learn")
+    return {
+        "pipeline": pipeline.name,
+        "seed": pipeline.seed,
+        "overrides": list(pipeline.overrides),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "versions": {name: metadata.version(name) for name in packages},
+    }
+
+
+def _is_finished(folder: RunFolder, stage: Stage) -> bool:
+    return _digest(folder.stage(stage.name) / "done.json") == stage.digest
+
+
+def _clear_if_changed(folder: RunFolder, stage: Stage) -> None:
+    """Throw away what another config left in the stage's folder; keep this one's checkpoints."""
+    path = folder.stage(stage.name)
+    if path.exists() and _digest(path / "begun.json") != stage.digest:
+        shutil.rmtree(path)
+    path.mkdir(parents=True, exist_ok=True)
+    checkpoint.write_json(path / "begun.json", {"digest": stage.digest})
+
+
+def _digest(path: Path) -> str | None:
+    return json.loads(path.read_text())["digest"] if path.exists() else None

@@ -1,0 +1,71 @@
+"""A train stage: build, take over an earlier encoder, train, export, score."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from medgraph import config
+from medgraph.config.schema import Pipeline, Stage
+from medgraph.errors import CheckpointError
+from medgraph.method import Method
+from medgraph.runner.evaluate import evaluate
+from medgraph.runner.export import export_encoder, transfer
+from medgraph.runner.folder import RunFolder
+from medgraph.runner.seed import seed_all
+from medgraph.runner.train import train
+
+
+def train_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str, console: Console) -> None:
+    """Train a stage's method and export its encoder; score it on the test part when the stage names an evaluator."""
+    start = folder.encoder(stage.start_from) if stage.start_from else None
+    method, data = build_method(stage, stage.data, pipeline.seed, start, console)
+    path = folder.stage(stage.name)
+    fit(stage, method, data, pipeline.seed, path, device, stage.name)
+    facts = {
+        "stage": stage.name,
+        "pipeline": pipeline.name,
+        "method": stage.method,
+        "data": stage.data,
+        "seed": pipeline.seed,
+    }
+    export_encoder(folder.encoder(stage.name), method.encoder, stage.method["encoder"], data.spec, facts)
+    if stage.evaluator is not None:
+        evaluate(stage.evaluator, method, data, path / "scores.json", device)
+
+
+def build_method(
+    stage: Stage, data_node: dict[str, Any], seed: int, start: Path | None, console: Console
+) -> tuple[Method, Any]:
+    """Data and method of a stage, seeded; the encoder filled from the exported one in `start`."""
+    data = config.build(data_node, "data", seed=seed)
+    seed_all(seed, "build")
+    method = config.build(stage.method, "methods", spec=data.spec, seed=seed)
+    if start is not None:
+        if not start.exists():
+            raise CheckpointError(f"{start}: no such folder, so stage {stage.name} has nothing to start from.")
+        for words, names in transfer(start, method.encoder).items():
+            console.print(f"  {words}: {len(names)} tensors{_sample(names)}")
+    return method, data
+
+
+def fit(stage: Stage, method: Method, data: Any, seed: int, path: Path, device: str, title: str) -> None:
+    """Train `method` on the training part of `data` by the stage's plan."""
+    plan = stage.train
+    optimizer = config.build(plan.optimizer, "optimizers")
+    schedule = config.build(plan.schedule, "schedules")
+    train(
+        method,
+        data.train(),
+        plan,
+        optimizer=optimizer,
+        schedule=schedule,
+        seed=seed,
+        folder=path,
+        device=device,
+        title=title,
+    )
+
+
+def _sample(names: list[str]) -> str:
+    return f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""

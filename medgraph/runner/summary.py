@@ -1,0 +1,82 @@
+"""How a run ends: the table, the report page, and the lines that load the encoder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from medgraph.config.schema import Pipeline
+from medgraph.evaluation.scores import Scores
+from medgraph.runner.compare import arm_folder
+from medgraph.runner.export import load_encoder
+from medgraph.runner.folder import RunFolder
+from medgraph.runner.report import print_table, write_report
+
+SHOWN = ("loss", "loss_minus_ln_k", "effective_rank", "used_prototypes", "code_entropy")
+
+
+def finish(pipeline: Pipeline, folder: RunFolder, console: Console, seconds: float) -> None:
+    """Print every table of the run, write its report page, and say how to load its encoder."""
+    table, overlays, verdicts = [], [], []
+    for stage in pipeline.stages.values():
+        path = folder.stage(stage.name)
+        if stage.kind == "compare":
+            rows = json.loads((path / "table.json").read_text())
+            table += rows
+            verdicts += [verdict(row) for row in rows if row["label"] == "mean" and row["metric"] == "dice"]
+            last = (stage.compare.num_labelled[-1], pipeline.seed + stage.compare.seeds[0])
+            overlays += Scores.from_json(arm_folder(path, "pretrained", *last) / "scores.json").overlays
+    if table:
+        print_table(table, console)
+        for line in verdicts:
+            console.print(line)
+    page = write_report(
+        folder.path,
+        title=pipeline.name,
+        curves=curves(folder.path),
+        table=table,
+        overlays=overlays,
+        verdict=" ".join(verdicts),
+        facts={**json.loads((folder.path / "environment.json").read_text()), "seconds": round(seconds)},
+    )
+    console.print(f"Report: {page}")
+    encoders = [folder.encoder(s.name) for s in pipeline.stages.values() if s.kind == "train"]
+    if encoders:
+        console.print("Take the encoder away:")
+        console.print("  import medgraph, torch")
+        console.print(f"  encoder = medgraph.load_encoder({str(encoders[-1])!r})")
+        console.print(
+            f"  features = encoder({example_input(encoders[-1])})  # (1, {load_encoder(encoders[-1]).out_dim})"
+        )
+
+
+def verdict(row: dict[str, Any]) -> str:
+    """One sentence: whether pre-training helped, and how sure that is."""
+    d = row["difference"]
+    sure = f"mean Dice {d['mean']:+.4f}, 95 % interval [{d['low']:+.4f}, {d['high']:+.4f}] over {d['n']} volumes"
+    lead = f"With {row['num_labelled']} labelled volumes "
+    if d["low"] > 0:
+        return f"{lead}pre-training helped: {sure}."
+    if d["high"] < 0:
+        return f"{lead}pre-training hurt: {sure}."
+    return f"{lead}no difference can be claimed: {sure}."
+
+
+def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """Every shown metric of every metrics.jsonl below the run folder, as (step, value) points."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for path in sorted(run.rglob("metrics.jsonl")):
+        where = str(path.parent.relative_to(run))
+        for line in path.read_text().splitlines():
+            record = json.loads(line)
+            for name in SHOWN:
+                if name in record:
+                    found.setdefault(f"{where}: {name}", []).append((record["step"], record[name]))
+    return found
+
+
+def example_input(encoder: Path) -> str:
+    """A call that makes an input of the right shape for an exported encoder."""
+    spec = json.loads((encoder / "encoder.json").read_text())["spec"]
+    return f"torch.zeros(1, {spec['channels']}, {', '.join(map(str, spec['size']))})"

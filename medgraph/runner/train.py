@@ -1,0 +1,232 @@
+"""THE training loop, for pre-training and fine-tuning alike. Made to be read."""
+
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from medgraph.config.schema import Train
+from medgraph.data.loader import epoch_batches, load
+from medgraph.errors import ConfigError, DataError, MedgraphError
+from medgraph.method import Method, Step
+from medgraph.runner import checkpoint
+from medgraph.runner.checkpoint import Position
+from medgraph.runner.log import MetricsLog, Progress
+from medgraph.runner.monitor import CollapseWatch
+from medgraph.runner.seed import seed_all
+
+PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+class Stopped(MedgraphError):  # noqa: N818  (no error: asked for)
+    """Training was asked to stop and left a checkpoint behind."""
+
+    exit_code = 130  # what shells give for Ctrl-C
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called `name`; "auto" takes a GPU where there is one. Raises ConfigError where it is missing."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"--device {name}: torch sees no GPU on this machine. Use --device cpu, or auto.")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"--device: expected auto, cpu or cuda, got {name!r}.") from error
+
+
+def train(
+    method: Method,
+    dataset: Any,
+    plan: Train,
+    *,
+    optimizer: Any,
+    schedule: Any,
+    seed: int,
+    folder: Path,
+    device: str,
+    title: str,
+) -> None:
+    """Train `method` on `dataset` for `plan.epochs` epochs, going on from the checkpoint in `folder` if there is one.
+
+    Each step is seeded by (seed, step), each epoch's order by (seed, epoch): a resumed run equals an uninterrupted one.
+
+    Raises:
+        DataError: Fewer examples than one batch holds.
+        Stopped: SIGTERM or Ctrl-C came; the checkpoint holds the last finished step.
+        MedgraphError: The loss is no longer finite.
+    """
+    if len(dataset) < plan.batch_size:
+        raise DataError(
+            f"{title}: {len(dataset)} training examples, but one batch takes {plan.batch_size}. "
+            "Give more data, or lower train.batch_size."
+        )
+    AcceleratorState._reset_state(True)  # one process runs many stages, each with its own precision
+    accelerator = Accelerator(
+        mixed_precision=PRECISIONS[plan.precision],
+        gradient_accumulation_steps=plan.accumulate,
+        cpu=pick_device(device).type == "cpu",
+    )
+    method.train().to(accelerator.device)
+    torch_optimizer = optimizer.make(method.parameter_groups())
+    folder.mkdir(parents=True, exist_ok=True)
+    position = checkpoint.restore(folder, method, torch_optimizer) or Position()
+    model, prepared = accelerator.prepare(method, torch_optimizer)
+    loop = _Loop(accelerator, model, method, prepared, schedule, plan, seed, folder, title, len(dataset))
+    loop.run(dataset, position)
+    accelerator.end_training()
+
+
+class _Loop:
+    """The state that the loop's parts share: one instance per call of `train`."""
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        model: Any,
+        method: Method,
+        optimizer: Any,
+        schedule: Any,
+        plan: Train,
+        seed: int,
+        folder: Path,
+        title: str,
+        num_examples: int,
+    ):
+        self.accelerator, self.model, self.method, self.optimizer = accelerator, model, method, optimizer
+        self.schedule, self.plan, self.seed, self.folder, self.title = schedule, plan, seed, folder, title
+        self.num_batches = len(self._batches(num_examples, epoch=0))
+        if self.num_batches == 0:
+            raise DataError(
+                f"{title}: {num_examples} training examples do not fill {plan.accumulate} accumulated batches of "
+                f"{plan.batch_size} on each of {accelerator.num_processes} processes. Lower train.accumulate."
+            )
+        self.num_steps = plan.epochs * (self.num_batches // plan.accumulate)
+        prototypes = getattr(method, "prototypes", None)
+        self.watch = CollapseWatch(num_prototypes=len(prototypes.weight)) if prototypes is not None else None
+
+    def run(self, dataset: Any, position: Position) -> None:
+        """All epochs that are left, from `position` on."""
+        log = MetricsLog(self.folder, resume_step=position.step)
+        quiet = not self.accelerator.is_main_process
+        try:
+            with _stop_signal() as stop, Progress(self.num_steps, self.title, position.step, quiet) as bar:
+                while position.epoch < self.plan.epochs:
+                    position = self._epoch(dataset, position, log, bar, stop)
+        finally:
+            log.close()
+
+    def _epoch(
+        self, dataset: Any, position: Position, log: MetricsLog, bar: Progress, stop: threading.Event
+    ) -> Position:
+        epoch, step = position.epoch, position.step
+        if position.batch == 0:
+            self._start_epoch(dataset, epoch, step)
+        batches = self._batches(len(dataset), epoch)
+        loaded = load(dataset, batches[position.batch :], self.plan.num_workers)
+        for index, batch in enumerate(_timed(loaded, bar), start=position.batch + 1):
+            metrics = self._step(batch, Step(self.seed, epoch, step))
+            if metrics is None:
+                continue
+            step += 1
+            log.write(step, metrics)
+            bar.update(loss=metrics["loss"], examples=self.plan.batch_size * self.plan.accumulate)
+            if stop.is_set():
+                self._save(Position(epoch, index, step), log)
+                raise Stopped(f"{self.title}: stopped after step {step} of {self.num_steps}.")
+        self._save(Position(epoch + 1, 0, step), log)
+        return Position(epoch + 1, 0, step)
+
+    def _batches(self, num_examples: int, epoch: int) -> list[list[int]]:
+        """This process's batches of example indices of one epoch."""
+        batches = epoch_batches(num_examples, self.plan.batch_size, self.seed, epoch, drop_last=True)
+        if self.plan.steps_per_epoch is not None:
+            needed, extra = self.plan.steps_per_epoch * self.plan.accumulate, 1
+            while len(batches) < needed:  # a small set is walked several times, in a new order each time
+                batches += epoch_batches(
+                    num_examples, self.plan.batch_size, self.seed, epoch + 100_003 * extra, drop_last=True
+                )
+                extra += 1
+            batches = batches[:needed]
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        whole = len(batches) - len(batches) % (world * self.plan.accumulate)  # every epoch ends with a step taken
+        return batches[rank:whole:world]
+
+    def _start_epoch(self, dataset: Any, epoch: int, step: int) -> None:
+        size = self.plan.batch_size
+        order = [list(range(i, min(i + size, len(dataset)))) for i in range(0, len(dataset), size)]
+        batches = (batch.to(self.accelerator.device) for batch in load(dataset, order, self.plan.num_workers))
+        self.method.on_epoch_start(Step(self.seed, epoch, step), batches)
+
+    def _step(self, batch: Any, step: Step) -> dict[str, float] | None:
+        """One batch forward and backward; the metrics when an optimiser step was taken, None while accumulating."""
+        seed_all(self.seed, step.number)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * self.schedule.factor(step.number, self.num_steps)
+        with self.accelerator.accumulate(self.model):
+            outputs = self.model(batch.to(self.accelerator.device), step)
+            loss = outputs["loss"]
+            if not torch.isfinite(loss):
+                raise MedgraphError(
+                    f"{self.title}: the loss is {loss.item()} at step {step.number}. "
+                    "Lower the learning rate, set train.clip_norm, or use precision fp32."
+                )
+            self.accelerator.backward(loss)
+            stepped = self.accelerator.sync_gradients
+            if stepped and self.plan.clip_norm is not None:
+                self.accelerator.clip_grad_norm_(self.method.parameters(), self.plan.clip_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        if not stepped:
+            return None
+        metrics = {name: float(value.detach()) for name, value in outputs.items()}
+        return metrics | self._watched(metrics["loss"], step) | {"lr": self.optimizer.param_groups[0]["lr"]}
+
+    def _watched(self, loss: float, step: Step) -> dict[str, float]:
+        seen = self.method.watched()
+        if self.watch is None or not seen or step.number % 10:
+            return {}
+        values, messages = self.watch.observe(step.number, loss, seen["embeddings"], seen["scores"])
+        for message in messages:
+            warnings.warn(f"{self.title}, step {step.number}: {message}", stacklevel=2)
+        return values
+
+    def _save(self, position: Position, log: MetricsLog) -> None:
+        if self.accelerator.is_main_process:
+            log.flush()  # the log never lags behind the checkpoint
+            checkpoint.save(self.folder, self.method, self.optimizer.optimizer, position)
+
+
+def _timed(batches: Any, bar: Progress) -> Iterator[Any]:
+    """Iterate, telling the progress bar how long each batch was waited for."""
+    iterator = iter(batches)
+    while True:
+        with bar.waiting():
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+        yield batch
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set instead of ending the process mid-step; the old handlers come back."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    old = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield event
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,40 @@
+"""Random numbers that depend on (seed, epoch, example id) only: a counter-based hash, whole batches at once."""
+
+import torch
+from torch import Tensor
+
+_MASK = (1 << 32) - 1
+
+
+def uniforms(seed: int, epoch: int, ids: Tensor, count: int, stream: int = 0) -> Tensor:
+    """Numbers in [0, 1), one row per example, the same whatever else is in the batch.
+
+    Args:
+        seed: Seed of the run.
+        epoch: Epochs finished.
+        ids: Global example ids (n,).
+        count: Numbers per example.
+        stream: Keeps the draws of different transforms and crops apart.
+
+    Returns:
+        (n, count) float32 on the device of `ids`.
+    """
+    state = torch.full_like(ids, 0x9E3779B9)[:, None]
+    counter = torch.arange(count, device=ids.device)[None]
+    for word in (seed & _MASK, (seed >> 32) & _MASK, epoch & _MASK, stream, ids[:, None] & _MASK, counter):
+        state = _mix(state ^ word)
+    return (state >> 8).float() / (1 << 24)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """An avalanche of 32 bits held in int64: every input bit reaches every output bit (lowbias32)."""
+    x = (x ^ (x >> 16)) & _MASK
+    x = (x * 0x21F0AAAD) & _MASK
+    x = x ^ (x >> 15)
+    x = (x * 0x735A2D97) & _MASK
+    return x ^ (x >> 15)
+
+
+def between(uniform: Tensor, low: float, high: float) -> Tensor:
+    """Stretch numbers in [0, 1) to [low, high)."""
+    return low + (high - low) * uniform

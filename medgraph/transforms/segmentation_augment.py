@@ -1,0 +1,73 @@
+"""Augmentation for segmentation: images and labels move together."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from medgraph import checks
+from medgraph.transforms import intensity, spatial
+from medgraph.transforms.draws import between, uniforms
+
+
+class SegmentationAugment:
+    """One affine resampling of slices and labels, then intensity change and noise on the slices alone.
+
+    Args:
+        rotation: Largest rotation in degrees.
+        scale: Zoom, from and to; above 1 shows more than the slice.
+        shift: Largest shift, as a share of the slice.
+        flip_probability: Chance of a left-right mirror.
+        brightness: Largest shift of the values.
+        contrast: Largest change of the spread, as a share.
+        gamma: Exponent, from and to.
+        noise: Largest standard deviation of added noise.
+    """
+
+    def __init__(
+        self,
+        rotation: float = 15.0,
+        scale: tuple[float, float] = (0.85, 1.15),
+        shift: float = 0.05,
+        flip_probability: float = 0.0,
+        brightness: float = 0.15,
+        contrast: float = 0.25,
+        gamma: tuple[float, float] = (0.8, 1.25),
+        noise: float = 0.03,
+    ):
+        self.rotation = checks.not_negative("rotation", rotation)
+        self.scale = checks.interval("scale", scale, 0.1, 10.0)
+        self.shift = checks.fraction("shift", shift)
+        self.flip_probability = checks.fraction("flip_probability", flip_probability)
+        self.brightness = checks.not_negative("brightness", brightness)
+        self.contrast = checks.fraction("contrast", contrast)
+        self.gamma = checks.interval("gamma", gamma, 0.01, 100.0)
+        self.noise = checks.not_negative("noise", noise)
+
+    def draw(self, seed: int, epoch: int, ids: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
+        """A dictionary whose entries have a row per example of `ids` (n,); `shape` is (c, h, w)."""
+        u = uniforms(seed, epoch, ids, 11, stream=101)
+        scale = between(u[:, 1], *self.scale)
+        return {
+            "matrix": spatial.affine(
+                between(u[:, 0], -self.rotation, self.rotation),
+                scale,
+                scale,
+                2 * between(u[:, 2], -self.shift, self.shift),
+                2 * between(u[:, 3], -self.shift, self.shift),
+                (u[:, 4] < self.flip_probability).float(),
+            ),
+            "brightness": between(u[:, 5], -self.brightness, self.brightness),
+            "contrast": 1 + between(u[:, 6], -self.contrast, self.contrast),
+            "gamma": between(u[:, 7], *self.gamma),
+            "noise": between(u[:, 8], 0, self.noise),
+            "noise_seed": (u[:, 9] * 2**24).long() * 2**24 + (u[:, 10] * 2**24).long(),
+        }
+
+    def apply(self, images: Tensor, labels: Tensor, record: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Images (n, c, h, w), linearly, and labels (n, h, w), by the nearest voxel, through the same matrices."""
+        size = (images.shape[2], images.shape[3])
+        views = spatial.resample(images, record["matrix"], size)
+        moved = spatial.resample(labels[:, None].float(), record["matrix"], size, mode="nearest")
+        views = intensity.brighten(views, record["brightness"], record["contrast"], record["gamma"])
+        return intensity.add_noise(views, record["noise"], record["noise_seed"]), moved[:, 0].round().to(torch.long)

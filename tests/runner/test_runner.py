@@ -1,0 +1,117 @@
+"""Whole runs of the quickstart pipeline, shortened by overrides, on the volumes that ship."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from medgraph import config
+from medgraph.errors import ConfigError
+from medgraph.runner.runner import run
+
+SHORT = [
+    "pretrain.train.epochs=2",
+    "pretrain.train.steps_per_epoch=2",
+    "pretrain.train.batch_size=16",
+    "pretrain.method.encoder.width=8",
+    "pretrain.method.num_prototypes=8",
+    "pretrain.method.queue_size=16",
+    "verdict.train.epochs=2",
+    "verdict.train.steps_per_epoch=2",
+    "verdict.train.batch_size=8",
+    "verdict.method.encoder.width=8",
+]
+
+
+def short(*more: str) -> config.Pipeline:
+    return config.load("quickstart", [*SHORT, *more])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return run(short(), out=tmp_path_factory.mktemp("runs") / "whole", device="cpu")
+
+
+def test_a_run_leaves_table_report_encoder_and_config(finished):
+    rows = json.loads((finished / "verdict" / "table.json").read_text())
+    assert {row["metric"] for row in rows} == {"dice", "hd95"}
+    assert all(row["difference"]["n"] == 16 for row in rows)
+    assert (finished / "report.html").stat().st_size > 10_000
+    assert (finished / "pretrain" / "encoder" / "encoder.safetensors").exists()
+    assert json.loads((finished / "environment.json").read_text())["overrides"] == SHORT
+
+
+def test_the_stored_config_repeats_the_run(finished, tmp_path):
+    again = run(config.load(str(finished / "pipeline.yaml"), []), out=tmp_path / "again", device="cpu")
+    assert (again / "verdict" / "table.json").read_text() == (finished / "verdict" / "table.json").read_text()
+
+
+def test_finished_stages_are_skipped(finished, capsys):
+    before = (finished / "pretrain" / "metrics.jsonl").stat().st_mtime_ns
+    run(short(), out=finished, device="cpu", resume=True)
+    assert "finished before, skipped" in capsys.readouterr().out
+    assert (finished / "pretrain" / "metrics.jsonl").stat().st_mtime_ns == before
+
+
+def test_a_folder_that_holds_a_run_is_refused(finished):
+    with pytest.raises(ConfigError, match="already holds a run"):
+        run(short(), out=finished, device="cpu")
+
+
+def test_a_folder_that_holds_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(ConfigError, match="is no run of ours"):
+        run(short(), out=tmp_path, device="cpu", resume=True)
+
+
+def test_a_run_of_another_pipeline_is_refused(finished):
+    other = config.load(str(finished / "pipeline.yaml"), ["name=other"])
+    with pytest.raises(ConfigError, match="holds a run of 'quickstart', not of 'other'"):
+        run(other, out=finished, device="cpu", resume=True)
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="is a file; expected a folder"):
+        run(short(), out=tmp_path / "file", device="cpu")
+
+
+def test_a_folder_that_cannot_be_written_is_named():
+    with pytest.raises(ConfigError, match="cannot be written"):
+        run(short(), out="/proc/medgraph", device="cpu")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "number"), [("pretrain", signal.SIGKILL), ("verdict", signal.SIGKILL), ("pretrain", signal.SIGINT)]
+)
+def test_a_killed_run_ends_with_the_same_table(finished, tmp_path, stage, number):
+    command = [
+        sys.executable,
+        "-m",
+        "medgraph",
+        "run",
+        "quickstart",
+        *SHORT,
+        "--out",
+        str(tmp_path / "run"),
+        "--device",
+        "cpu",
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run" / stage).rglob("metrics.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    message = process.communicate(timeout=120)[1].decode()
+    assert process.returncode in (-signal.SIGKILL, 130)
+    if number == signal.SIGINT:
+        assert "--resume --out" in message
+    subprocess.run([*command, "--resume"], check=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    assert (tmp_path / "run" / "verdict" / "table.json").read_text() == (
+        finished / "verdict" / "table.json"
+    ).read_text()

@@ -1,0 +1,118 @@
+import os
+import signal
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+from medgraph.config.schema import Train
+from medgraph.errors import ConfigError, DataError, MedgraphError
+from medgraph.method import Method, Step
+from medgraph.runner.optimizer import AdamW
+from medgraph.runner.schedule import Cosine
+from medgraph.runner.train import Stopped, pick_device, train
+
+
+@dataclass(frozen=True)
+class Rows:
+    x: torch.Tensor
+
+    def to(self, device):
+        return Rows(self.x.to(device))
+
+
+class RowData:
+    x = torch.randn(20, 4, generator=torch.Generator().manual_seed(1))
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitems__(self, indices):
+        return Rows(self.x[indices])
+
+
+class Toy(Method):
+    """Dropout in the loss, so that a resumed run shows whether its random numbers go on as they should."""
+
+    def __init__(self, stop_at: int | None = None, bad_at: int | None = None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder = nn.Linear(4, 3)
+        self.stop_at, self.bad_at, self.epochs = stop_at, bad_at, []
+
+    def on_epoch_start(self, step, batches):
+        self.epochs.append((step.epoch, sum(len(batch.x) for batch in batches)))
+
+    def training_step(self, batch, step: Step):
+        if step.number == self.stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        loss = nn.functional.dropout(self.encoder(batch.x), 0.5).pow(2).mean()
+        return {"loss": loss * float("nan") if step.number == self.bad_at else loss, "mean": batch.x.mean()}
+
+
+def fit(method, folder, **plan):
+    plan = {"epochs": 3, "batch_size": 4, "optimizer": {}, "schedule": {}, **plan}
+    train(
+        method,
+        RowData(),
+        Train(**plan),
+        optimizer=AdamW(lr=0.01),
+        schedule=Cosine(),
+        seed=5,
+        folder=folder,
+        device="cpu",
+        title="toy",
+    )
+    return method.encoder.weight.detach().clone()
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path):
+    whole = fit(Toy(), tmp_path / "whole")
+    with pytest.raises(Stopped, match="stopped after step 8 of 15"):
+        fit(Toy(stop_at=7), tmp_path / "part")
+    assert torch.equal(fit(Toy(), tmp_path / "part"), whole)
+    lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("whole", "part")]
+    assert len(lines[0]) == len(lines[1]) == 15
+
+
+def test_each_epoch_starts_with_every_example_once(tmp_path):
+    method = Toy()
+    fit(method, tmp_path)
+    assert method.epochs == [(0, 20), (1, 20), (2, 20)]
+
+
+def test_steps_per_epoch_walks_a_small_set_again(tmp_path):
+    fit(Toy(), tmp_path, steps_per_epoch=12, epochs=1)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 12
+
+
+def test_accumulation_takes_fewer_steps(tmp_path):
+    fit(Toy(), tmp_path, accumulate=2, epochs=2)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
+    with pytest.raises(MedgraphError, match="the loss is nan at step 3"):
+        fit(Toy(bad_at=3), tmp_path)
+
+
+def test_fewer_examples_than_a_batch(tmp_path):
+    with pytest.raises(DataError, match="20 training examples, but one batch takes 32"):
+        fit(Toy(), tmp_path, batch_size=32)
+
+
+def test_more_accumulation_than_batches(tmp_path):
+    with pytest.raises(DataError, match="do not fill 9 accumulated batches"):
+        fit(Toy(), tmp_path, accumulate=9)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_a_gpu_that_is_not_there():
+    with pytest.raises(ConfigError, match="torch sees no GPU"):
+        pick_device("cuda")
+
+
+def test_an_unknown_device():
+    with pytest.raises(ConfigError, match="expected auto, cpu or cuda, got 'gpux'"):
+        pick_device("gpux")
