@@ -2,5 +2,6 @@
 
 from medgraph.losses.pairs import positives, terms
 from medgraph.losses.pairs.lse import pair_lse
+from medgraph.losses.pairs.sum import pair_sum
 
-__all__ = ["pair_lse", "positives", "terms"]
+__all__ = ["pair_lse", "pair_sum", "positives", "terms"]

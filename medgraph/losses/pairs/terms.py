@@ -118,15 +118,15 @@ class ExcludeSameId(PairTerm):
 
     def __init__(self, query_ids: Tensor, key_ids: Tensor | None = None):
         self.row_factors, self.column_factors = _both("ExcludeSameId", query_ids, key_ids)
-        self._has_empty = bool((self.column_factors[0] < 0).any())
-        self.symmetric = not self._has_empty and _same(*self.row_factors, *self.column_factors)
+        self.has_empty = bool((self.column_factors[0] < 0).any())
+        self.symmetric = not self.has_empty and _same(*self.row_factors, *self.column_factors)
 
     def compute(self, rows, columns, shared, block, scores):
         """See the class."""
-        if not self._has_empty and _apart(rows[0], columns[0]):
+        if not self.has_empty and _apart(rows[0], columns[0]):
             return None
         keep = rows[0][:, None] != columns[0][None, :]
-        return keep & (columns[0] >= 0)[None, :] if self._has_empty else keep
+        return keep & (columns[0] >= 0)[None, :] if self.has_empty else keep
 
 
 class OnlyNegatives(PairTerm):

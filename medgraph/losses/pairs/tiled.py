@@ -61,7 +61,7 @@ class _TiledLSE(torch.autograd.Function):
         rows = Sums.empty(num_heads, len(q), q)
         columns = rows if plan.triangular else Sums.empty(num_heads, len(k), q) if plan.columns else None
         for block in plan.blocks(len(q), len(k)):
-            x = _scores(q, k, scale, a, b, block)
+            x = tile_scores(q, k, scale, a, b, block)
             diagonal = plan.triangular and block.row_start == block.column_start
             for h in range(num_heads):
                 z = _logits(plan, h, x, block)
@@ -139,13 +139,13 @@ class Pull:
             for h in range(len(self.plan.heads))
         ]  # fmt: skip
         for block in self.plan.blocks(len(self.q), len(self.k)):
-            x = _scores(self.q, self.k, self.scale, self.a, self.b, block)
+            x = tile_scores(self.q, self.k, self.scale, self.a, self.b, block)
             tiles = [w.tile(_logits(self.plan, h, x, block), block) for h, w in enumerate(weights)]
-            if any(d is not None for d in self.dfactors):
-                self._pull_terms(tiles, x, block)
-            self._pull_inputs(tiles, block)
+            self.pull_terms(tiles, x, block)
+            self.pull_inputs(tiles, block)
 
-    def _pull_inputs(self, tiles: list[Tensor], block: Block) -> None:
+    def pull_inputs(self, tiles: list[Tensor], block: Block) -> None:
+        """Add one tile of each head, the gradient of its logits, to the embeddings, the scale and the biases."""
         gradient: Tensor | None = None
         for (alpha, _), tile in zip(self.plan.heads, tiles, strict=True):
             tile = tile if alpha == 1 else alpha * tile
@@ -167,7 +167,10 @@ class Pull:
         if self.db is not None:
             self.db[columns] += gradient.sum(0)
 
-    def _pull_terms(self, tiles: list[Tensor], scores: Tensor, block: Block) -> None:
+    def pull_terms(self, tiles: list[Tensor], scores: Tensor, block: Block) -> None:
+        """Add one tile of each head, the gradient of its log-weights, to the factors of learnable terms."""
+        if all(d is None for d in self.dfactors):
+            return
         shared = tiles[0] if len(tiles) == 1 else torch.stack(tiles).sum(0)
         first = 0
         for term, upstream in (
@@ -257,7 +260,8 @@ def _without_empty(gradient: Tensor, statistic: Tensor) -> tuple[Tensor, Tensor]
     return gradient.masked_fill(empty, 0), statistic.masked_fill(empty, torch.inf)
 
 
-def _scores(q: Tensor, k: Tensor, scale: Tensor, a: Tensor | None, b: Tensor | None, block: Block) -> Tensor:
+def tile_scores(q: Tensor, k: Tensor, scale: Tensor, a: Tensor | None, b: Tensor | None, block: Block) -> Tensor:
+    """x_ij = scale_i <q_i, k_j> + a_i + b_j for one tile."""
     scaled = q[block.rows] * (scale if scale.ndim == 0 else scale[block.rows, None])
     x = scaled @ k[block.columns].T
     if a is not None:

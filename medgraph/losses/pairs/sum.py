@@ -1,0 +1,138 @@
+"""`pair_sum`: sum of a function of each score over all keys, in linear memory."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from medgraph import checks
+from medgraph.losses.pairs import dense
+from medgraph.losses.pairs.lse import BACKENDS, DENSE_BELOW, check_inputs
+from medgraph.losses.pairs.terms import Block, ExcludeSameId, OnlyNegatives, OnlyPositives, PairTerm, add_terms
+from medgraph.losses.pairs.tiled import Plan, Pull, tile_scores, tile_size
+
+# name -> (function, its derivative)
+FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "identity": (lambda x: x, torch.ones_like),
+    "softplus": (F.softplus, torch.sigmoid),
+    "square": (torch.square, lambda x: 2 * x),
+    "relu": (torch.relu, lambda x: (x > 0).to(x.dtype)),
+    "exp": (torch.exp, torch.exp),
+}
+
+
+def pair_sum(
+    q: Tensor,
+    k: Tensor | None = None,
+    *,
+    phi: str,
+    offset: Tensor | None = None,
+    scale: float | Tensor = 1.0,
+    row_bias: Tensor | None = None,
+    col_bias: Tensor | None = None,
+    terms: Sequence[PairTerm] = (),
+    tile: int | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    """Weighted, masked sum over all keys of a function of the score.
+
+        R_i = sum_j exp(w_ij) phi(scale_i <q_i, k_j> + row_bias_i + col_bias_j - offset_i)
+
+    A sum of plain scores ("identity") under no term or one label or id term takes O((n + m) d) time as well.
+
+    Args:
+        q: Queries (n, d).
+        k: Keys (m, d); None sums over the queries themselves, self included.
+        phi: "identity", "softplus", "square", "relu" or "exp".
+        offset: Subtracted from the scores of each query (n,); terms that read scores see them after that.
+        scale: 1 / temperature: a number, a scalar tensor or one per query (n,).
+        row_bias: Added to the scores of each query (n,).
+        col_bias: Added to the scores of each key (m,).
+        terms: Masks and log-weights; w is their sum.
+        tile: Rows and columns of a tile; None picks them to fit the cache.
+        backend: "dense" (whole matrix), "tiled" (linear memory), or "auto" by size.
+
+    Returns:
+        R (n,), 0 for a query without any pair.
+    """
+    checks.one_of("phi", phi, FUNCTIONS)
+    checks.one_of("backend", backend, BACKENDS)
+    keys = q if k is None else k
+    check_inputs(q, keys, scale, row_bias, col_bias, terms)
+    if offset is not None:
+        if offset.shape != (len(q),):
+            raise ValueError(f"offset: expected shape ({len(q)},), got {tuple(offset.shape)}")
+        row_bias = -offset if row_bias is None else row_bias - offset
+    with torch.autocast(q.device.type, enabled=False):
+        dtype = torch.promote_types(torch.promote_types(q.dtype, keys.dtype), torch.float32)
+        q, keys, scale = q.to(dtype), keys.to(dtype), torch.as_tensor(scale).to(q.device, dtype)
+        a, b = (None if bias is None else bias.to(dtype) for bias in (row_bias, col_bias))
+        if phi == "identity" and backend == "auto" and _is_linear(terms):
+            return _linear(q, keys, scale, a, b, terms)
+        if backend == "dense" or (backend == "auto" and len(q) * len(keys) < DENSE_BELOW):
+            x = dense.scores(q, keys, scale, a, b)
+            return _weigh(FUNCTIONS[phi][0], x, _weights(x, terms, Block(0, len(q), 0, len(keys)))).sum(1)
+        size = tile_size(q.device, 1, terms) if tile is None else checks.at_least("tile", tile, 1)
+        plan = Plan(tuple(terms), ((1.0, ()),), False, False, size)
+        return _TiledSum.apply(plan, phi, q, keys, scale, a, b, *(factor for term in terms for factor in term.factors))
+
+
+class _TiledSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, phi: str, q: Tensor, k: Tensor, scale: Tensor, a: Any, b: Any, *factors: Tensor):
+        total = q.new_zeros(len(q))
+        for block in plan.blocks(len(q), len(k)):
+            x = tile_scores(q, k, scale, a, b, block)
+            total[block.rows] += _weigh(FUNCTIONS[phi][0], x, _weights(x, plan.terms, block)).sum(1)
+        ctx.plan, ctx.phi = plan, phi
+        ctx.save_for_backward(q, k, scale, a, b, *factors)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        q, k, scale, a, b, *factors = ctx.saved_tensors
+        function, derivative = FUNCTIONS[ctx.phi]
+        with torch.autocast(q.device.type, enabled=False):
+            pull = Pull(ctx.plan, q, k, scale, a, b, factors, ctx.needs_input_grad[1:])
+            for block in ctx.plan.blocks(len(q), len(k)):
+                x = tile_scores(q, k, scale, a, b, block)
+                weights, g = _weights(x, ctx.plan.terms, block), upstream[block.rows, None]
+                pull.pull_terms([g * _weigh(function, x, weights)], x, block)
+                pull.pull_inputs([g * _weigh(derivative, x, weights)], block)
+            return (None, None, *pull.gradients())
+
+
+def _weights(x: Tensor, terms: Sequence[PairTerm], block: Block) -> Tensor | None:
+    return add_terms(torch.zeros_like(x), terms, block, x.detach()).exp() if terms else None
+
+
+def _weigh(function: Callable[[Tensor], Tensor], x: Tensor, weights: Tensor | None) -> Tensor:
+    """Weights times function of the scores; a removed pair counts 0 even where the function would overflow."""
+    return function(x) if weights is None else weights * function(x.masked_fill(weights == 0, 0))
+
+
+def _is_linear(terms: Sequence[PairTerm]) -> bool:
+    if len(terms) == 1 and isinstance(terms[0], ExcludeSameId):
+        return not terms[0].has_empty
+    return not terms or (len(terms) == 1 and isinstance(terms[0], OnlyPositives | OnlyNegatives))
+
+
+def _linear(
+    q: Tensor, k: Tensor, scale: Tensor, a: Tensor | None, b: Tensor | None, terms: Sequence[PairTerm]
+) -> Tensor:
+    """A sum of scores is the score of the sum of keys: over all keys, or over those of the same or another label."""
+    b = k.new_zeros(len(k)) if b is None else b
+    packed = torch.cat([k, b[:, None], torch.ones_like(b)[:, None]], dim=1)  # keys, biases, counts (m, d + 2)
+    total = packed.sum(0).expand(len(q), -1)
+    if terms:
+        codes = torch.cat([terms[0].row_factors[0], terms[0].column_factors[0]]).unique(return_inverse=True)[1]
+        query_codes, key_codes = codes[: len(q)], codes[len(q) :]
+        sums = packed.new_zeros(int(codes.max()) + 1, packed.shape[1]).index_add(0, key_codes, packed)
+        same = sums[query_codes]
+        total = same if isinstance(terms[0], OnlyPositives) else total - same
+    result = scale * (q * total[:, :-2]).sum(1) + total[:, -2]
+    return result if a is None else result + a * total[:, -1]
