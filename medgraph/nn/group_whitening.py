@@ -56,7 +56,7 @@ class GroupWhitening(nn.Module):
         self.register_buffer("_covariance", torch.eye(dim))
 
     def forward(self, x: Float[Tensor, "n d"], rng: torch.Generator | None = None) -> Float[Tensor, "n d"]:
-        """Whitened embeddings, float32 or wider; `rng` draws the permutation and is needed in training with `shuffle`."""
+        """Whitened embeddings, in float32 at least; `rng` draws the permutation, in training with `shuffle` only."""
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         if not self.training:
             return self._whiten(x - self._mean.to(x), self._covariance.to(x), torch.arange(self.dim, device=x.device))
