@@ -3,7 +3,7 @@ import torch
 from reference.pairs import loop_lse
 
 from medgraph.losses.pairs import pair_lse
-from medgraph.losses.pairs.terms import ColumnLogWeight, ExcludeSameId
+from medgraph.losses.pairs.terms import CodeDisagreement, ColumnLogWeight, ExcludeSameId
 
 
 def test_equals_loop(rng):
@@ -24,10 +24,13 @@ def test_a_head_with_alpha_zero_gives_the_total_weight(rng):
     torch.testing.assert_close(lse[0], weights.sum().log().expand(6))
 
 
-def test_an_empty_row_is_minus_infinity_with_zero_gradient(rng):
+@pytest.mark.parametrize("backend", ["dense", "tiled"])
+@pytest.mark.parametrize(
+    "term", [ExcludeSameId(torch.zeros(3, dtype=torch.long)), CodeDisagreement(torch.zeros(3, 2, dtype=torch.long))]
+)
+def test_an_empty_row_is_minus_infinity_with_zero_gradient(term, backend, rng):
     q = torch.randn(3, 4, generator=rng).requires_grad_()
-    ids = torch.zeros(3, dtype=torch.long)
-    lse = pair_lse(q, terms=(ExcludeSameId(ids),))
+    lse = pair_lse(q, terms=(term,), backend=backend)
     assert (lse == -torch.inf).all()
     lse.masked_fill(lse == -torch.inf, 0).sum().backward()
     assert (q.grad == 0).all()
