@@ -1,0 +1,77 @@
+"""InfoNCE: tell each query's own key from all other keys."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from medgraph import checks
+from medgraph.losses import pairs
+from medgraph.losses.anchors import unit
+
+MAX_SCALE = 100.0  # CLIP, arXiv:2103.00020, Sec. 2.5
+
+
+class InfoNCE(nn.Module):
+    """Contrastive loss of each query against every key [1], on request also of each key against every query [2].
+
+    mean_i [ logsumexp_j(s_ij / temperature) - s_ii / temperature ],  s = cosine.
+
+    Keys beyond the number of queries are further negatives of every query.
+
+    [1] van den Oord et al., 2018, arXiv:1807.03748, Eq. 4. [2] Radford et al., 2021, arXiv:2103.00020, Fig. 3.
+
+    Args:
+        temperature: Divides the scores; smaller stresses the hardest negatives.
+        symmetric: Also contrast each paired key with all queries, and average both directions (image and report).
+        learnable_temperature: Train the logarithm of 1 / temperature, which stays below log 100.
+        label_smoothing: Share of the target spread evenly over all keys; guards against wrong pairs.
+
+    Example:
+        >>> loss = InfoNCE(temperature=0.1)(torch.eye(4), torch.eye(4))
+        >>> round(loss.item(), 4)
+        0.0001
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        symmetric: bool = False,
+        learnable_temperature: bool = False,
+        label_smoothing: float = 0.0,
+    ):
+        super().__init__()
+        self.temperature = checks.positive("temperature", temperature)
+        self.symmetric = symmetric
+        self.label_smoothing = checks.fraction("label_smoothing", label_smoothing)
+        self.log_scale: nn.Parameter | None = None
+        if learnable_temperature:
+            checks.at_least("temperature", temperature, 1 / MAX_SCALE)
+            self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+
+    def forward(self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
+        n = len(queries)
+        if len(keys) < n:
+            raise ValueError(f"InfoNCE: {n} queries need at least {n} keys, their own first; got {len(keys)}")
+        queries, keys = unit(queries), unit(keys)
+        scale = self._scale()
+        positive = scale * (queries * keys[:n]).sum(dim=1)  # (n,), the logit of each query's own key
+        if not self.symmetric:
+            over_keys = pairs.pair_lse(queries, keys, scale=scale)[0]
+            return (over_keys - self._target(positive, queries, keys, scale)).mean()
+        over_keys, over_queries = (lse[0] for lse in pairs.pair_lse(queries, keys, scale=scale, columns=True))
+        by_query = over_keys - self._target(positive, queries, keys, scale)
+        by_key = over_queries[:n] - self._target(positive, keys[:n], queries, scale)
+        return (by_query.mean() + by_key.mean()) / 2
+
+    def _scale(self) -> float | Tensor:
+        if self.log_scale is None:
+            return 1 / self.temperature
+        return self.log_scale.clamp(max=math.log(MAX_SCALE)).exp()
+
+    def _target(self, positive: Tensor, anchors: Tensor, others: Tensor, scale: float | Tensor) -> Tensor:
+        if self.label_smoothing == 0:
+            return positive
+        mean = scale * (anchors @ others.mean(dim=0))  # (n,), the mean logit over all others
+        return (1 - self.label_smoothing) * positive + self.label_smoothing * mean

@@ -1,0 +1,41 @@
+"""NTXent: find the other view of each example among the views of all examples."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from medgraph import checks
+from medgraph.losses import pairs
+from medgraph.losses.anchors import unit
+from medgraph.losses.pairs.terms import ExcludeSameId
+
+
+class NTXent(nn.Module):
+    """SimCLR's loss [1]: both views of all examples are anchors, and every other view is a key.
+
+    mean_i [ logsumexp_{j != i}(s_ij / temperature) - s_ip / temperature ],  s = cosine, p = the other view of i.
+
+    With all scores equal the loss is log(2n - 1).
+
+    [1] Chen et al., 2020, arXiv:2002.05709, Eq. 1.
+
+    Args:
+        temperature: Divides the scores; smaller stresses the hardest negatives.
+
+    Example:
+        >>> loss = NTXent(temperature=0.1)(torch.eye(4), torch.eye(4))
+        >>> round(loss.item(), 4)
+        0.0003
+    """
+
+    def __init__(self, temperature: float = 0.5):
+        super().__init__()
+        self.temperature = checks.positive("temperature", temperature)
+
+    def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+        checks.same_length(first=first, second=second)
+        views = unit(torch.cat([first, second]))  # (2n, d)
+        scale = 1 / self.temperature
+        positive = scale * (views * views.roll(len(first), dims=0)).sum(dim=1)
+        others = ExcludeSameId(torch.arange(len(views), device=views.device))
+        return (pairs.pair_lse(views, scale=scale, terms=(others,))[0] - positive).mean()
