@@ -77,3 +77,67 @@ def assert_equal_with_gradients(fast, slow, *inputs):
     torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
     for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
         torch.testing.assert_close(gradient, expected_gradient, rtol=1e-10, atol=1e-10)
+
+
+def loop_dcl(first, second, temperature, spread=None):
+    """DCL, with a spread DCLW."""
+    n = len(first)
+    weights = [1.0] * n
+    if spread is not None:
+        agreement = [((a * b).sum() / spread).exp().item() for a, b in zip(unit(first), unit(second), strict=True)]
+        weights = [2 - n * a / sum(agreement) for a in agreement]
+    rows = two_views(first, second, temperature)
+    return mean([log_sum([x[j] for j in negatives]) - weights[i % n] * p for i, x, p, negatives in rows])
+
+
+def loop_debiased(first, second, temperature, prior, beta):
+    """Debiased and hard-negative NT-Xent in exponential form."""
+    losses = []
+    for _, x, p, negatives in two_views(first, second, temperature):
+        m = len(negatives)
+        tilt = sum((beta * x[j]).exp() for j in negatives)
+        total = sum(m * (beta * x[j]).exp() / tilt * x[j].exp() for j in negatives)
+        estimate = (total - prior * m * p.exp()) / (1 - prior)
+        floor = m * torch.tensor(-1 / temperature, dtype=p.dtype).exp()
+        losses.append((1 + torch.maximum(estimate, floor) / p.exp()).log())
+    return mean(losses)
+
+
+def loop_mv_info_nce(views, temperature, same_view):
+    """MV-InfoNCE."""
+    v, n, _ = views.shape
+    x = cosines(views.flatten(0, 1), views.flatten(0, 1), temperature)
+    losses = []
+    for i in range(n):
+        everything, own = [], []
+        for a in range(v):
+            for b in range(v):
+                for j in range(n):
+                    if (a, i) != (b, j) and (same_view or a != b):
+                        everything.append(x[a * n + i][b * n + j])
+                if a != b:
+                    own.append(x[a * n + i][b * n + i])
+        losses.append(log_sum(everything) - log_sum(own))
+    return mean(losses)
+
+
+def loop_mv_dhel(views, temperature):
+    """MV-DHEL."""
+    v, n, _ = views.shape
+    x = cosines(views.flatten(0, 1), views.flatten(0, 1), temperature)
+    losses = []
+    for i in range(n):
+        energy = sum(log_sum([x[a * n + i][a * n + j] for j in range(n) if j != i]) for a in range(v))
+        losses.append(energy - log_sum([x[a * n + i][b * n + i] for a in range(v) for b in range(a + 1, v)]))
+    return mean(losses)
+
+
+def loop_weighted(queries, keys, codes, temperature, always):
+    """InfoNCE weighted by the number of clusterings that disagree."""
+    x, codes, losses = cosines(queries, keys, temperature), codes.tolist(), []
+    for i, own in enumerate(codes):
+        weights = [sum(a != b for a, b in zip(own, other, strict=True)) for other in codes]
+        weights[i] = int(always)
+        if any(weights):
+            losses.append(sum(w * s.exp() for w, s in zip(weights, x[i], strict=True)).log() - x[i][i])
+    return mean(losses)

@@ -1,0 +1,66 @@
+"""DebiasedNTXent: NT-Xent corrected for negatives that belong to the anchor's own class, tilted to the hard ones."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medgraph import checks
+from medgraph.losses import pairs
+from medgraph.losses.anchors import mean_over_valid, unit
+from medgraph.losses.pairs.terms import ExcludeSameId
+
+
+class DebiasedNTXent(nn.Module):
+    """NT-Xent that subtracts the expected share of false negatives [1] and can stress hard negatives [2].
+
+    mean_i log(1 + N_i / exp(x_ip)),  x = cosine / temperature, p = the other view of i, m negatives,
+    N_i = max( (R_i - prior m exp(x_ip)) / (1 - prior), m exp(-1 / temperature) ),
+    R_i = m sum_j exp((1 + beta) x_ij) / sum_j exp(beta x_ij).
+
+    With prior 0 and beta 0 this is NT-Xent. A single example has no negatives: the loss is 0.
+
+    [1] Chuang et al., 2020, arXiv:2007.00224, Eq. 8. [2] Robinson et al., 2021, arXiv:2010.04592, Eq. 4.
+
+    Args:
+        temperature: Divides the scores.
+        positive_prior: Probability that a negative is of the anchor's class (tau+); larger corrects more.
+        beta: Concentration on hard negatives; 0 treats all negatives alike.
+
+    Example:
+        >>> loss = DebiasedNTXent(temperature=0.1, positive_prior=0.0)(torch.eye(4), torch.eye(4))
+        >>> round(loss.item(), 4)
+        0.0003
+    """
+
+    def __init__(self, temperature: float = 0.5, positive_prior: float = 0.1, beta: float = 0.0):
+        super().__init__()
+        self.temperature = checks.positive("temperature", temperature)
+        self.positive_prior = checks.between("positive_prior", positive_prior, 0.0, 0.99)
+        self.beta = checks.not_negative("beta", beta)
+
+    def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+        checks.same_length(first=first, second=second)
+        first, second = unit(first), unit(second)
+        scale, num_negatives = 1 / self.temperature, max(2 * len(first) - 2, 1)
+        positive = scale * (first * second).sum(dim=1).repeat(2)  # (2n,)
+        negatives = ExcludeSameId(torch.arange(len(first), device=first.device).repeat(2))
+        heads = ((1.0, ()),) if self.beta == 0 else ((1 + self.beta, ()), (self.beta, ()))
+        sums = pairs.pair_lse(torch.cat([first, second]), scale=scale, terms=(negatives,), heads=heads)
+        valid = sums[0].isfinite()
+        total = sums[0] if self.beta == 0 else sums[0] - sums[1] + math.log(num_negatives)
+        corrected = self._without_false_negatives(total.masked_fill(~valid, 0), positive, num_negatives)
+        floor = math.log(num_negatives) - scale
+        return mean_over_valid(F.softplus(corrected.clamp_min(floor) - positive), valid, "negative")
+
+    def _without_false_negatives(self, total: Tensor, positive: Tensor, num_negatives: int) -> Tensor:
+        """log of (exp(total) - prior m exp(positive)) / (1 - prior); -inf where that is not above 0."""
+        if self.positive_prior == 0:
+            return total
+        gap = math.log(self.positive_prior * num_negatives) + positive - total
+        above = gap < 0
+        rest = torch.log1p(-gap.where(above, torch.full_like(gap, -1)).exp())
+        corrected = total + rest - math.log1p(-self.positive_prior)
+        return corrected.where(above, torch.full_like(gap, -torch.inf))

@@ -1,0 +1,85 @@
+"""MVInfoNCE and MVDHEL: contrast any number of views of each example at once."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from medgraph import checks
+from medgraph.losses import pairs
+from medgraph.losses.anchors import mean_over_valid, unit
+from medgraph.losses.pairs.terms import ExcludeSameId, OnlyNegatives
+
+
+class MVInfoNCE(nn.Module):
+    """InfoNCE whose numerator and denominator hold all views of an example together.
+
+    mean_i [ logsumexp_v logsumexp_{(j, w) != (i, v)} x_{iv,jw} - logsumexp_{v != w} x_{iv,iw} ],
+    x = cosine / temperature. Sums stay logarithms, so six views do not overflow.
+
+    Args:
+        temperature: Divides the scores; smaller stresses the hardest negatives.
+        same_view_negatives: Whether other examples in the anchor's own view are negatives too.
+
+    Example:
+        >>> loss = MVInfoNCE(temperature=0.1)(torch.eye(4).repeat(3, 1, 1))
+        >>> round(loss.item(), 4)
+        0.0002
+    """
+
+    def __init__(self, temperature: float = 0.1, same_view_negatives: bool = True):
+        super().__init__()
+        self.temperature = checks.positive("temperature", temperature)
+        self.same_view_negatives = same_view_negatives
+
+    def forward(self, views: Float[Tensor, "v n d"]) -> Float[Tensor, ""]:
+        num_views, n, _ = _check(views).shape
+        views = unit(views)
+        index = torch.arange(num_views * n, device=views.device)
+        term = ExcludeSameId(index) if self.same_view_negatives else OnlyNegatives(index // n)
+        denominator = pairs.pair_lse(views.flatten(0, 1), scale=1 / self.temperature, terms=(term,))[0]
+        own = _own_views(views) / self.temperature  # (n, v, v)
+        own = own.masked_fill(torch.eye(num_views, dtype=torch.bool, device=views.device), -torch.inf)
+        return (denominator.view(num_views, n).logsumexp(dim=0) - own.flatten(1).logsumexp(dim=1)).mean()
+
+
+class MVDHEL(nn.Module):
+    """Decoupled hyperspherical energy loss of many views: each view repels on its own, all views attract together.
+
+    mean_i [ sum_v logsumexp_{j != i} x_{iv,jv} - logsumexp_{v < w} x_{iv,iw} ],  x = cosine / temperature.
+
+    The value may be negative. A single example has no negatives: the loss is 0.
+
+    Args:
+        temperature: Divides the scores; smaller stresses the hardest negatives.
+
+    Example:
+        >>> round(MVDHEL(temperature=1.0)(torch.eye(4).repeat(2, 1, 1)).item(), 4)
+        1.1972
+    """
+
+    def __init__(self, temperature: float = 0.1):
+        super().__init__()
+        self.temperature = checks.positive("temperature", temperature)
+
+    def forward(self, views: Float[Tensor, "v n d"]) -> Float[Tensor, ""]:
+        num_views, n, _ = _check(views).shape
+        views = unit(views)
+        others = ExcludeSameId(torch.arange(n, device=views.device))
+        scale = 1 / self.temperature
+        energy = torch.stack([pairs.pair_lse(view, scale=scale, terms=(others,))[0] for view in views]).sum(dim=0)
+        v, w = torch.triu_indices(num_views, num_views, 1, device=views.device)
+        attraction = (scale * _own_views(views)[:, v, w]).logsumexp(dim=1)
+        return mean_over_valid(energy - attraction, energy.isfinite(), "negative")
+
+
+def _check(views: Tensor) -> Tensor:
+    if len(views) < 2:
+        raise ValueError(
+            f"views: expected shape (views, examples, dim) with at least 2 views, got {tuple(views.shape)}"
+        )
+    return views
+
+
+def _own_views(views: Tensor) -> Tensor:
+    """Cosines between the views of each example (n, v, v)."""
+    return torch.einsum("vnd,wnd->nvw", views, views)

@@ -1,0 +1,48 @@
+"""WeightedInfoNCE: negatives weigh by the number of clusterings that tell them from the query."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from medgraph import checks
+from medgraph.losses import pairs
+from medgraph.losses.anchors import mean_over_valid, unit
+from medgraph.losses.pairs.terms import CodeDisagreement
+
+
+class WeightedInfoNCE(nn.Module):
+    """InfoNCE with MEOW's hard weights: a key in the query's clusters is no negative.
+
+    mean_i [ log sum_j w_ij exp(x_ij) - x_ii ],  x = cosine / temperature, w_ij = clusterings in which i and j differ.
+
+    Queries whose every key shares all their clusters are left out under "weighted"; with none left the loss is 0.
+
+    Args:
+        temperature: Divides the scores; smaller stresses the hardest negatives.
+        positive_in_denominator: "weighted" gives the positive its own weight, which is 0, so the value may be
+            negative; "always" adds it with weight 1, so the value is at least 0.
+
+    Example:
+        >>> codes = torch.arange(4)[:, None]
+        >>> loss = WeightedInfoNCE(temperature=1.0)(torch.eye(4), torch.eye(4), codes)
+        >>> round(loss.item(), 4)
+        0.0986
+    """
+
+    def __init__(self, temperature: float = 0.1, positive_in_denominator: str = "weighted"):
+        super().__init__()
+        self.temperature = checks.positive("temperature", temperature)
+        self.positive_in_denominator = checks.one_of(
+            "positive_in_denominator", positive_in_denominator, ("weighted", "always")
+        )
+
+    def forward(
+        self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"], codes: Int[Tensor, "n r"]
+    ) -> Float[Tensor, ""]:
+        checks.same_length(queries=queries, keys=keys, codes=codes)
+        queries, keys, scale = unit(queries), unit(keys), 1 / self.temperature
+        positive = scale * (queries * keys).sum(dim=1)  # (n,)
+        denominator = pairs.pair_lse(queries, keys, scale=scale, terms=(CodeDisagreement(codes),))[0]
+        if self.positive_in_denominator == "always":
+            denominator = torch.logaddexp(denominator, positive)
+        return mean_over_valid(denominator - positive, denominator.isfinite(), "key outside their clusters")
