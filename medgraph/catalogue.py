@@ -38,6 +38,8 @@ TABLES: dict[str, dict[str, str]] = {
         "mv_info_nce": "medgraph.losses.multi_view:MVInfoNCE",
         "mv_dhel": "medgraph.losses.multi_view:MVDHEL",
         "weighted_info_nce": "medgraph.losses.weighted_info_nce:WeightedInfoNCE",
+        "adaptive_info_nce": "medgraph.losses.adaptive_info_nce:AdaptiveInfoNCE",
+        "inverse_propensity": "medgraph.losses.inverse_propensity:InversePropensity",
     },
     "encoders": {"resnet": "medgraph.nn.encoders:ResNetEncoder"},
     "projectors": {"mlp": "medgraph.nn.projector:MLPProjector"},

@@ -141,3 +141,23 @@ def loop_weighted(queries, keys, codes, temperature, always):
         if any(weights):
             losses.append(sum(w * s.exp() for w, s in zip(weights, x[i], strict=True)).log() - x[i][i])
     return mean(losses)
+
+
+def loop_adaptive(queries, keys, first, second, row_mean, temperature):
+    """InfoNCE with a perceptron's weight for every pair; `first` and `second` are (weight, bias) of its layers."""
+    x, q, k, losses = cosines(queries, keys, temperature), unit(queries), unit(keys), []
+    for i in range(len(q)):
+        hidden = [torch.tanh(first[0] @ torch.cat([q[i], other]) + first[1]) for other in k]
+        weights = [torch.sigmoid((second[0] * h).sum() + second[1]) for h in hidden]
+        norm = mean([w for j, w in enumerate(weights) if j != i]) if row_mean else 1
+        losses.append(sum(w / norm * s.exp() for w, s in zip(weights, x[i], strict=True)).log() - x[i][i])
+    return mean(losses)
+
+
+def loop_inverse_propensity(queries, keys, propensity, temperature, smallest):
+    """InfoNCE with weights one over propensity, rescaled to mean 1."""
+    x = cosines(queries, keys, temperature)
+    weights = [1 / min(max(p, smallest), 1) for p in propensity.tolist()]
+    average = mean(weights)
+    rows = [sum(w / average * s.exp() for w, s in zip(weights, row, strict=True)).log() for row in x]
+    return mean([row - x[i][i] for i, row in enumerate(rows)])

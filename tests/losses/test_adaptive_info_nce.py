@@ -1,0 +1,48 @@
+"""AdaptiveInfoNCE: equal to a perceptron on every pair, gradients of its weights included."""
+
+import pytest
+import torch
+from reference.losses_pairwise import assert_equal_with_gradients, loop_adaptive
+
+from medgraph.losses.adaptive_info_nce import AdaptiveInfoNCE
+
+
+@pytest.mark.parametrize("norm", ["none", "row_mean"])
+def test_equals_loop(norm, any_tile, rng):
+    queries, keys = torch.randn(2, 7, 3, generator=rng, dtype=torch.float64)
+    loss = AdaptiveInfoNCE(3, 5, 0.5, norm).double()
+    names, values = zip(*loss.named_parameters(), strict=True)
+
+    def fast(q, k, *parameters):
+        return torch.func.functional_call(loss, dict(zip(names, parameters, strict=True)), (q, k))
+
+    def slow(q, k, *parameters):
+        p = dict(zip(names, parameters, strict=True))
+        first = (torch.cat([p["of_queries.weight"], p["of_keys.weight"]], dim=1), p["of_queries.bias"])
+        return loop_adaptive(q, k, first, (p["score.weight"][0], p["score.bias"][0]), norm == "row_mean", 0.5)
+
+    assert_equal_with_gradients(fast, slow, queries, keys, *values)
+
+
+def test_reordering_examples_changes_nothing(rng):
+    queries, keys = torch.randn(2, 9, 4, generator=rng)
+    order, loss = torch.randperm(9, generator=rng), AdaptiveInfoNCE(4, weight_norm="row_mean")
+    torch.testing.assert_close(loss(queries[order], keys[order]), loss(queries, keys))
+
+
+def test_one_example_has_no_row_mean_and_gives_zero_with_a_graph(rng):
+    x = torch.randn(1, 4, generator=rng, requires_grad=True)
+    with pytest.warns(UserWarning, match="all 1 anchors have no other key"):
+        loss = AdaptiveInfoNCE(4, weight_norm="row_mean")(x, torch.ones(1, 4))
+    loss.backward()
+    assert loss.item() == 0
+    assert (x.grad == 0).all()
+
+
+def test_refuses_wrong_settings():
+    with pytest.raises(ValueError, match="temperature: expected a number above 0"):
+        AdaptiveInfoNCE(4, temperature=0.0)
+    with pytest.raises(ValueError, match="weight_norm: expected one of 'none', 'row_mean'"):
+        AdaptiveInfoNCE(4, weight_norm="sum")
+    with pytest.raises(ValueError, match="dim: expected 1 or more"):
+        AdaptiveInfoNCE(0)

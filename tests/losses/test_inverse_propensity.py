@@ -1,0 +1,45 @@
+"""InversePropensity: equal to a loop; a constant propensity changes nothing."""
+
+import pytest
+import torch
+from reference.losses_pairwise import assert_equal_with_gradients, loop_inverse_propensity
+
+from medgraph.losses.info_nce import InfoNCE
+from medgraph.losses.inverse_propensity import InversePropensity
+
+
+def test_equals_loop(any_tile, rng):
+    queries, keys = torch.randn(2, 8, 3, generator=rng, dtype=torch.float64)
+    propensity = torch.tensor([0.01, 0.1, 0.3, 0.9, 0.02, 0.5, 1.0, 0.2], dtype=torch.float64)
+    loss = InversePropensity(0.5, 0.05)
+    assert_equal_with_gradients(
+        lambda q, k: loss(q, k, propensity),
+        lambda q, k: loop_inverse_propensity(q, k, propensity, 0.5, 0.05),
+        queries,
+        keys,
+    )
+
+
+def test_constant_propensity_changes_nothing(rng):
+    queries, keys = torch.randn(2, 8, 3, generator=rng, dtype=torch.float64)
+    loss = InversePropensity(0.5)(queries, keys, torch.full((8,), 0.3))
+    torch.testing.assert_close(loss, InfoNCE(0.5)(queries, keys))
+
+
+def test_reordering_examples_changes_nothing(rng):
+    queries, keys = torch.randn(2, 9, 4, generator=rng)
+    propensity, order = torch.rand(9, generator=rng), torch.randperm(9, generator=rng)
+    loss = InversePropensity()
+    torch.testing.assert_close(loss(queries[order], keys[order], propensity[order]), loss(queries, keys, propensity))
+
+
+def test_one_example_has_loss_zero(rng):
+    queries, keys = torch.randn(2, 1, 4, generator=rng)
+    assert InversePropensity()(queries, keys, torch.tensor([0.2])).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_refuses_wrong_settings():
+    with pytest.raises(ValueError, match="temperature: expected a number above 0"):
+        InversePropensity(0.0)
+    with pytest.raises(ValueError, match="min_propensity: expected a number from"):
+        InversePropensity(min_propensity=0.0)
