@@ -40,6 +40,7 @@ TABLES: dict[str, dict[str, str]] = {
         "weighted_info_nce": "medgraph.losses.weighted_info_nce:WeightedInfoNCE",
         "adaptive_info_nce": "medgraph.losses.adaptive_info_nce:AdaptiveInfoNCE",
         "inverse_propensity": "medgraph.losses.inverse_propensity:InversePropensity",
+        "false_negative_removal": "medgraph.losses.false_negative_removal:FalseNegativeRemoval",
     },
     "encoders": {"resnet": "medgraph.nn.encoders:ResNetEncoder"},
     "projectors": {"mlp": "medgraph.nn.projector:MLPProjector"},

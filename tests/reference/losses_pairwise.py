@@ -161,3 +161,13 @@ def loop_inverse_propensity(queries, keys, propensity, temperature, smallest):
     average = mean(weights)
     rows = [sum(w / average * s.exp() for w, s in zip(weights, row, strict=True)).log() for row in x]
     return mean([row - x[i][i] for i, row in enumerate(rows)])
+
+
+def loop_false_negative_removal(first, second, temperature, margin):
+    """NT-Xent without the negatives above the positive by a margin."""
+    losses = []
+    for _, x, p, negatives in two_views(first, second, temperature):
+        kept = [x[j] for j in negatives if x[j] <= p + margin / temperature]
+        if kept:
+            losses.append(log_sum([p, *kept]) - p)
+    return mean(losses)
