@@ -41,6 +41,7 @@ TABLES: dict[str, dict[str, str]] = {
         "adaptive_info_nce": "medgraph.losses.adaptive_info_nce:AdaptiveInfoNCE",
         "inverse_propensity": "medgraph.losses.inverse_propensity:InversePropensity",
         "false_negative_removal": "medgraph.losses.false_negative_removal:FalseNegativeRemoval",
+        "quantile_negatives": "medgraph.losses.quantile_negatives:QuantileNegatives",
     },
     "encoders": {"resnet": "medgraph.nn.encoders:ResNetEncoder"},
     "projectors": {"mlp": "medgraph.nn.projector:MLPProjector"},

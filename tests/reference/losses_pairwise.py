@@ -171,3 +171,12 @@ def loop_false_negative_removal(first, second, temperature, margin):
         if kept:
             losses.append(log_sum([p, *kept]) - p)
     return mean(losses)
+
+
+def loop_quantile(first, second, temperature, num_kept):
+    """NT-Xent against the `num_kept` negatives of highest score."""
+    losses = []
+    for _, x, p, negatives in two_views(first, second, temperature):
+        kept = sorted((x[j] for j in negatives), key=lambda s: -s.item())[:num_kept]
+        losses.append(log_sum([p, *kept]) - p)
+    return mean(losses)

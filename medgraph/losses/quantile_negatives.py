@@ -1,0 +1,58 @@
+"""QuantileNegatives: NT-Xent against the hardest share of the negatives only."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from medgraph import checks
+from medgraph.losses import pairs
+from medgraph.losses.anchors import mean_over_valid, unit
+from medgraph.losses.pairs.terms import ExcludeSameId, ScoreFloor
+
+BLOCK = 512  # rows searched at once
+
+
+class QuantileNegatives(nn.Module):
+    """NT-Xent whose denominator keeps the highest-scoring `share` of each anchor's negatives, at least one.
+
+    mean_i [ log(exp(x_ip) + sum_{j kept} exp(x_ij)) - x_ip ],  x = cosine / temperature, p = the other view of i.
+
+    The choice carries no gradient; it holds the scores of 512 anchors at a time.
+
+    Args:
+        temperature: Divides the scores; hard negatives want a larger one.
+        share: Part of the negatives kept; 1 keeps all.
+
+    Example:
+        >>> loss = QuantileNegatives(temperature=0.1, share=1.0)(torch.eye(4), torch.eye(4))
+        >>> round(loss.item(), 4)
+        0.0003
+    """
+
+    def __init__(self, temperature: float = 0.7, share: float = 0.05):
+        super().__init__()
+        self.temperature = checks.positive("temperature", temperature)
+        self.share = checks.fraction("share", checks.positive("share", share))
+
+    def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+        checks.same_length(first=first, second=second)
+        first, second = unit(first), unit(second)
+        views, scale = torch.cat([first, second]), 1 / self.temperature
+        positive = scale * (first * second).sum(dim=1).repeat(2)  # (2n,)
+        ids = torch.arange(len(first), device=first.device).repeat(2)
+        floor = ScoreFloor(scale * self._floor(views.detach(), ids))
+        over_kept = pairs.pair_lse(views, scale=scale, terms=(ExcludeSameId(ids), floor))[0]
+        return mean_over_valid(torch.logaddexp(over_kept, positive) - positive, over_kept.isfinite(), "negative")
+
+    def _floor(self, views: Tensor, ids: Tensor) -> Tensor:
+        """Half way between the last score kept and the first dropped, so that rounding does not decide."""
+        num_kept = math.ceil(self.share * (len(views) - 2))
+        if num_kept == len(views) - 2:
+            return views.new_full((len(views),), -torch.inf)
+        floors = []
+        for rows, own in zip(views.split(BLOCK), ids.split(BLOCK), strict=True):
+            scores = (rows @ views.T).masked_fill(own[:, None] == ids, -torch.inf)
+            floors.append(scores.topk(num_kept + 1, dim=1).values[:, -2:].mean(dim=1))
+        return torch.cat(floors)

@@ -1,0 +1,36 @@
+"""QuantileNegatives: equal to a loop that sorts; all kept is NT-Xent."""
+
+import pytest
+import torch
+from reference.losses_pairwise import assert_equal_with_gradients, loop_quantile
+
+from medgraph.losses.quantile_negatives import QuantileNegatives
+
+
+@pytest.mark.parametrize(("share", "num_kept"), [(0.05, 1), (0.35, 4), (1.0, 10)])
+def test_equals_loop(share, num_kept, any_tile, rng):
+    first, second = torch.randn(2, 6, 3, generator=rng, dtype=torch.float64)
+    loss = QuantileNegatives(0.5, share)
+    assert_equal_with_gradients(loss, lambda a, b: loop_quantile(a, b, 0.5, num_kept), first, second)
+
+
+def test_reordering_examples_changes_nothing(rng):
+    first, second = torch.randn(2, 9, 4, generator=rng, dtype=torch.float64)
+    order, loss = torch.randperm(9, generator=rng), QuantileNegatives(share=0.3)
+    torch.testing.assert_close(loss(first[order], second[order]), loss(first, second))
+
+
+def test_one_example_gives_zero_with_a_graph(rng):
+    x = torch.randn(1, 4, generator=rng, requires_grad=True)
+    with pytest.warns(UserWarning, match="all 2 anchors have no negative"):
+        loss = QuantileNegatives()(x, torch.ones(1, 4))
+    loss.backward()
+    assert loss.item() == 0
+    assert (x.grad == 0).all()
+
+
+def test_refuses_wrong_settings():
+    with pytest.raises(ValueError, match="temperature: expected a number above 0"):
+        QuantileNegatives(0.0)
+    with pytest.raises(ValueError, match="share: expected a number above 0"):
+        QuantileNegatives(share=0.0)
