@@ -1,11 +1,13 @@
 """`pair_lse`: exact log-sum-exp over all pairs of queries and keys, in linear memory."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from medgraph import checks
+from medgraph import checks, processes
+from medgraph.losses.pairs import exchange
 from medgraph.losses.pairs.dense import dense_lse
 from medgraph.losses.pairs.terms import PairTerm
 from medgraph.losses.pairs.tiled import Plan, tile_size, tiled_lse
@@ -24,6 +26,8 @@ def pair_lse(
     terms: Sequence[PairTerm] = (),
     heads: Sequence[tuple[float, Sequence[PairTerm]]] = ((1.0, ()),),
     columns: bool = False,
+    dist: str | None = None,
+    group: Any = None,
     tile: int | None = None,
     backend: str = "auto",
 ) -> Tensor | tuple[Tensor, Tensor]:
@@ -44,6 +48,9 @@ def pair_lse(
         terms: Masks and log-weights of all heads.
         heads: One (alpha, further terms) per head; all heads share the scores.
         columns: Also return the sums over queries; costs no second pass.
+        dist: Keys of other processes: None ignores them, "gather" collects all, "ring" passes blocks round and keeps
+            linear memory. q, k and terms stay this process's own; ids must be unique over processes.
+        group: Process group of `dist`; None is all processes.
         tile: Rows and columns of a tile; None picks them to fit the cache.
         backend: "dense" (whole matrix), "tiled" (linear memory), or "auto" by size.
 
@@ -57,24 +64,67 @@ def pair_lse(
     check_inputs(q, keys, scale, row_bias, col_bias, all_terms)
     if not all_heads or any(alpha < 0 for alpha, _ in all_heads):
         raise ValueError(f"heads: expected at least one (alpha, terms) with alpha 0 or more, got {heads!r}")
+    checks.one_of("dist", dist, exchange.EXCHANGES)
+    if dist == "ring" and backend == "dense":
+        raise ValueError('dist="ring" works on tiles; use backend "auto" or "tiled", or dist="gather"')
+    over_rows, over_columns = _reduce(
+        q, keys, scale, row_bias, col_bias, tuple(terms), all_heads, columns, dist, group, tile, backend
+    )
+    return over_rows if over_columns is None else (over_rows, over_columns)
+
+
+def _reduce(
+    q: Tensor,
+    keys: Tensor,
+    scale: float | Tensor,
+    row_bias: Tensor | None,
+    col_bias: Tensor | None,
+    terms: tuple[PairTerm, ...],
+    heads: exchange.Heads,
+    columns: bool,
+    dist: str | None,
+    group: Any,
+    tile: int | None,
+    backend: str,
+) -> tuple[Tensor, Tensor | None]:
+    """The sums by the chosen backend, over the keys of the chosen processes."""
     with torch.autocast(q.device.type, enabled=False):
         dtype = torch.promote_types(torch.promote_types(q.dtype, keys.dtype), torch.float32)
-        queries, keys = q.to(dtype), q.to(dtype) if k is None else k.to(dtype)
-        if backend == "dense" or (backend == "auto" and len(q) * len(keys) < DENSE_BELOW):
-            result = dense_lse(queries, keys, scale, row_bias, col_bias, tuple(terms), all_heads, columns)
+        queries = q.to(dtype)
+        keys = queries if keys is q else keys.to(dtype)
+        a, b = (None if bias is None else bias.to(dtype) for bias in (row_bias, col_bias))
+        self_contrast = keys is queries and row_bias is col_bias
+        together = dist is not None and processes.world_size(group) > 1
+        sizes = processes.counts(keys, group) if together and dist == "gather" else []
+        if sizes:
+            keys, b, terms, heads = exchange.gather_keys(keys, b, terms, heads, sizes, group)
+        ring = together and dist == "ring"
+        if backend == "dense" or (backend == "auto" and not ring and len(q) * len(keys) < DENSE_BELOW):
+            over_rows, over_columns = dense_lse(queries, keys, scale, a, b, terms, heads, columns)
         else:
-            scale = torch.as_tensor(scale).to(queries)
-            symmetric = (k is None or k is q) and scale.ndim == 0 and row_bias is col_bias
-            symmetric = symmetric and all(term.symmetric and not term.learnable for term in all_terms)
-            size = tile_size(q.device, len(all_heads), all_terms) if tile is None else checks.at_least("tile", tile, 1)
-            plan = Plan(tuple(terms), all_heads, columns, symmetric, size)
-            a, b = (None if bias is None else bias.to(dtype) for bias in (row_bias, col_bias))
-            result = tiled_lse(queries, keys, scale, a, b, plan)
-    over_rows, over_columns = result
-    if not columns:
-        return over_rows
-    assert over_columns is not None
+            symmetric = not together and self_contrast
+            plan = _plan(queries, scale, terms, heads, columns, symmetric, tile)
+            inputs = queries, keys, torch.as_tensor(scale).to(queries), a, b, plan
+            over_rows, over_columns = exchange.ring_lse(*inputs, group) if ring else tiled_lse(*inputs)
+    if over_columns is not None and sizes:
+        over_columns = exchange.own_columns(over_columns, sizes, group)
     return over_rows, over_columns
+
+
+def _plan(
+    q: Tensor,
+    scale: float | Tensor,
+    terms: tuple[PairTerm, ...],
+    heads: exchange.Heads,
+    columns: bool,
+    symmetric: bool,
+    tile: int | None,
+) -> Plan:
+    all_terms = (*terms, *(term for _, extra in heads for term in extra))
+    symmetric = symmetric and (not isinstance(scale, Tensor) or scale.ndim == 0)
+    symmetric = symmetric and all(term.symmetric and not term.learnable for term in all_terms)
+    size = tile_size(q.device, len(heads), all_terms) if tile is None else checks.at_least("tile", tile, 1)
+    return Plan(terms, heads, columns, symmetric, size)
 
 
 def check_inputs(

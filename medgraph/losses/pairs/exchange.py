@@ -1,0 +1,200 @@
+"""Keys of other processes: each process contrasts its own queries with the keys of all.
+
+Each process takes the mean loss over its own anchors; after the usual averaging of parameter gradients the result is
+the gradient of the mean over all processes, for encoders and temperature alike. Terms take the ids, labels and codes
+of this process's queries and keys; they travel along.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from medgraph import processes
+from medgraph.losses.pairs.terms import DenseBias, ExcludeSameId, PairTerm, SparseBias
+from medgraph.losses.pairs.tiled import Plan, Pull, tiled_lse
+
+EXCHANGES = (None, "gather", "ring")
+Heads = tuple[tuple[float, tuple[PairTerm, ...]], ...]
+Factors = Sequence[Tensor]
+
+
+def local_mean(values: Tensor, valid: Tensor, group: Any = None) -> Tensor:
+    """Mean over the valid anchors of this process, weighted so that processes with more of them count more.
+
+    valid_here * world / valid_everywhere * mean: averaged over processes this is the mean over all valid anchors.
+    """
+    everywhere = processes.all_reduce_sum(valid.sum(), group).clamp(min=1)
+    return values.masked_fill(~valid, 0).sum() * processes.world_size(group) / everywhere
+
+
+def gather_keys(
+    keys: Tensor, column_bias: Tensor | None, terms: Sequence[PairTerm], heads: Heads, sizes: list[int], group: Any
+) -> tuple[Tensor, Tensor | None, tuple[PairTerm, ...], Heads]:
+    """Keys, their biases and the terms about them, of all processes. Memory O(all keys).
+
+    Raises:
+        ValueError: A term holds indices or pairs, which cannot travel.
+    """
+    _check_terms((*terms, *(term for _, extra in heads for term in extra)))
+
+    def everywhere(term: PairTerm) -> PairTerm:
+        return _with_keys(term, [processes.gather(factor, group, sizes) for factor in term.column_factors])
+
+    bias = None if column_bias is None else processes.gather(column_bias, group, sizes)
+    all_heads = tuple((alpha, tuple(map(everywhere, extra))) for alpha, extra in heads)
+    return processes.gather(keys, group, sizes), bias, tuple(map(everywhere, terms)), all_heads
+
+
+def own_columns(partial: Tensor, sizes: list[int], group: Any) -> Tensor:
+    """From sums over this process's queries for all keys (h, all keys): sums over all queries for its own keys."""
+    world = len(sizes)
+    everyone = processes.gather(partial[None], group, [1] * world)  # (world, h, all keys)
+    own = everyone.split(sizes, dim=2)[processes.rank(group)]
+    empty = (own == -torch.inf).all(dim=0, keepdim=True)
+    return own.masked_fill(empty, 0).logsumexp(0).masked_fill(empty[0], -torch.inf)
+
+
+def ring_lse(
+    queries: Tensor, keys: Tensor, scale: Tensor, row_bias: Tensor | None, column_bias: Tensor | None, plan: Plan, group
+) -> tuple[Tensor, Tensor | None]:
+    """The same sums while blocks of keys travel from process to process. Memory O(own keys) for any number of them.
+
+    Raises:
+        ValueError: A term holds indices or pairs, which cannot travel.
+    """
+    _check_terms(plan.all_terms)
+    factors = [factor for term in plan.all_terms for factor in term.factors]
+    result = _Ring.apply(plan, group, queries, keys, scale, row_bias, column_bias, *factors)
+    return (result[0], result[1]) if plan.columns else (result[0], None)
+
+
+class _Ring(torch.autograd.Function):
+    """One trip around the ring forward, for rows and columns; one backward."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, group: Any, q: Tensor, k: Tensor, scale: Tensor, a: Any, b: Any, *factors) -> Any:
+        sizes = processes.counts(k, group)
+        over_rows = q.new_full((len(plan.heads), len(q)), -torch.inf)
+
+        def visit(block: tuple[Tensor, ...]) -> list[Tensor]:
+            keys, bias, there = _unpack(plan, block, factors, b is not None)
+            rows, columns = tiled_lse(q, keys, scale, a, bias, _plan_for(plan, there))
+            torch.logaddexp(over_rows, rows, out=over_rows)
+            return [] if columns is None else [columns.T]
+
+        travelling = _pack(plan, k, b, factors)
+        columns = _trip(visit, travelling, torch.logaddexp, sizes, group)
+        over_columns = columns[0].T.contiguous() if plan.columns else None
+        ctx.plan, ctx.group, ctx.sizes = plan, group, sizes
+        ctx.save_for_backward(q, k, scale, a, b, over_rows, over_columns, *factors)
+        return (over_rows, over_columns) if plan.columns else (over_rows,)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        q, k, scale, a, b, over_rows, over_columns, *factors = ctx.saved_tensors
+        plan, needs = ctx.plan, ctx.needs_input_grad[1:]
+        where = _column_places(plan)  # positions of the column factors among all factors
+        travelling = _pack(plan, k, b, factors)
+        if plan.columns:
+            travelling = (over_columns.T, upstream[1].T, *travelling)
+        at_home: list[Tensor | None] = [None] * (5 + len(factors))
+        leaving = [1] + ([4] if b is not None else []) + [5 + i for i in where]  # k, b, column factors
+        leaving = [i for i in leaving if needs[1 + i]]
+
+        def visit(block: tuple[Tensor, ...]) -> list[Any]:
+            statistics = (block[0].T, block[1].T) if plan.columns else (None, None)
+            keys, bias, there = _unpack(plan, block[2:] if plan.columns else block, factors, b is not None)
+            pull = Pull(_plan_for(plan, there), q, keys, scale, a, bias, there, needs)
+            pull.run(over_rows, upstream[0], *statistics)
+            found = pull.gradients()
+            for i, gradient in enumerate(found):
+                if i not in leaving and gradient is not None:
+                    so_far = at_home[i]
+                    at_home[i] = gradient if so_far is None else so_far + gradient
+            return [found[i] for i in leaving]
+
+        home = _trip(visit, travelling, torch.add, ctx.sizes, ctx.group)
+        for i, gradient in zip(leaving, home, strict=True):
+            at_home[i] = gradient
+        return (None, None, *(g if need else None for g, need in zip(at_home, needs[1:], strict=True)))
+
+
+def _trip(visit: Any, block: tuple[Tensor, ...], merge: Any, sizes: list[int], group: Any) -> tuple[Tensor, ...]:
+    """Let every block of keys visit every process; what `visit` returns about a block goes along, merged, and home.
+
+    The next block is on its way while this one is worked on.
+    """
+    world, rank = len(sizes), processes.rank(group)
+    results: processes.Shift | None = None
+    for step in range(world):
+        coming = sizes[(rank - step - 1) % world]
+        blocks = processes.Shift(block, coming, group) if step < world - 1 else None
+        found = visit(block)
+        if results is not None:
+            found = [merge(x, y) for x, y in zip(results.wait(), found, strict=True)]
+        results = processes.Shift(found, coming, group, tag=len(block))
+        block = block if blocks is None else blocks.wait()
+    assert results is not None
+    return results.wait()
+
+
+def _column_places(plan: Plan) -> list[int]:
+    places: list[int] = []
+    first = 0
+    for term in plan.all_terms:
+        first += len(term.row_factors)
+        places += range(first, first + len(term.column_factors))
+        first += len(term.column_factors) + len(term.shared_factors)
+    return places
+
+
+def _pack(plan: Plan, keys: Tensor, bias: Tensor | None, factors: Factors) -> tuple[Tensor, ...]:
+    """Everything about a block of keys, to travel."""
+    return (keys, *(() if bias is None else (bias,)), *(factors[i] for i in _column_places(plan)))
+
+
+def _unpack(plan: Plan, block: Sequence[Tensor], factors: Factors, biased: bool) -> tuple[Tensor, Any, list[Tensor]]:
+    """Keys, bias, and all factors with those of the keys replaced by the block's."""
+    there = [factor.detach() for factor in factors]
+    for i, factor in zip(_column_places(plan), block[2 if biased else 1 :], strict=True):
+        there[i] = factor
+    return block[0], block[1] if biased else None, there
+
+
+def _plan_for(plan: Plan, factors: Factors) -> Plan:
+    """The plan with its terms holding the given factors."""
+    pieces = iter(factors)
+
+    def moved(term: PairTerm) -> PairTerm:
+        rows = [next(pieces) for _ in term.row_factors]
+        columns = [next(pieces) for _ in term.column_factors]
+        shared = [next(pieces) for _ in term.shared_factors]
+        result = _with_keys(term, columns)
+        result.row_factors, result.shared_factors = tuple(rows), tuple(shared)
+        return result
+
+    terms = tuple(moved(term) for term in plan.terms)
+    return replace(plan, terms=terms, heads=tuple((alpha, tuple(map(moved, extra))) for alpha, extra in plan.heads))
+
+
+def _with_keys(term: PairTerm, column_factors: Factors) -> PairTerm:
+    result = copy.copy(term)
+    result.column_factors, result.symmetric = tuple(column_factors), False
+    if isinstance(result, ExcludeSameId):
+        result.has_empty = bool((result.column_factors[0] < 0).any())
+    return result
+
+
+def _check_terms(terms: Sequence[PairTerm]) -> None:
+    for term in terms:
+        if isinstance(term, SparseBias | DenseBias):
+            raise ValueError(
+                f"{type(term).__name__} lists pairs of this process and cannot travel; use a term made of "
+                "ids, labels or codes, or dist=None"
+            )
