@@ -28,7 +28,8 @@ def _both_directions(data, parameters, dist, tile):
     x, y, codes, ids, log_weight = data
     weight, scale = parameters
     q, k = x @ weight, y @ weight
-    given = (terms.CodeDisagreement(codes), terms.ColumnLogWeight(log_weight * weight[0, 0]))
+    learned = terms.AdditiveScorer(q, k, weight[1], scale), terms.ColumnLogWeight(log_weight * weight[0, 0])
+    given = terms.CodeDisagreement(codes), *learned
     heads = ((1.0, ()), (2.0, (terms.ExcludeSameId(ids),)))
     rows, columns = pair_lse(
         q, k, scale=scale, col_bias=k[:, 0], terms=given, heads=heads, columns=True, dist=dist, tile=tile,
