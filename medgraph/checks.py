@@ -1,6 +1,6 @@
 """Argument checks with one wording, for Python callers and YAML alike.
 
-Each check returns its value, so that a constructor reads `self.temperature = checks.positive("temperature", temperature)`.
+Each check returns its value: a constructor reads `self.temperature = checks.positive("temperature", temperature)`.
 The config checker finds these very lines in a constructor and runs them before anything heavy is imported.
 """
 

@@ -43,7 +43,7 @@ class Method(nn.Module, ABC):
         """The training step, under the name that data-parallel wrappers hook into."""
         return self.training_step(batch, step)
 
-    def on_epoch_start(self, step: Step, batches: Iterable[Any]) -> None:  # noqa: B027  (optional, not abstract)
+    def on_epoch_start(self, step: Step, batches: Iterable[Any]) -> None:
         """Refresh banks, cluster, draw masks. `batches` iterates once over the training data, in order, undropped."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Dice and HD95 of whole volumes, per label, in millimetres and on each volume's native grid."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,10 @@ def hd95(predicted: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, 
         extent = np.asarray(truth.shape) * np.asarray(spacing)
         return 0.0 if predicted.any() == truth.any() else float(np.linalg.norm(extent))
     pair = [torch.from_numpy(np.ascontiguousarray(mask))[None, None] for mask in (predicted, truth)]
-    distance = compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=list(spacing))
+    with warnings.catch_warnings():
+        # MONAI's own call, inside MONAI
+        warnings.filterwarnings("ignore", message=".*always_return_as_numpy", category=FutureWarning)
+        distance = compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=list(spacing))
     return float(distance)
 
 

@@ -1,5 +1,6 @@
 """Multi-crop: several views of each slice, large ones to assign clusters from and small ones to predict them."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -23,7 +24,8 @@ class MultiCrop:
         counts: Number of crops of each group; the first two crops of the first group assign the clusters.
         areas: Share of the slice's area that a crop of each group covers, from and to.
         flip_probability: Chance of a left-right mirror.
-        rotation: Largest rotation in degrees.
+        rotation: Largest rotation in degrees; corners that leave the slice repeat its border.
+        aspect: Largest stretch of one side against the other.
         intensity_probability: Chance of changed brightness, contrast and gamma.
         brightness: Largest shift of the values.
         contrast: Largest change of the spread, as a share.
@@ -39,6 +41,7 @@ class MultiCrop:
         areas: tuple[tuple[float, float], ...] = ((0.4, 1.0), (0.15, 0.5)),
         flip_probability: float = 0.5,
         rotation: float = 10.0,
+        aspect: float = 1.333,
         intensity_probability: float = 0.8,
         brightness: float = 0.3,
         contrast: float = 0.3,
@@ -54,6 +57,8 @@ class MultiCrop:
             raise ValueError(f"counts: the first group holds the two assignment crops, got {counts[0]} crops")
         self.flip_probability = checks.fraction("flip_probability", flip_probability)
         self.rotation = checks.not_negative("rotation", rotation)
+        self.aspect = checks.at_least("aspect", aspect, 1.0)
+        self.log_aspect = math.log(self.aspect)
         self.intensity_probability = checks.fraction("intensity_probability", intensity_probability)
         self.brightness = checks.not_negative("brightness", brightness)
         self.contrast = checks.fraction("contrast", contrast)
@@ -64,20 +69,23 @@ class MultiCrop:
     def draw(self, seed: int, epoch: int, ids: Tensor, shape: Sequence[int]) -> Record:
         """One dictionary per crop, each entry with a row per example of `ids` (n,); `shape` is (c, h, w)."""
         groups = [group for group, count in enumerate(self.counts) for _ in range(count)]
-        return [self._draw_crop(uniforms(seed, epoch, ids, 15, stream=i), group) for i, group in enumerate(groups)]
+        return [
+            self._draw_crop(uniforms(seed, epoch, ids, 15, stream=i), group, shape) for i, group in enumerate(groups)
+        ]
 
     def apply(self, images: Tensor, record: Record) -> list[Tensor]:
         """One tensor (n, c, size, size) per crop."""
         return [self._apply_crop(images, crop) for crop in record]
 
-    def _draw_crop(self, u: Tensor, group: int) -> dict[str, Tensor]:
+    def _draw_crop(self, u: Tensor, group: int, shape: Sequence[int]) -> dict[str, Tensor]:
         area = between(u[:, 0], *self.areas[group])
-        aspect = torch.exp(between(u[:, 1], -0.2877, 0.2877))  # log 4/3, as is usual
+        aspect = torch.exp(between(u[:, 1], -self.log_aspect, self.log_aspect))
         scale_y, scale_x = (area * aspect).sqrt().clamp_max(1), (area / aspect).sqrt().clamp_max(1)
         changed = (u[:, 6] < self.intensity_probability).float()
         return {
             "size": torch.full((len(u),), self.sizes[group], device=u.device),
             "matrix": spatial.affine(
+                shape[1] / shape[2],
                 between(u[:, 2], -self.rotation, self.rotation),
                 scale_y,
                 scale_x,

@@ -21,11 +21,13 @@ def add_noise(images: Tensor, std: Tensor, seeds: Tensor) -> Tensor:
     return images + _column(std) * noise
 
 
-def blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Separable Gaussian blur of `sigma` voxels (n,); 0 leaves an example as it is."""
+def blur(images: Tensor, sigma: Tensor, radius: int = 3) -> Tensor:
+    """Separable Gaussian blur of `sigma` voxels (n,), cut off at `radius`; 0 leaves an example as it is.
+
+    The radius is fixed, not taken from the batch: an example's blur must not depend on its neighbours.
+    """
     if not bool((sigma > 0).any()):
         return images
-    radius = max(1, round(3 * float(sigma.max())))
     offset = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     kernel = torch.exp(-0.5 * (offset / sigma.clamp_min(1e-3)[:, None]) ** 2)  # 1e-3 voxels: a single tap
     kernel = kernel / kernel.sum(dim=1, keepdim=True)

@@ -50,6 +50,7 @@ class SegmentationAugment:
         scale = between(u[:, 1], *self.scale)
         return {
             "matrix": spatial.affine(
+                shape[1] / shape[2],
                 between(u[:, 0], -self.rotation, self.rotation),
                 scale,
                 scale,

@@ -7,10 +7,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def affine(angle: Tensor, scale_y: Tensor, scale_x: Tensor, shift_y: Tensor, shift_x: Tensor, flip: Tensor) -> Tensor:
+def affine(
+    ratio: float, angle: Tensor, scale_y: Tensor, scale_x: Tensor, shift_y: Tensor, shift_x: Tensor, flip: Tensor
+) -> Tensor:
     """Matrices that map a view's normalised coordinates (x, y) to the image's, both in [-1, 1].
 
     Args:
+        ratio: Height of the image over its width, so that a rotation does not shear.
         angle: Rotation in degrees, (n,).
         scale_y, scale_x: Share of the image's extent that the view covers, (n,).
         shift_y, shift_x: Centre of the view in the image's normalised coordinates, (n,).
@@ -24,8 +27,8 @@ def affine(angle: Tensor, scale_y: Tensor, scale_x: Tensor, shift_y: Tensor, shi
     mirror = 1 - 2 * flip
     return torch.stack(
         [
-            torch.stack([mirror * scale_x * cos, -scale_y * sin, shift_x], dim=1),
-            torch.stack([mirror * scale_x * sin, scale_y * cos, shift_y], dim=1),
+            torch.stack([mirror * scale_x * cos, -scale_y * sin * ratio, shift_x], dim=1),
+            torch.stack([mirror * scale_x * sin / ratio, scale_y * cos, shift_y], dim=1),
         ],
         dim=1,
     )

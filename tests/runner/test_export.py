@@ -2,10 +2,10 @@ import json
 
 import pytest
 import torch
-from medgraph.nn.encoders import ResNetEncoder
 
 from medgraph.data.spec import ImageSpec
 from medgraph.errors import CheckpointError
+from medgraph.nn.encoders import ResNetEncoder
 from medgraph.runner.export import FACTS, export_encoder, load_encoder, transfer
 
 NODE = {"name": "resnet", "depth": 18, "width": 8, "stem": "small"}

@@ -2,13 +2,13 @@ import math
 
 import pytest
 import torch
-from medgraph.data.batches import ImageBatch
-from medgraph.nn.encoders import ResNetEncoder
-from medgraph.transforms.crops import MultiCrop
 
+from medgraph.data.batches import ImageBatch
 from medgraph.data.spec import ImageSpec
 from medgraph.losses.prototype_cross_entropy import PrototypeCrossEntropy
 from medgraph.method import Step
+from medgraph.nn.encoders import ResNetEncoder
+from medgraph.transforms.crops import MultiCrop
 from medgraph.volume.intra import Intra
 
 SPEC = ImageSpec(spatial_dims=2, channels=1, size=(32, 32), num_examples=64)

@@ -1,12 +1,12 @@
 import pytest
 import torch
-from medgraph.data.batches import LabelledImageBatch
-from medgraph.nn.encoders import ResNetEncoder
-from medgraph.transforms.segmentation_augment import SegmentationAugment
 
+from medgraph.data.batches import LabelledImageBatch
 from medgraph.data.spec import ImageSpec
 from medgraph.losses.dice import DiceCrossEntropy
 from medgraph.method import Step
+from medgraph.nn.encoders import ResNetEncoder
+from medgraph.transforms.segmentation_augment import SegmentationAugment
 from medgraph.volume.segmentation import Segmentation
 
 SPEC = ImageSpec(spatial_dims=2, channels=1, size=(32, 32), num_examples=8, classes=("background", "front", "back"))
@@ -26,7 +26,7 @@ def test_it_learns_a_bright_square(rng):
     images[labels[:, None] == 1] += 0.8
     batch = LabelledImageBatch(torch.arange(8), images, labels)
     optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
-    for number in range(25):
+    for number in range(50):
         optimizer.zero_grad()
         method.training_step(batch, Step(0, number, number))["loss"].backward()
         optimizer.step()

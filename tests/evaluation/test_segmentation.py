@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+import torch
+
+from medgraph.data.labelled_slices import LabelledSliceData
+from medgraph.data.samples import SampleSource
+from medgraph.evaluation.segmentation import SegmentationScores, dice, hd95
+
+
+def cube(start, size=6, shape=(20, 20, 20)):
+    mask = np.zeros(shape, dtype=bool)
+    mask[tuple(slice(s, s + size) for s in start)] = True
+    return mask
+
+
+def test_dice_counts_voxels_twice_in_the_overlap():
+    assert dice(cube((2, 2, 2)), cube((5, 2, 2))) == pytest.approx(0.5)
+    assert dice(cube((2, 2, 2)), cube((12, 12, 12))) == 0.0
+    assert dice(cube((2, 2, 2), 0), cube((2, 2, 2), 0)) == 1.0
+
+
+def test_a_shifted_cube_is_as_far_as_its_shift_in_millimetres():
+    assert hd95(cube((2, 2, 2)), cube((5, 2, 2)), (2.0, 1.0, 1.0)) == pytest.approx(6.0)
+    assert hd95(cube((2, 2, 2)), cube((2, 5, 2)), (2.0, 1.0, 1.0)) == pytest.approx(3.0)
+    assert hd95(cube((2, 2, 2)), cube((2, 2, 2)), (2.0, 1.0, 1.0)) == 0.0
+
+
+def test_a_label_that_is_missed_costs_the_diagonal():
+    assert hd95(cube((0, 0, 0), 0), cube((2, 2, 2)), (1.0, 1.0, 2.0)) == pytest.approx(20 * 6**0.5)
+    assert hd95(cube((0, 0, 0), 0), cube((2, 2, 2), 0), (1.0, 1.0, 2.0)) == 0.0
+
+
+class Cheat(torch.nn.Module):
+    """Knows the truth: what it predicts is right wherever the crop reaches."""
+
+    def __init__(self, data):
+        super().__init__()
+        self.truth = {case.images.sum().item(): torch.as_tensor(case.record.cut_native(case.labels)) for case in data}
+
+    def predict(self, images):
+        return torch.nn.functional.one_hot(self.truth[images.sum().item()].long(), 3).permute(0, 3, 1, 2).float()
+
+
+def test_the_truth_scores_one_on_the_native_grid(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDGRAPH_CACHE", str(tmp_path))
+    data = LabelledSliceData(SampleSource(), seed=0, size=(64, 64), num_labelled=1)
+    scores = SegmentationScores(batch_size=1000).evaluate(Cheat(data.test()), data)
+    assert len(scores.rows) == 2 * len(data.test())
+    assert {row["label"] for row in scores.rows} == set(data.spec.classes[1:])
+    assert all(row["dice"] == 1.0 and row["hd95"] == 0.0 for row in scores.rows)
+    assert scores.overlays[0]["truth"] == scores.overlays[0]["prediction"]

@@ -1,0 +1,39 @@
+import pytest
+import torch
+
+from medgraph.data.spec import ImageSpec
+from medgraph.nn.encoders import ResNetEncoder
+
+
+def spec(dims=2, channels=1):
+    return ImageSpec(spatial_dims=dims, channels=channels, size=(32,) * dims, num_examples=4)
+
+
+@pytest.mark.parametrize(("dims", "size"), [(2, (33, 47)), (3, (17, 20, 16))])
+@pytest.mark.parametrize("stem", ["small", "imagenet"])
+def test_maps_have_the_declared_channels_and_strides(dims, size, stem):
+    encoder = ResNetEncoder(spec(dims, 2), width=4, stem=stem)
+    maps = encoder.pyramid(torch.randn(2, 2, *size))
+    assert [m.shape[1] for m in maps] == list(encoder.pyramid_dims)
+    for m, stride in zip(maps, encoder.pyramid_strides, strict=True):
+        assert tuple(m.shape[2:]) == tuple(-(-s // stride) for s in size)
+
+
+@pytest.mark.parametrize(("depth", "out_dim"), [(18, 32), (34, 32), (50, 128)])
+def test_features_are_the_mean_of_the_coarsest_map(depth, out_dim):
+    encoder = ResNetEncoder(spec(), depth=depth, width=4).eval()
+    x = torch.randn(2, 1, 32, 32)
+    assert encoder.out_dim == out_dim
+    torch.testing.assert_close(encoder(x), encoder.pyramid(x)[-1].mean(dim=(2, 3)))
+
+
+def test_it_builds_on_the_meta_device():
+    with torch.device("meta"):
+        assert ResNetEncoder(spec(3), depth=50, width=512)(torch.empty(2, 1, 64, 64, 64)).shape == (2, 16384)
+
+
+def test_unknown_stem_and_depth():
+    with pytest.raises(ValueError, match="stem: expected one of 'small', 'imagenet', got 'big'"):
+        ResNetEncoder(spec(), stem="big")
+    with pytest.raises(ValueError, match="depth: expected one of 18, 34, 50, got 19"):
+        ResNetEncoder(spec(), depth=19)

@@ -1,0 +1,43 @@
+import json
+
+from medgraph.runner.log import MetricsLog, Progress
+
+
+def steps(folder):
+    return [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_resumed_log_repeats_no_step(tmp_path):
+    log = MetricsLog(tmp_path)
+    for step in range(1, 6):
+        log.write(step, {"loss": 1 / step})
+    log.close()
+    log = MetricsLog(tmp_path, resume_step=3)
+    log.write(4, {"loss": 0.0})
+    log.close()
+    assert steps(tmp_path) == [1, 2, 3, 4]
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_line_cut_off_by_a_kill_is_dropped(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
+    MetricsLog(tmp_path, resume_step=2).close()
+    assert steps(tmp_path) == [1]
+
+
+def test_progress_says_rate_and_waiting(capsys):
+    with Progress(2, "toy") as bar:
+        for _ in range(2):
+            with bar.waiting():
+                pass
+            bar.update(loss=0.5, examples=8)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "toy: 2 of 2 steps, loss 0.5000" in said
+    assert "examples/s" in said
+    assert "waiting" in said
+
+
+def test_quiet_progress_says_nothing(capsys):
+    with Progress(1, "toy", quiet=True) as bar:
+        bar.update(loss=0.5, examples=8)
+    assert capsys.readouterr().out == ""

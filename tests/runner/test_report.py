@@ -1,0 +1,64 @@
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from medgraph.runner.report import print_table, write_report
+
+DIFFERENCE = {"mean": 0.021, "low": 0.011, "high": 0.032, "n": 2}
+TABLE = [
+    {
+        "num_labelled": 4,
+        "label": "front",
+        "metric": metric,
+        "pretrained": 0.8,
+        "from_scratch": 0.7,
+        "difference": DIFFERENCE,
+    }
+    for metric in ("dice", "hd95")
+]
+
+
+def page(folder):
+    square = np.zeros((16, 16), dtype=int)
+    square[4:9, 4:9] = 2
+    overlay = {
+        "case": "case <1>",
+        "image": (square * 100).tolist(),
+        "truth": square.tolist(),
+        "prediction": square.tolist(),
+    }
+    curves = {"pretrain: loss": [(1, 3.0), (2, 2.5)], "verdict/pretrained: loss": [(1, 1.0), (2, 0.5)]}
+    return write_report(folder, "quickstart", curves, TABLE, [overlay] * 3, "It helped.", {"seed": 31})
+
+
+def test_the_page_needs_nothing_else(tmp_path):
+    text = page(tmp_path).read_text()
+    assert "http" not in text
+    assert "case &lt;1&gt;" in text
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.mark.slow
+def test_a_browser_shows_table_and_pictures(tmp_path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    path = page(tmp_path)
+    script = "<script>document.title=[...document.images].map(i=>i.complete&&i.naturalWidth>0).join()</script>"
+    path.write_text(path.read_text().replace("</body>", f"{script}</body>"))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    command = [browser, *flags, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", "--dump-dom"]
+    dom = subprocess.run([*command, path.as_uri()], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "<title>true,true,true,true</title>" in dom
+    assert dom.count("<tr>") == 3
+    assert "+0.0210 [+0.0110, +0.0320]" in dom
+
+
+def test_the_terminal_shows_both_arms(capsys):
+    print_table(TABLE, Console(width=140))
+    said = capsys.readouterr().out
+    assert "+0.0210 [+0.0110, +0.0320]" in said
+    assert "from scratch" in said

@@ -1,0 +1,27 @@
+import torch
+from scipy.ndimage import gaussian_filter
+
+from medgraph.transforms import intensity
+
+IMAGES = torch.rand(3, 2, 17, 13, generator=torch.Generator().manual_seed(2))
+
+
+def test_blur_equals_scipy_per_example():
+    sigma = torch.tensor([0.0, 0.7, 1.0])
+    blurred = intensity.blur(IMAGES, sigma)
+    for row, s in enumerate(sigma.tolist()):
+        expected = gaussian_filter(IMAGES[row].numpy(), (0, s, s), mode="nearest", radius=(0, 3, 3))
+        torch.testing.assert_close(blurred[row], torch.from_numpy(expected), rtol=0, atol=1e-5)
+
+
+def test_noise_has_its_strength_and_its_seed():
+    std, seeds = torch.tensor([0.0, 0.1, 0.2]), torch.tensor([1, 2, 3])
+    zeros = torch.zeros(3, 1, 200, 200)
+    noise = intensity.add_noise(zeros, std, seeds)
+    torch.testing.assert_close(noise.std(dim=(1, 2, 3)), std, rtol=0.02, atol=0)
+    assert torch.equal(intensity.add_noise(zeros, std, seeds), noise)
+
+
+def test_brighten_by_nothing_changes_nothing():
+    one, zero = torch.ones(3), torch.zeros(3)
+    torch.testing.assert_close(intensity.brighten(IMAGES, zero, one, one), IMAGES)

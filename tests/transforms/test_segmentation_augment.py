@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+from medgraph.transforms.segmentation_augment import SegmentationAugment
+
+STILL = {
+    "rotation": 0.0,
+    "scale": (1.0, 1.0),
+    "shift": 0.0,
+    "brightness": 0.0,
+    "contrast": 0.0,
+    "gamma": (1.0, 1.0),
+    "noise": 0.0,
+}
+IDS = torch.arange(6)
+
+
+def square():
+    labels = torch.zeros(6, 40, 24, dtype=torch.long)
+    labels[:, 10:26, 6:16] = 2
+    return (labels[:, None] > 0).float() * 0.6, labels
+
+
+def test_images_and_labels_move_together():
+    images, labels = square()
+    transform = SegmentationAugment(
+        **{**STILL, "rotation": 30.0, "scale": (0.8, 1.2), "shift": 0.1, "flip_probability": 0.5}
+    )
+    moved, moved_labels = transform.apply(images, labels, transform.draw(1, 2, IDS, images.shape[1:]))
+    assert ((moved[:, 0] > 0.3) == (moved_labels == 2)).float().mean() > 0.99
+    assert not torch.equal(moved_labels, labels)
+    assert set(moved_labels.unique().tolist()) == {0, 2}
+
+
+def test_nothing_asked_for_is_the_identity():
+    images, labels = square()
+    transform = SegmentationAugment(**STILL)
+    moved, moved_labels = transform.apply(images, labels, transform.draw(1, 2, IDS, images.shape[1:]))
+    torch.testing.assert_close(moved, images, rtol=0, atol=1e-5)
+    assert torch.equal(moved_labels, labels)
+
+
+def test_a_rotation_keeps_areas_on_slices_that_are_not_square():
+    images, labels = square()
+    transform = SegmentationAugment(**{**STILL, "rotation": 20.0})
+    _, moved = transform.apply(images, labels, transform.draw(1, 2, IDS, images.shape[1:]))
+    assert (moved > 0).sum(dim=(1, 2)).float().mean() == pytest.approx(160, rel=0.03)
+
+
+def test_the_same_id_gets_the_same_change():
+    transform = SegmentationAugment()
+    whole = transform.draw(5, 1, IDS, (1, 40, 24))
+    part = transform.draw(5, 1, IDS[[4, 1]], (1, 40, 24))
+    for name in whole:
+        assert torch.equal(whole[name][[4, 1]], part[name])
