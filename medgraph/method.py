@@ -33,7 +33,7 @@ class Method(nn.Module, ABC):
         encoder: The part that is exported and handed to the next stage.
     """
 
-    encoder: nn.Module
+    encoder: Any  # an nn.Module with out_dim, see nn/encoders.py
 
     @abstractmethod
     def training_step(self, batch: Any, step: Step) -> dict[str, Tensor]:

@@ -86,12 +86,12 @@ class Stage:
 
     name: str
     kind: str
-    start_from: str | None
-    data: dict[str, Any] | None
-    method: dict[str, Any] | None
-    evaluator: dict[str, Any] | None
-    train: Train | None
-    compare: Compare | None
+    start_from: Any  # Any, not "| None": STAGE_KEYS says which kinds have it, and the check has made sure
+    data: Any
+    method: Any
+    evaluator: Any
+    train: Any
+    compare: Any
     config_path: str | None
     digest: str
 

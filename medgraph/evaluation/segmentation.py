@@ -60,11 +60,11 @@ def hd95(predicted: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, 
     if not predicted.any() or not truth.any():
         extent = np.asarray(truth.shape) * np.asarray(spacing)
         return 0.0 if predicted.any() == truth.any() else float(np.linalg.norm(extent))
-    pair = [torch.from_numpy(np.ascontiguousarray(mask))[None, None] for mask in (predicted, truth)]
+    p, t = (torch.from_numpy(np.ascontiguousarray(mask))[None, None] for mask in (predicted, truth))
     with warnings.catch_warnings():
         # MONAI's own call, inside MONAI
         warnings.filterwarnings("ignore", message=".*always_return_as_numpy", category=FutureWarning)
-        distance = compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=list(spacing))
+        distance = compute_hausdorff_distance(p, t, include_background=True, percentile=95, spacing=list(spacing))
     return float(distance)
 
 

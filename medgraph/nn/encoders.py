@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from medgraph import checks
 from medgraph.data.spec import ImageSpec
 
-LAYERS = {
+LAYERS: dict[int, tuple[type[ResNetBlock] | type[ResNetBottleneck], list[int]]] = {
     18: (ResNetBlock, [2, 2, 2, 2]),
     34: (ResNetBlock, [3, 4, 6, 3]),
     50: (ResNetBottleneck, [3, 4, 6, 3]),

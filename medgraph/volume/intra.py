@@ -1,6 +1,6 @@
 """Intra: cluster agreement between crops of one slice, with SwAV's online codes."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +42,8 @@ class Intra(Method):
     def __init__(
         self,
         spec: ImageSpec,
-        encoder: nn.Module,
-        views: nn.Module,
+        encoder: Any,
+        views: Any,
         loss: nn.Module,
         hidden_dim: int = 256,
         embedding_dim: int = 128,
@@ -81,7 +81,7 @@ class Intra(Method):
         scores = [self._scores(z, step) for z in embeddings]  # one (b, k) per crop
         codes = [self._codes(index, scores[index], step) for index in range(2)]
         terms = [self.loss(scores[v], codes[a]) for a in range(2) for v in range(len(scores)) if v != a]
-        for queue, z in zip(self.queues, embeddings, strict=False):
+        for queue, z in zip(self._queues(), embeddings, strict=False):
             queue.push(z.detach())
         self._watched = {"embeddings": embeddings[0].detach(), "scores": scores[0].detach()}
         entropy = -(codes[0] * codes[0].clamp_min(1e-12).log()).sum(dim=1).mean()  # 0 log 0 = 0
@@ -108,10 +108,14 @@ class Intra(Method):
             return embeddings @ self.prototypes.weight.detach().T
         return self.prototypes.scores(embeddings)
 
+    def _queues(self) -> list[Queue]:
+        return cast(list[Queue], list(self.queues))
+
     @torch.no_grad()
     def _codes(self, crop: int, scores: Tensor, step: Step) -> Tensor:
         """Codes of the batch (b, k); the queue's rows take part in the balancing and are dropped."""
         rows = scores.detach()
-        if len(self.queues) and step.epoch >= self.queue_from_epoch and self.queues[crop].full:
-            rows = torch.cat([rows, self.prototypes.scores(self.queues[crop].vectors())])
+        queues = self._queues()
+        if queues and step.epoch >= self.queue_from_epoch and queues[crop].full:
+            rows = torch.cat([rows, self.prototypes.scores(queues[crop].vectors())])
         return sinkhorn(rows, epsilon=self.epsilon, iterations=self.sinkhorn_iterations)[: len(scores)]

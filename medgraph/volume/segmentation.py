@@ -23,9 +23,7 @@ class Segmentation(Method):
         encoder_lr_scale: Factor on the encoder's learning rate; below 1 keeps it closer to where it started.
     """
 
-    def __init__(
-        self, spec: ImageSpec, encoder: nn.Module, transform: nn.Module, loss: nn.Module, encoder_lr_scale: float = 1.0
-    ):
+    def __init__(self, spec: ImageSpec, encoder: Any, transform: Any, loss: nn.Module, encoder_lr_scale: float = 1.0):
         super().__init__()
         if spec.num_classes < 2:
             raise ValueError(f"spec: the data declares {spec.num_classes} classes; expected a background and one more.")
