@@ -64,7 +64,11 @@ TABLES: dict[str, dict[str, str]] = {
         "multi_crop": "medgraph.transforms.crops:MultiCrop",
         "segmentation_augment": "medgraph.transforms.segmentation_augment:SegmentationAugment",
     },
-    "evaluators": {"segmentation": "medgraph.evaluation.segmentation:SegmentationScores"},
+    "evaluators": {
+        "segmentation": "medgraph.evaluation.segmentation:SegmentationScores",
+        "linear_probe": "medgraph.evaluation.linear_probe:LinearProbe",
+        "knn_probe": "medgraph.evaluation.knn_probe:KNNProbe",
+    },
     "optimizers": {"adamw": "medgraph.runner.optimizer:AdamW", "sgd": "medgraph.runner.optimizer:SGD"},
     "schedules": {"cosine": "medgraph.runner.schedule:Cosine", "constant": "medgraph.runner.schedule:Constant"},
 }

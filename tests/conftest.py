@@ -1,4 +1,4 @@
-"""Rules of every test: fixed seeds, two threads, no network, shapes checked at run time."""
+"""Rules of every test: fixed seeds, one thread, no network, shapes checked at run time."""
 
 import socket
 
@@ -13,7 +13,7 @@ import torch  # noqa: E402  (the hook above must come before any import of the p
 @pytest.fixture(autouse=True)
 def _fixed_seed_and_threads():
     torch.manual_seed(0)
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # the suite itself runs on two workers
 
 
 @pytest.fixture

@@ -43,5 +43,5 @@ class Scores:
         try:
             stored = json.loads(path.read_text())
             return cls(stored["rows"], stored["overlays"])
-        except (OSError, KeyError, json.JSONDecodeError) as error:
+        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise DataError(f"{path}: expected scores as written by an evaluator ({error!r}).") from error

@@ -1,6 +1,7 @@
 """What training says while it runs: metrics.jsonl, TensorBoard, and a progress bar."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,30 +19,42 @@ class MetricsLog:
     Args:
         folder: Where `metrics.jsonl` and `tensorboard/` lie.
         resume_step: Steps that the checkpoint holds; later lines of an interrupted run are dropped.
+        silent: Write nothing, as every process but the first must.
     """
 
-    def __init__(self, folder: Path, resume_step: int = 0):
+    def __init__(self, folder: Path, resume_step: int = 0, silent: bool = False):
+        self.silent = silent
+        if silent:
+            return
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and only a run needs it
 
         path = folder / "metrics.jsonl"
         kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= resume_step]
-        path.write_text("".join(kept))
+        temporary = path.with_name(".metrics.jsonl")
+        temporary.write_text("".join(kept))
+        os.replace(temporary, path)
         self._file = path.open("a")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resume_step + 1)
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Add the metrics of one step."""
+        if self.silent:
+            return
         self._file.write(json.dumps({"step": step, **metrics}) + "\n")
         for name, value in metrics.items():
             self._board.add_scalar(name, value, step)
 
     def flush(self) -> None:
         """Put everything on disk, as before a checkpoint."""
+        if self.silent:
+            return
         self._file.flush()
         self._board.flush()
 
     def close(self) -> None:
         """Flush and close both."""
+        if self.silent:
+            return
         self._file.close()
         self._board.close()
 

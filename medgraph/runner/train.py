@@ -115,8 +115,8 @@ class _Loop:
 
     def run(self, dataset: Any, position: Position) -> None:
         """All epochs that are left, from `position` on."""
-        log = MetricsLog(self.folder, resume_step=position.step)
         quiet = not self.accelerator.is_main_process
+        log = MetricsLog(self.folder, resume_step=position.step, silent=quiet)
         try:
             with _stop_signal() as stop, Progress(self.num_steps, self.title, position.step, quiet) as bar:
                 while position.epoch < self.plan.epochs:

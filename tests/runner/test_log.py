@@ -41,3 +41,11 @@ def test_quiet_progress_says_nothing(capsys):
     with Progress(1, "toy", quiet=True) as bar:
         bar.update(loss=0.5, examples=8)
     assert capsys.readouterr().out == ""
+
+
+def test_a_silent_log_writes_nothing(tmp_path):
+    log = MetricsLog(tmp_path, silent=True)
+    log.write(1, {"loss": 0.0})
+    log.flush()
+    log.close()
+    assert list(tmp_path.iterdir()) == []

@@ -102,7 +102,7 @@ def test_a_killed_run_ends_with_the_same_table(finished, tmp_path, stage, number
         "--device",
         "cpu",
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 120
     while not list((tmp_path / "run" / stage).rglob("metrics.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -111,7 +111,7 @@ def test_a_killed_run_ends_with_the_same_table(finished, tmp_path, stage, number
     assert process.returncode in (-signal.SIGKILL, 130)
     if number == signal.SIGINT:
         assert "--resume --out" in message
-    subprocess.run([*command, "--resume"], check=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    subprocess.run([*command, "--resume"], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert (tmp_path / "run" / "verdict" / "table.json").read_text() == (
         finished / "verdict" / "table.json"
     ).read_text()
