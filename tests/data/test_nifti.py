@@ -80,7 +80,11 @@ def test_missing_file(tmp_path):
         nifti.read_volume(tmp_path / "absent.nii.gz")
 
 
-@pytest.mark.parametrize("content", [b"patient,age\n1,2\n", gzip.compress(b"patient,age\n1,2\n"), b""])
+@pytest.mark.parametrize(
+    "content",
+    [b"patient,age\n1,2\n", gzip.compress(b"patient,age\n1,2\n", mtime=0), b""],
+    ids=["text", "zipped text", "nothing"],
+)
 def test_text_named_nifti(tmp_path, content):
     path = tmp_path / "text.nii.gz"
     path.write_bytes(content)
