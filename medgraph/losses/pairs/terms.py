@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from medgraph.losses.pairs.additive import additive_scores
+
 
 @dataclass(frozen=True)
 class Block:
@@ -301,12 +303,11 @@ class AdditiveScorer(PairTerm):
 
     def __init__(self, u: Tensor, v: Tensor, weight: Tensor, bias: Tensor):
         self.row_factors, self.column_factors, self.shared_factors = (u,), (v,), (weight, bias)
-        self.values_per_pair = 2 * u.shape[1]
+        self.values_per_pair = 3
 
     def compute(self, rows, columns, shared, block, scores):
         """See the class."""
-        hidden = torch.tanh(rows[0][:, None, :] + columns[0][None, :, :])  # (rows, columns, h)
-        return F.logsigmoid(hidden @ shared[0] + shared[1])
+        return F.logsigmoid(additive_scores(rows[0], columns[0], *shared))
 
 
 class SparseBias(PairTerm):

@@ -158,6 +158,7 @@ def test_wide_terms_get_smaller_tiles():
     from medgraph.losses.pairs.tiled import tile_size
 
     wide = terms.AdditiveScorer(torch.ones(2, 64), torch.ones(2, 64), torch.ones(64), torch.ones(()))
+    wide.values_per_pair = 128
     assert tile_size(torch.device("cpu"), 1, ()) == 512
     assert tile_size(torch.device("cpu"), 1, (wide,)) ** 2 * 4 * 128 <= 8 * 2**20
 
