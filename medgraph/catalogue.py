@@ -59,6 +59,10 @@ TABLES: dict[str, dict[str, str]] = {
         "folder": "medgraph.data.folder:FolderSource",
         "manifest": "medgraph.data.manifest:ManifestSource",
         "sample": "medgraph.data.samples:SampleSource",
+        "heco_graph": "medgraph.data.heco_folder:HeCoGraph",
+        "saved_graph": "medgraph.data.saved_graph:SavedGraph",
+        "pyg_dataset": "medgraph.data.pyg_graphs:PyGGraph",
+        "sample_graph": "medgraph.data.sample_graph:SampleGraph",
     },
     "transforms": {
         "multi_crop": "medgraph.transforms.crops:MultiCrop",

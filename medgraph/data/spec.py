@@ -1,6 +1,6 @@
 """Frozen facts that a source of data answers from headers and index files alone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,14 @@ class GraphSpec:
 
     Attributes:
         target_type: Node type that is embedded.
-        num_nodes: Number of nodes by node type.
+        node_counts: Number of nodes by node type.
         feature_dims: Width of the features by node type; 0 where a type has none (one-hot is used).
-        metapaths: Names of the meta-paths.
-        classes: Names of the target's classes; empty without labels.
+        num_classes: Number of classes of the target type; None without labels.
+        edge_types: Every (source type, relation, destination type), both directions.
     """
 
     target_type: str
-    num_nodes: dict[str, int]
+    node_counts: dict[str, int]
     feature_dims: dict[str, int]
-    metapaths: tuple[str, ...]
-    classes: tuple[str, ...] = field(default=())
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes of the target type; 0 without labels."""
-        return len(self.classes)
+    num_classes: int | None
+    edge_types: tuple[tuple[str, str, str], ...]

@@ -1,0 +1,135 @@
+"""Graphs in PyG's own forms: a `HeteroData`, a file of one, and PyG's published data sets."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+import torch_geometric.data.storage as storages
+from torch import Tensor
+from torch_geometric import datasets
+from torch_geometric.data import HeteroData
+
+from medgraph import checks
+from medgraph.data import sparse
+from medgraph.data.graph_source import GraphSource
+from medgraph.data.graphs import Features, Graph, MetaPathText, make_graph
+from medgraph.errors import DataError
+
+_HETEROGENEOUS = ("AMiner", "DBLP", "HGBDataset", "IMDB", "MovieLens", "OGB_MAG")
+_SAFE = [HeteroData, storages.BaseStorage, storages.NodeStorage, storages.EdgeStorage]
+_MASKS = {"train_mask": "train", "val_mask": "val", "test_mask": "test"}
+
+
+class PyGGraph(GraphSource):
+    """One of PyG's heterogeneous data sets. PyG fetches it into `root` if it is not there yet.
+
+    Args:
+        dataset: Its class in `torch_geometric.datasets`.
+        root: Folder that it lies in.
+        subset: The `name` that some of these classes take: `acm` of HGBDataset.
+        target_type: Node type that is embedded; None takes the one type that has labels.
+        metapaths: Names or lists of edge types; None takes all of one or two steps out and back.
+        normalize: Divide each row of features by its sum of absolute values.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        root: str,
+        subset: str | None = None,
+        target_type: str | None = None,
+        metapaths: tuple[str | list[list[str]], ...] | None = None,
+        normalize: bool = True,
+    ):
+        self.dataset = checks.one_of("dataset", dataset, _HETEROGENEOUS)
+        self.root = root
+        self.subset = subset
+        self.target_type = target_type
+        self.metapaths = metapaths
+        self.normalize = normalize
+
+    def __repr__(self) -> str:
+        return f"PyGGraph(dataset={self.dataset!r}, root={str(self.root)!r})"
+
+    def read(self) -> Graph:
+        """Read the data set; fetch it first if it is not there."""
+        names = {} if self.subset is None else {"name": self.subset}
+        data = getattr(datasets, self.dataset)(root=os.path.expanduser(self.root), **names)[0]
+        return from_hetero(data, self.target_type, self.metapaths, self.normalize, f"{self.dataset} in {self.root}")
+
+
+def read_hetero_file(
+    path: Path, target_type: str | None, metapaths: Sequence[MetaPathText] | None = None, normalize: bool = True
+) -> Graph:
+    """A graph from a `HeteroData` that `torch.save` wrote, read so that no code in the file can run.
+
+    Raises:
+        DataError: The file holds anything but tensors and PyG's storage classes.
+    """
+    try:
+        with torch.serialization.safe_globals(_SAFE):
+            data = torch.load(path, weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{path}: cannot be read without running code from it, expected a HeteroData: {reason}"
+        ) from error
+    if not isinstance(data, HeteroData):
+        raise DataError(f"{path}: holds a {type(data).__name__}, expected a HeteroData.")
+    return from_hetero(data, target_type, metapaths, normalize, str(path))
+
+
+def from_hetero(
+    data: HeteroData,
+    target_type: str | None = None,
+    metapaths: Sequence[MetaPathText] | None = None,
+    normalize: bool = True,
+    where: str = "graph",
+) -> Graph:
+    """A checked graph from a `HeteroData`: `x`, `edge_index` or `adj_t`, `y`, and masks as one split called "given".
+
+    Raises:
+        DataError: The target type cannot be told, or the graph is not consistent.
+    """
+    target = target_type or _labelled_type(data, where)
+    counts = {name: int(data[name].num_nodes or 0) for name in data.node_types}
+    features: dict[str, Features] = {}
+    for name in data.node_types:
+        x = data[name].get("x")
+        if isinstance(x, Tensor):
+            features[name] = sparse.to_scipy(x) if x.layout != torch.strided else x.numpy().astype(np.float32)
+    edges = {edge_type: data[edge_type].edge_index.numpy() for edge_type in data.edge_types}
+    if target not in counts:
+        raise DataError(f"{where}: no node type is called {target!r}. Node types: {', '.join(counts)}.")
+    store = data[target]
+    labels = _labels(store, counts[target])
+    return make_graph(target, counts, edges, features, labels, _splits(store), metapaths, normalize, where)
+
+
+def _labelled_type(data: HeteroData, where: str) -> str:
+    labelled = [name for name in data.node_types if "y" in data[name]]
+    if len(labelled) != 1:
+        found = ", ".join(labelled) or "none"
+        raise DataError(
+            f"{where}: expected one node type with labels to take as target, found {found}. Set target_type."
+        )
+    return labelled[0]
+
+
+def _labels(store: Any, num_targets: int) -> np.ndarray | None:
+    if "y" not in store:
+        return None
+    if "y_index" not in store:
+        return store.y.numpy()
+    labels = np.full(num_targets, -1)
+    labels[store.y_index.numpy()] = store.y.numpy()
+    return labels
+
+
+def _splits(store: Any) -> dict[str, dict[str, np.ndarray]]:
+    parts = {part: np.flatnonzero(store[mask].numpy()) for mask, part in _MASKS.items() if mask in store}
+    return {"given": parts} if parts else {}

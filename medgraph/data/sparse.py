@@ -1,0 +1,45 @@
+"""Sparse matrices between scipy, which multiplies them, and torch, which trains on them."""
+
+import warnings
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+
+def to_torch(matrix: sp.csr_matrix) -> Tensor:
+    """A scipy matrix as a float32 CSR tensor."""
+    matrix = sp.csr_matrix(matrix)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="Sparse CSR tensor support is in beta"
+        )  # products of it are all we use
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(matrix.indptr.astype(np.int64)),
+            torch.from_numpy(matrix.indices.astype(np.int64)),
+            torch.from_numpy(matrix.data.astype(np.float32)),
+            size=matrix.shape,
+            check_invariants=True,
+        )
+
+
+def to_scipy(tensor: Tensor) -> sp.csr_matrix:
+    """A CSR, COO or dense tensor as a scipy CSR matrix; zeros of a dense tensor are left out."""
+    if tensor.layout == torch.sparse_coo:
+        tensor = tensor.coalesce()
+        rows, columns = tensor.indices().numpy()
+        return sp.csr_matrix((tensor.values().numpy(), (rows, columns)), shape=tuple(tensor.shape))
+    if tensor.layout == torch.sparse_csr:
+        parts = (tensor.values().numpy(), tensor.col_indices().numpy(), tensor.crow_indices().numpy())
+        return sp.csr_matrix(parts, shape=tuple(tensor.shape))
+    return sp.csr_matrix(tensor.numpy())
+
+
+def normalize_rows(matrix: sp.csr_matrix | np.ndarray) -> sp.csr_matrix | np.ndarray:
+    """Rows divided by their sum of absolute values; rows of zeros stay zero."""
+    norm = np.asarray(abs(matrix).sum(axis=1), dtype=np.float64).ravel()
+    scale = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
+    if sp.issparse(matrix):
+        return (sp.diags(scale) @ matrix).tocsr().astype(np.float32)
+    return (scale[:, None] * matrix).astype(np.float32)
