@@ -35,6 +35,11 @@ def all_reduce_max(x: Tensor, group: Any = None) -> Tensor:
     return _reduced(x, dist.ReduceOp.MAX, group)
 
 
+def total(x: Tensor, group: Any = None) -> Tensor:
+    """Sum of `x` over processes, with gradient: what each process's loss asks of the sum comes back summed."""
+    return x if world_size(group) == 1 else _Total.apply(x, group)
+
+
 def counts(x: Tensor, group: Any = None) -> list[int]:
     """Number of rows of `x` in each process, in the order of processes."""
     if world_size(group) == 1:
@@ -102,6 +107,18 @@ class _Gather(torch.autograd.Function):
         total = torch.empty_like(parts[0])
         dist.reduce_scatter(total, parts, group=ctx.group)
         return total[: ctx.sizes[own]], None, None
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: Any) -> Tensor:
+        ctx.group = group
+        return all_reduce_sum(x, group)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return all_reduce_sum(gradient, ctx.group), None
 
 
 def _together() -> bool:

@@ -22,6 +22,7 @@ def test_alone_nothing_is_exchanged(rng):
     assert (processes.world_size(), processes.rank()) == (1, 0)
     assert processes.counts(x) == [3]
     assert processes.gather(x) is x
+    assert processes.total(x) is x
     for reduce in (processes.all_reduce_sum, processes.all_reduce_max):
         torch.testing.assert_close(reduce(x), x, rtol=0, atol=0)
         assert reduce(x) is not x

@@ -5,7 +5,7 @@ import math
 import torch
 
 from medgraph import processes
-from medgraph.losses.pairs import exchange, pair_lse, terms
+from medgraph.losses.pairs import exchange, pair_lse, pair_sum, terms
 
 WEIGHT = torch.linspace(-1, 1, 20, dtype=torch.float64).reshape(5, 4)
 
@@ -45,6 +45,23 @@ def _self_contrast(data, parameters, dist, tile):
     return pair_lse(z, scale=scale, row_bias=z[:, 1], terms=(terms.ExcludeSameId(ids),), dist=dist, tile=tile)[0]
 
 
+def _softplus_sum(data, parameters, dist, tile):
+    x, y, codes, ids, log_weight = data
+    weight, scale = parameters
+    q, k = x @ weight, y @ weight
+    given = (terms.ExcludeSameId(ids), terms.CodeDisagreement(codes), terms.ColumnLogWeight(log_weight * weight[0, 0]))
+    options = {"scale": scale, "row_bias": q[:, 0], "offset": q[:, 1], "dist": dist, "tile": tile}
+    if tile is not None:
+        options["backend"] = "tiled"
+    return pair_sum(q, k, phi="softplus", col_bias=k[:, 1], terms=given, **options)
+
+
+def _plain_sum(data, parameters, dist, tile):
+    x, _, codes, _, _ = data
+    weight, scale = parameters
+    return pair_sum(x @ weight, phi="identity", scale=scale, terms=(terms.OnlyPositives(codes[:, 0]),), dist=dist)
+
+
 def _averaged(parameters):
     world = processes.world_size()
     return [processes.all_reduce_sum(p.grad) / world for p in parameters]
@@ -58,12 +75,12 @@ def _expected(values_of, data):
 
 
 def check_equals_one_process():
-    """Gather and ring, even and uneven batches, tiles or not: values and parameter gradients of one process."""
+    """Gather and ring, uneven and empty batches, tiles or not: values and parameter gradients of one process."""
     world, rank = processes.world_size(), processes.rank()
-    for sizes in ([4] * world, [3 + 2 * r for r in range(world)]):
+    for sizes in ([3 + 2 * r for r in range(world)], [6, *([0, 5, 2][: world - 1])]):  # one is empty
         data = _everyone(sizes)
         local = [x.split(sizes)[rank] for x in data]
-        for values_of in (_both_directions, _self_contrast):
+        for values_of in (_both_directions, _self_contrast, _softplus_sum, _plain_sum):
             values, gradients = _expected(values_of, data)
             for dist in ("gather", "ring"):
                 for tile in (None, 3):

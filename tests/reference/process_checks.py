@@ -31,6 +31,13 @@ def check_all():
         ((rank + 1) * processes.gather(x) * everyone).sum().backward()
         torch.testing.assert_close(x.grad, sum(r + 1 for r in range(world)) * everyone[own])
 
+    # every process weights the sum differently; each part of it gets the sum of the weights
+    x = torch.full((2,), float(rank), requires_grad=True)
+    summed = processes.total(x)
+    ((rank + 1) * summed).sum().backward()
+    assert summed.tolist() == [world * (world - 1) / 2] * 2
+    assert x.grad.tolist() == [world * (world + 1) / 2] * 2
+
     before = (rank - 1) % world
     first = processes.Shift([_rows(rank)], before + 2)
     second = processes.Shift([ids, _rows(rank)], before + 2, tag=1)  # two hops under way at once

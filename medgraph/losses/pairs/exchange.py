@@ -6,7 +6,7 @@ of this process's queries and keys; they travel along.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,7 +40,7 @@ def gather_keys(
     Raises:
         ValueError: A term holds indices or pairs, which cannot travel.
     """
-    _check_terms((*terms, *(term for _, extra in heads for term in extra)))
+    check_terms((*terms, *(term for _, extra in heads for term in extra)))
 
     def everywhere(term: PairTerm) -> PairTerm:
         return _with_keys(term, [processes.gather(factor, group, sizes) for factor in term.column_factors])
@@ -67,7 +67,7 @@ def ring_lse(
     Raises:
         ValueError: A term holds indices or pairs, which cannot travel.
     """
-    _check_terms(plan.all_terms)
+    check_terms(plan.all_terms)
     factors = [factor for term in plan.all_terms for factor in term.factors]
     result = _Ring.apply(plan, group, queries, keys, scale, row_bias, column_bias, *factors)
     return (result[0], result[1]) if plan.columns else (result[0], None)
@@ -82,13 +82,13 @@ class _Ring(torch.autograd.Function):
         over_rows = q.new_full((len(plan.heads), len(q)), -torch.inf)
 
         def visit(block: tuple[Tensor, ...]) -> list[Tensor]:
-            keys, bias, there = _unpack(plan, block, factors, b is not None)
-            rows, columns = tiled_lse(q, keys, scale, a, bias, _plan_for(plan, there))
+            keys, bias, there = unpack(plan, block, factors, b is not None)
+            rows, columns = tiled_lse(q, keys, scale, a, bias, plan_for(plan, there))
             torch.logaddexp(over_rows, rows, out=over_rows)
             return [] if columns is None else [columns.T]
 
-        travelling = _pack(plan, k, b, factors)
-        columns = _trip(visit, travelling, torch.logaddexp, sizes, group)
+        travelling = pack(plan, k, b, factors)
+        columns = trip(visit, travelling, torch.logaddexp, sizes, group)
         over_columns = columns[0].T.contiguous() if plan.columns else None
         ctx.plan, ctx.group, ctx.sizes = plan, group, sizes
         ctx.save_for_backward(q, k, scale, a, b, over_rows, over_columns, *factors)
@@ -98,34 +98,62 @@ class _Ring(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         q, k, scale, a, b, over_rows, over_columns, *factors = ctx.saved_tensors
-        plan, needs = ctx.plan, ctx.needs_input_grad[1:]
-        where = _column_places(plan)  # positions of the column factors among all factors
-        travelling = _pack(plan, k, b, factors)
-        if plan.columns:
-            travelling = (over_columns.T, upstream[1].T, *travelling)
-        at_home: list[Tensor | None] = [None] * (5 + len(factors))
-        leaving = [1] + ([4] if b is not None else []) + [5 + i for i in where]  # k, b, column factors
-        leaving = [i for i in leaving if needs[1 + i]]
+        statistics = (over_columns.T, upstream[1].T) if ctx.plan.columns else ()
 
-        def visit(block: tuple[Tensor, ...]) -> list[Any]:
-            statistics = (block[0].T, block[1].T) if plan.columns else (None, None)
-            keys, bias, there = _unpack(plan, block[2:] if plan.columns else block, factors, b is not None)
-            pull = Pull(_plan_for(plan, there), q, keys, scale, a, bias, there, needs)
-            pull.run(over_rows, upstream[0], *statistics)
-            found = pull.gradients()
-            for i, gradient in enumerate(found):
-                if i not in leaving and gradient is not None:
-                    so_far = at_home[i]
-                    at_home[i] = gradient if so_far is None else so_far + gradient
-            return [found[i] for i in leaving]
+        def run(pull: Pull, columns: Sequence[Tensor]) -> None:
+            pull.run(over_rows, upstream[0], *((x.T for x in columns) if columns else (None, None)))
 
-        home = _trip(visit, travelling, torch.add, ctx.sizes, ctx.group)
-        for i, gradient in zip(leaving, home, strict=True):
-            at_home[i] = gradient
-        return (None, None, *(g if need else None for g, need in zip(at_home, needs[1:], strict=True)))
+        inputs = q, k, scale, a, b, *factors
+        return (
+            None,
+            None,
+            *ring_gradients(run, ctx.plan, inputs, statistics, ctx.needs_input_grad[1:], ctx.sizes, ctx.group),
+        )
 
 
-def _trip(visit: Any, block: tuple[Tensor, ...], merge: Any, sizes: list[int], group: Any) -> tuple[Tensor, ...]:
+def ring_gradients(
+    run: Callable[[Pull, Sequence[Tensor]], None],
+    plan: Plan,
+    inputs: tuple[Any, ...],
+    statistics: Sequence[Tensor],
+    needs: Sequence[bool],
+    sizes: list[int],
+    group: Any,
+) -> list[Any]:
+    """The gradients of all inputs, in one trip around the ring: those of the keys travel along and come home.
+
+    Args:
+        run: Adds the gradients of one block to a `Pull`, given what `statistics` hold about the block.
+        plan: As in the forward trip.
+        inputs: q, k, scale, row bias, column bias and all factors.
+        statistics: Further tensors that travel with the keys, one row per key.
+        needs: What needs a gradient, as `Pull` takes it.
+        sizes: Number of keys in each process.
+        group: Process group.
+    """
+    q, k, scale, a, b, *factors = inputs
+    at_home: list[Tensor | None] = [None] * len(inputs)
+    leaving = [1] + ([4] if b is not None else []) + [5 + i for i in _column_places(plan)]  # k, b, column factors
+    leaving = [i for i in leaving if needs[1 + i]]
+
+    def visit(block: tuple[Tensor, ...]) -> list[Any]:
+        keys, bias, there = unpack(plan, block[len(statistics) :], factors, b is not None)
+        pull = Pull(plan_for(plan, there), q, keys, scale, a, bias, there, needs)
+        run(pull, block[: len(statistics)])
+        found = pull.gradients()
+        for i, gradient in enumerate(found):
+            if i not in leaving and gradient is not None:
+                so_far = at_home[i]
+                at_home[i] = gradient if so_far is None else so_far + gradient
+        return [found[i] for i in leaving]
+
+    home = trip(visit, (*statistics, *pack(plan, k, b, factors)), torch.add, sizes, group)
+    for i, gradient in zip(leaving, home, strict=True):
+        at_home[i] = gradient
+    return [gradient if need else None for gradient, need in zip(at_home, needs[1:], strict=True)]
+
+
+def trip(visit: Any, block: tuple[Tensor, ...], merge: Any, sizes: list[int], group: Any) -> tuple[Tensor, ...]:
     """Let every block of keys visit every process; what `visit` returns about a block goes along, merged, and home.
 
     The next block is on its way while this one is worked on.
@@ -154,12 +182,12 @@ def _column_places(plan: Plan) -> list[int]:
     return places
 
 
-def _pack(plan: Plan, keys: Tensor, bias: Tensor | None, factors: Factors) -> tuple[Tensor, ...]:
+def pack(plan: Plan, keys: Tensor, bias: Tensor | None, factors: Factors) -> tuple[Tensor, ...]:
     """Everything about a block of keys, to travel."""
     return (keys, *(() if bias is None else (bias,)), *(factors[i] for i in _column_places(plan)))
 
 
-def _unpack(plan: Plan, block: Sequence[Tensor], factors: Factors, biased: bool) -> tuple[Tensor, Any, list[Tensor]]:
+def unpack(plan: Plan, block: Sequence[Tensor], factors: Factors, biased: bool) -> tuple[Tensor, Any, list[Tensor]]:
     """Keys, bias, and all factors with those of the keys replaced by the block's."""
     there = [factor.detach() for factor in factors]
     for i, factor in zip(_column_places(plan), block[2 if biased else 1 :], strict=True):
@@ -167,7 +195,7 @@ def _unpack(plan: Plan, block: Sequence[Tensor], factors: Factors, biased: bool)
     return block[0], block[1] if biased else None, there
 
 
-def _plan_for(plan: Plan, factors: Factors) -> Plan:
+def plan_for(plan: Plan, factors: Factors) -> Plan:
     """The plan with its terms holding the given factors."""
     pieces = iter(factors)
 
@@ -191,7 +219,8 @@ def _with_keys(term: PairTerm, column_factors: Factors) -> PairTerm:
     return result
 
 
-def _check_terms(terms: Sequence[PairTerm]) -> None:
+def check_terms(terms: Sequence[PairTerm]) -> None:
+    """Raise ValueError for a term that holds indices or pairs, which cannot travel."""
     for term in terms:
         if isinstance(term, SparseBias | DenseBias):
             raise ValueError(

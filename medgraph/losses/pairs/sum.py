@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from medgraph import checks
-from medgraph.losses.pairs import dense
+from medgraph import checks, processes
+from medgraph.losses.pairs import dense, exchange
 from medgraph.losses.pairs.lse import BACKENDS, DENSE_BELOW, check_inputs
 from medgraph.losses.pairs.terms import Block, ExcludeSameId, OnlyNegatives, OnlyPositives, PairTerm, add_terms
 from medgraph.losses.pairs.tiled import Plan, Pull, tile_scores, tile_size
@@ -34,6 +34,8 @@ def pair_sum(
     row_bias: Tensor | None = None,
     col_bias: Tensor | None = None,
     terms: Sequence[PairTerm] = (),
+    dist: str | None = None,
+    group: Any = None,
     tile: int | None = None,
     backend: str = "auto",
 ) -> Tensor:
@@ -52,6 +54,8 @@ def pair_sum(
         row_bias: Added to the scores of each query (n,).
         col_bias: Added to the scores of each key (m,).
         terms: Masks and log-weights; w is their sum.
+        dist: Sum over the keys of all processes, collected ("gather") or passed round in linear memory ("ring").
+        group: Process group of `dist`; None is all processes.
         tile: Rows and columns of a tile; None picks them to fit the cache.
         backend: "dense" (whole matrix), "tiled" (linear memory), or "auto" by size.
 
@@ -60,6 +64,9 @@ def pair_sum(
     """
     checks.one_of("phi", phi, FUNCTIONS)
     checks.one_of("backend", backend, BACKENDS)
+    checks.one_of("dist", dist, exchange.EXCHANGES)
+    if dist == "ring" and backend == "dense":
+        raise ValueError('dist="ring" works on tiles; use backend "auto" or "tiled", or dist="gather"')
     keys = q if k is None else k
     check_inputs(q, keys, scale, row_bias, col_bias, terms)
     if offset is not None:
@@ -70,40 +77,105 @@ def pair_sum(
         dtype = torch.promote_types(torch.promote_types(q.dtype, keys.dtype), torch.float32)
         q, keys, scale = q.to(dtype), keys.to(dtype), torch.as_tensor(scale).to(q.device, dtype)
         a, b = (None if bias is None else bias.to(dtype) for bias in (row_bias, col_bias))
-        if phi == "identity" and backend == "auto" and _is_linear(terms):
-            return _linear(q, keys, scale, a, b, terms)
-        if backend == "dense" or (backend == "auto" and len(q) * len(keys) < DENSE_BELOW):
-            x = dense.scores(q, keys, scale, a, b)
-            return _weigh(FUNCTIONS[phi][0], x, _weights(x, terms, Block(0, len(q), 0, len(keys)))).sum(1)
-        size = tile_size(q.device, 1, terms) if tile is None else checks.at_least("tile", tile, 1)
-        plan = Plan(tuple(terms), ((1.0, ()),), False, False, size)
-        return _TiledSum.apply(plan, phi, q, keys, scale, a, b, *(factor for term in terms for factor in term.factors))
+        together = dist is not None and processes.world_size(group) > 1
+        if together and dist == "gather":
+            keys, b, moved, _ = exchange.gather_keys(keys, b, terms, (), processes.counts(keys, group), group)
+            terms = moved
+        return _reduce(phi, q, keys, scale, a, b, tuple(terms), together and dist == "ring", group, tile, backend)
+
+
+def _reduce(
+    phi: str,
+    q: Tensor,
+    keys: Tensor,
+    scale: Tensor,
+    a: Tensor | None,
+    b: Tensor | None,
+    terms: tuple[PairTerm, ...],
+    ring: bool,
+    group: Any,
+    tile: int | None,
+    backend: str,
+) -> Tensor:
+    """The sum by the chosen backend."""
+    if phi == "identity" and backend == "auto" and not ring and _is_linear(terms):
+        return _linear(q, keys, scale, a, b, terms)
+    if backend == "dense" or (backend == "auto" and not ring and len(q) * len(keys) < DENSE_BELOW):
+        x = dense.scores(q, keys, scale, a, b)
+        return _weigh(FUNCTIONS[phi][0], x, _weights(x, terms, Block(0, len(q), 0, len(keys)))).sum(1)
+    size = tile_size(q.device, 1, terms) if tile is None else checks.at_least("tile", tile, 1)
+    plan = Plan(terms, ((1.0, ()),), False, False, size)
+    factors = (factor for term in terms for factor in term.factors)
+    if ring:
+        exchange.check_terms(terms)
+        return _RingSum.apply(plan, phi, group, q, keys, scale, a, b, *factors)
+    return _TiledSum.apply(plan, phi, q, keys, scale, a, b, *factors)
 
 
 class _TiledSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, plan: Plan, phi: str, q: Tensor, k: Tensor, scale: Tensor, a: Any, b: Any, *factors: Tensor):
-        total = q.new_zeros(len(q))
-        for block in plan.blocks(len(q), len(k)):
-            x = tile_scores(q, k, scale, a, b, block)
-            total[block.rows] += _weigh(FUNCTIONS[phi][0], x, _weights(x, plan.terms, block)).sum(1)
         ctx.plan, ctx.phi = plan, phi
+        ctx.save_for_backward(q, k, scale, a, b, *factors)
+        return _sum_tiles(plan, phi, q, k, scale, a, b)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        q, k, scale, a, b, *factors = ctx.saved_tensors
+        with torch.autocast(q.device.type, enabled=False):
+            pull = Pull(ctx.plan, q, k, scale, a, b, factors, ctx.needs_input_grad[1:])
+            _pull_tiles(pull, ctx.phi, upstream)
+            return (None, None, *pull.gradients())
+
+
+class _RingSum(torch.autograd.Function):
+    """The same while blocks of keys travel from process to process. Memory O(own keys) for any number of them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, plan: Plan, phi: str, group: Any, q: Tensor, k: Tensor, scale: Tensor, a: Any, b: Any, *factors
+    ):
+        total = q.new_zeros(len(q))
+
+        def visit(block: tuple[Tensor, ...]) -> list[Tensor]:
+            keys, bias, there = exchange.unpack(plan, block, factors, b is not None)
+            total.add_(_sum_tiles(exchange.plan_for(plan, there), phi, q, keys, scale, a, bias))
+            return []
+
+        ctx.plan, ctx.phi, ctx.group, ctx.sizes = plan, phi, group, processes.counts(k, group)
+        exchange.trip(visit, exchange.pack(plan, k, b, factors), torch.add, ctx.sizes, group)
         ctx.save_for_backward(q, k, scale, a, b, *factors)
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> Any:
-        q, k, scale, a, b, *factors = ctx.saved_tensors
-        function, derivative = FUNCTIONS[ctx.phi]
-        with torch.autocast(q.device.type, enabled=False):
-            pull = Pull(ctx.plan, q, k, scale, a, b, factors, ctx.needs_input_grad[1:])
-            for block in ctx.plan.blocks(len(q), len(k)):
-                x = tile_scores(q, k, scale, a, b, block)
-                weights, g = _weights(x, ctx.plan.terms, block), upstream[block.rows, None]
-                pull.pull_terms([g * _weigh(function, x, weights)], x, block)
-                pull.pull_inputs([g * _weigh(derivative, x, weights)], block)
-            return (None, None, *pull.gradients())
+        def run(pull: Pull, _: Sequence[Tensor]) -> None:
+            _pull_tiles(pull, ctx.phi, upstream)
+
+        with torch.autocast(upstream.device.type, enabled=False):
+            found = exchange.ring_gradients(
+                run, ctx.plan, ctx.saved_tensors, (), ctx.needs_input_grad[2:], ctx.sizes, ctx.group
+            )
+            return (None, None, None, *found)
+
+
+def _sum_tiles(plan: Plan, phi: str, q: Tensor, k: Tensor, scale: Tensor, a: Any, b: Any) -> Tensor:
+    total = q.new_zeros(len(q))
+    for block in plan.blocks(len(q), len(k)):
+        x = tile_scores(q, k, scale, a, b, block)
+        total[block.rows] += _weigh(FUNCTIONS[phi][0], x, _weights(x, plan.terms, block)).sum(1)
+    return total
+
+
+def _pull_tiles(pull: Pull, phi: str, upstream: Tensor) -> None:
+    function, derivative = FUNCTIONS[phi]
+    for block in pull.plan.blocks(len(pull.q), len(pull.k)):
+        x = tile_scores(pull.q, pull.k, pull.scale, pull.a, pull.b, block)
+        weights, g = _weights(x, pull.plan.terms, block), upstream[block.rows, None]
+        pull.pull_terms([g * _weigh(function, x, weights)], x, block)
+        pull.pull_inputs([g * _weigh(derivative, x, weights)], block)
 
 
 def _weights(x: Tensor, terms: Sequence[PairTerm], block: Block) -> Tensor | None:

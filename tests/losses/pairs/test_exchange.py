@@ -2,7 +2,7 @@ import pytest
 import torch
 from spawned import run_in_processes
 
-from medgraph.losses.pairs import exchange, pair_lse, terms
+from medgraph.losses.pairs import exchange, pair_lse, pair_sum, terms
 
 
 @pytest.mark.slow
@@ -17,6 +17,7 @@ def test_alone_the_exchange_changes_nothing(dist, rng):
     torch.testing.assert_close(
         pair_lse(q, k, columns=True, dist=dist), pair_lse(q, k, columns=True), rtol=0, atol=1e-14
     )
+    torch.testing.assert_close(pair_sum(q, k, phi="exp", dist=dist), pair_sum(q, k, phi="exp"), rtol=0, atol=1e-14)
 
 
 def test_mean_leaves_out_invalid_anchors():
@@ -34,8 +35,12 @@ def test_terms_that_list_pairs_cannot_travel():
 def test_ring_works_on_tiles_only():
     with pytest.raises(ValueError, match='dist="ring" works on tiles'):
         pair_lse(torch.ones(2, 2), dist="ring", backend="dense")
+    with pytest.raises(ValueError, match='dist="ring" works on tiles'):
+        pair_sum(torch.ones(2, 2), phi="exp", dist="ring", backend="dense")
 
 
 def test_unknown_exchange_is_refused():
     with pytest.raises(ValueError, match="dist: expected one of None, 'gather', 'ring', got 'mail'"):
         pair_lse(torch.ones(2, 2), dist="mail")
+    with pytest.raises(ValueError, match="dist: expected one of None, 'gather', 'ring', got 'mail'"):
+        pair_sum(torch.ones(2, 2), phi="exp", dist="mail")
