@@ -1,0 +1,81 @@
+"""KernelJointEntropy: SepCLR's k-JEM with its options, as a term that keeps the two codes apart."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from medgraph import checks
+from medgraph.losses.gaussian_kernel import median_bandwidth
+from medgraph.losses.independence import Independence
+from medgraph.losses.joint_entropy import JointEntropy
+
+
+class KernelJointEntropy(Independence):
+    """Minus the kernel estimate of the joint entropy of both codes [1], see `JointEntropy`; from -log n to 0.
+
+    Raising H(c, s) spreads the common code within each neighborhood of the salient one. It saturates: once the salient
+    codes of targets are far apart on the scale of their bandwidth, nothing moves; `self_share` then is near 1. Sums run
+    in double precision, as salient codes may lie far apart.
+
+    [1] Louiset et al., 2024, arXiv:2402.11928.
+
+    Args:
+        common_bandwidth: Variance of the kernel on the common code.
+        salient_bandwidth: The same for the salient code.
+        bandwidth: "fixed" takes the two numbers as they are; "median" multiplies each by the median squared distance
+            of its codes, detached, so that the term does not saturate as the codes grow.
+        targets_only: Leave the background out of the estimate.
+
+    Example:
+        >>> codes, is_target = torch.eye(2), torch.tensor([True, True])
+        >>> round(KernelJointEntropy()(codes, codes, is_target).item(), 4)
+        -0.675
+    """
+
+    def __init__(
+        self,
+        common_bandwidth: float = 0.5,
+        salient_bandwidth: float = 0.5,
+        bandwidth: str = "fixed",
+        targets_only: bool = False,
+    ):
+        super().__init__()
+        self.common_bandwidth = checks.positive("common_bandwidth", common_bandwidth)
+        self.salient_bandwidth = checks.positive("salient_bandwidth", salient_bandwidth)
+        self.bandwidth = checks.one_of("bandwidth", bandwidth, ("fixed", "median"))
+        self.targets_only = targets_only
+        self.entropy = JointEntropy(common_bandwidth, salient_bandwidth)
+
+    def forward(
+        self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
+    ) -> Float[Tensor, ""]:
+        dtype = torch.promote_types(common.dtype, torch.float32)
+        return self.entropy(*self._points(common, salient, is_target)).to(dtype)
+
+    @torch.no_grad()
+    def self_share(
+        self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
+    ) -> Float[Tensor, ""]:
+        """Mean share of each target's kernel mass that lies on itself; above 0.9 the term is inactive."""
+        points = self._points(common, salient, is_target)
+        shares = torch.exp(-self.entropy._log_sums(*points, include_self=True))
+        chosen = shares if self.targets_only else shares[is_target]
+        return chosen.mean() if len(chosen) else shares.new_ones(())
+
+    def _points(self, common: Tensor, salient: Tensor, is_target: Tensor) -> tuple[Tensor, Tensor]:
+        common, salient = common.double(), salient.double()
+        if self.targets_only:
+            common, salient = common[is_target], salient[is_target]
+        if self.bandwidth == "fixed":
+            return common, salient
+        return _scaled(common), _scaled(salient)
+
+    def extra_repr(self) -> str:
+        return f"bandwidth={self.bandwidth}, targets_only={self.targets_only}"
+
+
+def _scaled(codes: Tensor) -> Tensor:
+    """Codes whose median squared distance is 1."""
+    return codes / math.sqrt(2 * median_bandwidth(codes))

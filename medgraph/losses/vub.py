@@ -1,0 +1,44 @@
+"""VUB: a variational upper bound of the mutual information against a fixed marginal."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from medgraph import checks
+from medgraph.losses.gaussian_predictor import GaussianPredictor
+from medgraph.losses.independence import Independence
+
+
+class VUB(Independence):
+    """Mean divergence of a learned Gaussian q(s | c) from a standard normal [1].
+
+    mean_i KL( q(s | c_i) || N(0, I) )
+
+    Moves the common code alone: q is held, and s enters only through it. No example gives 0.
+
+    [1] Alemi et al., 2017, arXiv:1612.00410, Eq. 14.
+
+    Args:
+        hidden_dim: Width of the hidden layers of q.
+    """
+
+    def __init__(self, hidden_dim: int = 64):
+        super().__init__()
+        self.hidden_dim = checks.at_least("hidden_dim", hidden_dim, 1)
+
+    def connect(self, common_dim: int, salient_dim: int) -> None:
+        """Build q for codes of these widths."""
+        self.predictor = GaussianPredictor(common_dim, salient_dim, self.hidden_dim)
+
+    def forward(
+        self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
+    ) -> Float[Tensor, ""]:
+        mean, log_variance = self.predictor.frozen(common)
+        divergence = (torch.exp(log_variance) + mean.square() - 1 - log_variance).sum(dim=1) / 2
+        return divergence.sum() / max(len(common), 1)
+
+    def fit_loss(
+        self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
+    ) -> Float[Tensor, ""]:
+        """Negative log-likelihood of q."""
+        return self.predictor.fit_loss(common, salient)
