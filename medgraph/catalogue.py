@@ -53,7 +53,16 @@ TABLES: dict[str, dict[str, str]] = {
         "false_negative_removal": "medgraph.losses.false_negative_removal:FalseNegativeRemoval",
         "quantile_negatives": "medgraph.losses.quantile_negatives:QuantileNegatives",
     },
-    "encoders": {"resnet": "medgraph.nn.encoders:ResNetEncoder"},
+    "encoders": {
+        "resnet": "medgraph.nn.encoders:ResNetEncoder",
+        "volume": "medgraph.volume.encoder:VolumeEncoder",
+    },
+    "attentions": {
+        "ms1d": "medgraph.volume.slice_attention:MultiScale",
+        "dat1d": "medgraph.volume.slice_attention:SharedPoints",
+        "full": "medgraph.volume.slice_attention:Full",
+        "none": "medgraph.volume.slice_attention:Identity",
+    },
     "projectors": {"mlp": "medgraph.nn.projector:MLPProjector"},
     "prototypes": {"linear": "medgraph.nn.prototypes:Prototypes"},
     "clusterings": {
@@ -77,6 +86,8 @@ TABLES: dict[str, dict[str, str]] = {
     "transforms": {
         "multi_crop": "medgraph.transforms.crops:MultiCrop",
         "segmentation_augment": "medgraph.transforms.segmentation_augment:SegmentationAugment",
+        "image_views": "medgraph.transforms.image_views:ImageViews",
+        "volume_views": "medgraph.transforms.volume_views:VolumeViews",
         "feature_mask": "medgraph.transforms.graph_masks:FeatureMask",
         "edge_mask": "medgraph.transforms.graph_masks:EdgeMask",
     },
@@ -94,6 +105,7 @@ KIND_OF_WORD = {
     "method": "methods",
     "loss": "losses",
     "encoder": "encoders",
+    "attention": "attentions",
     "projector": "projectors",
     "prototypes": "prototypes",
     "assigner": "clusterings",

@@ -6,10 +6,10 @@ from torch.nn import functional as F
 
 
 def brighten(images: Tensor, shift: Tensor, contrast: Tensor, gamma: Tensor) -> Tensor:
-    """clip((x - mean) contrast + mean + shift) ** gamma, strengths (n,), images (n, c, h, w)."""
-    mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    changed = (images - mean) * _column(contrast) + mean + _column(shift)
-    return changed.clamp(0, 1) ** _column(gamma)
+    """clip((x - mean) contrast + mean + shift) ** gamma, strengths (n,), images (n, c, *size)."""
+    mean = images.mean(dim=tuple(range(1, images.ndim)), keepdim=True)
+    changed = (images - mean) * _column(contrast, images) + mean + _column(shift, images)
+    return changed.clamp(0, 1) ** _column(gamma, images)
 
 
 def add_noise(images: Tensor, std: Tensor, seeds: Tensor) -> Tensor:
@@ -18,7 +18,7 @@ def add_noise(images: Tensor, std: Tensor, seeds: Tensor) -> Tensor:
     for row, seed in enumerate(seeds.tolist()):
         generator = torch.Generator(images.device).manual_seed(seed)
         noise[row] = torch.randn(images.shape[1:], generator=generator, device=images.device)
-    return images + _column(std) * noise
+    return images + _column(std, images) * noise
 
 
 def blur(images: Tensor, sigma: Tensor, radius: int = 3) -> Tensor:
@@ -31,13 +31,31 @@ def blur(images: Tensor, sigma: Tensor, radius: int = 3) -> Tensor:
     offset = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     kernel = torch.exp(-0.5 * (offset / sigma.clamp_min(1e-3)[:, None]) ** 2)  # 1e-3 voxels: a single tap
     kernel = kernel / kernel.sum(dim=1, keepdim=True)
-    n, c, h, w = images.shape
-    rows = kernel.repeat_interleave(c, dim=0)[:, None]  # (n c, 1, taps)
-    flat = images.reshape(1, n * c, h, w)
-    padded = F.pad(flat, (radius, radius, radius, radius), mode="replicate")
-    blurred = F.conv2d(F.conv2d(padded, rows[:, :, None], groups=n * c), rows[..., None], groups=n * c)
-    return blurred.reshape(n, c, h, w)
+    for axis in range(2, images.ndim):
+        lines = images.movedim(axis, -1)
+        flat = lines.reshape(1, len(lines), -1, lines.shape[-1])  # (1, n, lines, voxels)
+        padded = F.pad(flat, (radius, radius, 0, 0), mode="replicate")
+        images = F.conv2d(padded, kernel[:, None, None], groups=len(lines)).reshape(lines.shape).movedim(-1, axis)
+    return images
 
 
-def _column(values: Tensor) -> Tensor:
-    return values[:, None, None, None]
+def saturate(images: Tensor, strength: Tensor) -> Tensor:
+    """Move the channels towards their mean: strength (n,) 0 gives gray, 1 the image, above 1 stronger color."""
+    gray = images.mean(dim=1, keepdim=True)
+    return ((images - gray) * _column(strength, images) + gray).clamp(0, 1)
+
+
+def cut_out(images: Tensor, boxes: Tensor) -> Tensor:
+    """Replace a box by the image's mean; boxes (n, 2, axes) hold the first voxel and the one after the last."""
+    inside = torch.ones_like(images, dtype=torch.bool)
+    for axis in range(boxes.shape[2]):
+        shape = [1] * images.ndim
+        shape[2 + axis] = -1
+        place = torch.arange(images.shape[2 + axis], device=images.device).view(shape)
+        low, high = _column(boxes[:, 0, axis], images), _column(boxes[:, 1, axis], images)
+        inside = inside & (place >= low) & (place < high)
+    return torch.where(inside, images.mean(dim=tuple(range(1, images.ndim)), keepdim=True), images)
+
+
+def _column(values: Tensor, images: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (images.ndim - 1))

@@ -1,6 +1,7 @@
-"""Planar geometry: every operation of a view composed into one resampling."""
+"""Geometry in 2D and 3D: every operation of a view composed into one resampling."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -34,7 +35,34 @@ def affine(
     )
 
 
-def resample(images: Tensor, matrices: Tensor, size: tuple[int, int], mode: str = "bilinear") -> Tensor:
-    """Views (n, c, *size) of images (n, c, h, w) through matrices (n, 2, 3); outside is the border's value."""
+def volume_affine(size: Sequence[int], angles: Tensor, scales: Tensor, shifts: Tensor, mirror: Tensor) -> Tensor:
+    """Matrices that map a view's normalised coordinates (x, y, z) to the volume's, all in [-1, 1].
+
+    Args:
+        size: Voxels of the volume (d, h, w), so that a rotation does not shear.
+        angles: Rotations in degrees about the axes d, h, w, (n, 3).
+        scales: Share of the volume's extent that the view covers, (n,).
+        shifts: Centre of the view in the volume's normalised coordinates along d, h, w, (n, 3).
+        mirror: 1 where an axis d, h, w is mirrored, else 0, (n, 3).
+
+    Returns:
+        (n, 3, 4), for `torch.nn.functional.affine_grid`.
+    """
+    radians = angles * (math.pi / 180)
+    turn = torch.eye(3, device=angles.device, dtype=angles.dtype).expand(len(angles), 3, 3)
+    for axis in range(3):
+        cos, sin = radians[:, axis].cos(), radians[:, axis].sin()
+        one = torch.eye(3, device=angles.device, dtype=angles.dtype).repeat(len(angles), 1, 1)
+        first, second = (other for other in range(3) if other != axis)
+        one[:, first, first], one[:, second, second] = cos, cos
+        one[:, first, second], one[:, second, first] = -sin, sin
+        turn = turn @ one
+    extent = torch.as_tensor(size, device=angles.device, dtype=angles.dtype)
+    turn = turn * (extent / extent[:, None]) * scales[:, None, None] * (1 - 2 * mirror)[:, None]  # axes d, h, w
+    return torch.cat([turn.flip(1, 2), shifts.flip(1)[:, :, None]], dim=2)  # torch counts axes from the last
+
+
+def resample(images: Tensor, matrices: Tensor, size: Sequence[int], mode: str = "bilinear") -> Tensor:
+    """Views (n, c, *size) of images (n, c, ...) through matrices (n, a, a + 1); outside is the border's value."""
     grid = F.affine_grid(matrices.to(images), [len(images), images.shape[1], *size], align_corners=False)
     return F.grid_sample(images, grid, mode=mode, padding_mode="border", align_corners=False)

@@ -25,3 +25,11 @@ def test_noise_has_its_strength_and_its_seed():
 def test_brighten_by_nothing_changes_nothing():
     one, zero = torch.ones(3), torch.zeros(3)
     torch.testing.assert_close(intensity.brighten(IMAGES, zero, one, one), IMAGES)
+
+
+def test_blur_of_a_volume_equals_scipy():
+    volumes = torch.rand(2, 1, 9, 11, 13, generator=torch.Generator().manual_seed(3))
+    blurred = intensity.blur(volumes, torch.tensor([0.0, 0.8]))
+    expected = gaussian_filter(volumes[1, 0].numpy(), 0.8, mode="nearest", radius=3)
+    torch.testing.assert_close(blurred[0], volumes[0])
+    torch.testing.assert_close(blurred[1, 0], torch.from_numpy(expected), rtol=0, atol=1e-5)
