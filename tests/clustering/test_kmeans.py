@@ -5,10 +5,11 @@ import itertools
 import pytest
 import torch
 from reference.losses_prototypes import loop_kmeans
+from spawned import run_in_processes
 from torch.nn import functional as F
 
 from medgraph.clustering import kmeans
-from medgraph.clustering.kmeans import spherical_kmeans
+from medgraph.clustering.kmeans import several_kmeans, spherical_kmeans
 
 
 def _seed(number=5):
@@ -109,6 +110,19 @@ def test_half_precision_is_clustered_in_float32(rng):
     labels, centroids = spherical_kmeans(x, 7, rng=_seed())
     assert centroids.dtype == torch.float32
     assert torch.equal(labels, spherical_kmeans(x.float(), 7, rng=_seed())[0])
+
+
+def test_several_clusterings_start_differently(rng):
+    x = torch.randn(60, 8, generator=rng)
+    found = several_kmeans(x, (5, 5, 9), rng=_seed())
+    assert [len(centroids) for _, centroids in found] == [5, 5, 9]
+    assert not torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], spherical_kmeans(x, 5, rng=_seed())[1])
+
+
+@pytest.mark.slow
+def test_processes_cluster_together(tmp_path):
+    run_in_processes("reference.clustering_checks", "check_kmeans", 3, tmp_path)
 
 
 def test_refuses_wrong_arguments():

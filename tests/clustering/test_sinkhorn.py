@@ -3,9 +3,10 @@
 import pytest
 import torch
 from reference.losses_prototypes import matrix_sinkhorn
+from spawned import run_in_processes
 from torch.nn import functional as F
 
-from medgraph.clustering.sinkhorn import sinkhorn
+from medgraph.clustering.sinkhorn import balance, sinkhorn
 
 
 def _scores(rng, n=64, k=16, dim=16, dtype=torch.float64):
@@ -69,10 +70,57 @@ def test_one_example_is_spread_over_all_prototypes():
     torch.testing.assert_close(sinkhorn(torch.tensor([[1.0, 0.0, -1.0]])), torch.full((1, 3), 1 / 3))
 
 
+def test_columns_come_to_the_shares_asked_for(rng):
+    scores, shares = _scores(rng, n=120, k=5), torch.tensor([4.0, 3.0, 2.0, 1.0, 0.0])
+    codes = sinkhorn(scores, iterations=500, column_weights=shares)
+    torch.testing.assert_close(codes.sum(dim=0), 12 * shares.double(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(codes.sum(dim=1), torch.ones(120, dtype=torch.float64))
+
+
+def test_a_row_of_weight_two_counts_like_two_rows(rng):
+    scores = _scores(rng, n=7, k=4)
+    twice = sinkhorn(torch.cat([scores, scores[:1]]), iterations=5)
+    weights = torch.tensor([2.0] + 6 * [1.0])
+    # the first round starts from f = 0 for every row, so a weighted row is one row there: the ends agree
+    torch.testing.assert_close(
+        sinkhorn(scores, iterations=400, row_weights=weights),
+        sinkhorn(torch.cat([scores, scores[:1]]), iterations=400)[:7],
+    )
+    assert not torch.allclose(sinkhorn(scores, iterations=5), twice[:7])
+
+
+def test_a_row_without_weight_moves_no_other(rng):
+    scores = _scores(rng, n=7, k=4)
+    codes = sinkhorn(scores, row_weights=torch.tensor(6 * [1.0] + [0.0]))
+    torch.testing.assert_close(codes[:6], sinkhorn(scores[:6]))
+    torch.testing.assert_close(codes[6].sum(), torch.ones((), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_streaming_equals_the_whole_matrix(weighted, rng):
+    vectors = F.normalize(torch.randn(600, 8, generator=rng, dtype=torch.float64), dim=1)
+    z, prototypes = vectors[:450], vectors[450:]  # more pairs than the whole matrix is used for
+    options = {}
+    if weighted:
+        options = {"row_weights": torch.rand(450, generator=rng), "column_weights": torch.rand(150, generator=rng)}
+    codes = (z @ prototypes.T / 0.05 + balance(z, prototypes, **options)).softmax(dim=1)
+    torch.testing.assert_close(codes, sinkhorn(z @ prototypes.T, **options), rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.slow
+def test_processes_balance_together(tmp_path):
+    run_in_processes("reference.clustering_checks", "check_sinkhorn", 3, tmp_path)
+
+
 def test_refuses_wrong_arguments():
+    negative = torch.tensor([1.0, -1.0])
+    with pytest.raises(ValueError, match="row_weights: expected 2 numbers of 0 or more"):
+        sinkhorn(torch.ones(2, 3), row_weights=negative)
+    with pytest.raises(ValueError, match="column_weights: expected 2 numbers of 0 or more"):
+        balance(torch.ones(3, 1), torch.ones(2, 1), column_weights=negative)
     with pytest.raises(ValueError, match="epsilon: expected a number above 0, got 0"):
         sinkhorn(torch.ones(2, 2), epsilon=0.0)
     with pytest.raises(ValueError, match="iterations: expected 1 or more, got 0"):
         sinkhorn(torch.ones(2, 2), iterations=0)
-    with pytest.raises(ValueError, match=r"at least one example and one prototype, got shape \(0, 3\)"):
+    with pytest.raises(ValueError, match=r"at least one example and one prototype with weight, got shape \(0, 3\)"):
         sinkhorn(torch.ones(0, 3))
