@@ -67,11 +67,16 @@ TABLES: dict[str, dict[str, str]] = {
     "prototypes": {"linear": "medgraph.nn.prototypes:Prototypes"},
     "clusterings": {
         "queue": "medgraph.clustering.queue:Queue",
+        "code_queues": "medgraph.clustering.queue:CodeQueues",
         "bank": "medgraph.clustering.bank:Bank",
     },
     "data": {
         "slices": "medgraph.data.slices:SliceData",
         "labelled_slices": "medgraph.data.labelled_slices:LabelledSliceData",
+        "stacks": "medgraph.data.stacks:StackData",
+        "images": "medgraph.data.images:ImageFolderData",
+        "mixed": "medgraph.data.mixed:MixedData",
+        "images_and_stacks": "medgraph.data.images_and_stacks:ImageStackData",
     },
     "sources": {
         "decathlon": "medgraph.data.decathlon:DecathlonSource",
@@ -96,7 +101,11 @@ TABLES: dict[str, dict[str, str]] = {
         "linear_probe": "medgraph.evaluation.linear_probe:LinearProbe",
         "knn_probe": "medgraph.evaluation.knn_probe:KNNProbe",
     },
-    "optimizers": {"adamw": "medgraph.runner.optimizer:AdamW", "sgd": "medgraph.runner.optimizer:SGD"},
+    "optimizers": {
+        "adam": "medgraph.runner.optimizer:Adam",
+        "adamw": "medgraph.runner.optimizer:AdamW",
+        "sgd": "medgraph.runner.optimizer:SGD",
+    },
     "schedules": {"cosine": "medgraph.runner.schedule:Cosine", "constant": "medgraph.runner.schedule:Constant"},
 }
 
@@ -110,6 +119,7 @@ KIND_OF_WORD = {
     "prototypes": "prototypes",
     "assigner": "clusterings",
     "queue": "clusterings",
+    "queues": "clusterings",
     "bank": "clusterings",
     "data": "data",
     "source": "sources",

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from medgraph import checks
+from medgraph import checks, processes
 from medgraph.clustering.kmeans import spherical_kmeans
 
 
@@ -12,6 +12,7 @@ class Bank(nn.Module):
     """One vector per training example, written at its id; clustered once per epoch by DeepCluster-v2 [1].
 
     Starts with no valid vector, never with random ones; saved in checkpoints. Nothing carries a gradient.
+    Every process writes the rows of all processes, so that their banks stay equal.
 
     [1] Caron et al., 2020, arXiv:2006.09882, appendix.
 
@@ -42,6 +43,7 @@ class Bank(nn.Module):
     def write(self, ids: Int[Tensor, " n"], vectors: Float[Tensor, "n d"]) -> None:
         """Replace the vectors of `ids`; of an id that comes twice, the last one stays."""
         self._check(ids)
+        ids, vectors = processes.gather(ids), processes.gather(vectors.detach())
         unique, position = ids.unique(return_inverse=True)
         order = torch.arange(len(ids), device=ids.device)
         last = torch.zeros_like(unique, dtype=torch.long).scatter_reduce_(0, position, order, "amax")
@@ -60,6 +62,8 @@ class Bank(nn.Module):
         self, k: int, iterations: int = 10, *, rng: torch.Generator, empty: str = "keep"
     ) -> tuple[Int[Tensor, " num_examples"], Float[Tensor, "k d"]]:
         """Spherical k-means of the valid vectors: a label per id, -100 for ids never written, and the centroids."""
+        if not self.valid.any():
+            raise ValueError("bank: holds nothing yet; write vectors before clustering")
         labels = torch.full((self.num_examples,), -100, device=self._vectors.device)
         rows = self.valid.nonzero().flatten()
         labels[rows], centroids = spherical_kmeans(self._vectors[rows], k, iterations, rng=rng, empty=empty)

@@ -23,6 +23,8 @@ def test_starts_with_no_valid_vector():
     assert not bank.valid.any()
     with pytest.raises(ValueError, match="bank: 1 of 1 ids were never written, the first is 3"):
         bank.vectors(torch.tensor([3]))
+    with pytest.raises(ValueError, match="bank: holds nothing yet; write vectors before clustering"):
+        bank.cluster(2, rng=_seed(0))
 
 
 def test_ids_never_written_are_not_clustered(rng):

@@ -1,9 +1,10 @@
-"""Queue: first in, first out, for every batch size; empty at first; survives a checkpoint."""
+"""Queue: first in, first out, for every batch size; empty at first; survives a checkpoint; equal in all processes."""
 
 import pytest
 import torch
+from spawned import run_in_processes
 
-from medgraph.clustering.queue import Queue
+from medgraph.clustering.queue import CodeQueues, Queue
 
 
 def _numbers(first, last):
@@ -25,8 +26,11 @@ def test_holds_the_newest_vectors_newest_first(batch_size):
 
 def test_starts_empty_and_not_full():
     queue = Queue(size=4, dim=3)
-    assert queue.vectors().shape == (0, 3)
+    assert len(queue) == 0
     assert not queue.full
+    for ask in (queue.vectors, queue.ids, queue.labels, queue.codes, queue.ages, queue.log_weights):
+        with pytest.raises(ValueError, match="queue: holds nothing yet; push a batch before asking for vectors"):
+            ask()
 
 
 def test_ages_count_pushes():
@@ -34,7 +38,60 @@ def test_ages_count_pushes():
     for start, end in [(0, 2), (2, 3), (3, 5)]:
         queue.push(_numbers(start, end))
     assert queue.ages().tolist() == [0, 0, 1, 2]
-    assert queue.ids().tolist() == [-1] * 4
+    for numbers in (queue.ids(), queue.labels(), queue.codes()):
+        assert numbers.tolist() == [-1] * 4
+
+
+def test_weights_fall_with_age():
+    queue = Queue(size=4, dim=1, age_decay=0.5)
+    for start, end in [(0, 2), (2, 3)]:
+        queue.push(_numbers(start, end))
+    assert queue.log_weights().tolist() == [0.0, -0.5, -0.5]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7])
+def test_labels_and_codes_go_with_their_vectors(batch_size):
+    queue = Queue(size=5, dim=1)
+    for start in range(0, 21, batch_size):
+        numbers = torch.arange(start, start + batch_size)
+        queue.push(_numbers(start, start + batch_size), numbers, 2 * numbers, 3 * numbers)
+    held = queue.vectors().flatten().long()
+    assert queue.labels().tolist() == (2 * held).tolist()
+    assert queue.codes().tolist() == (3 * held).tolist()
+
+
+def test_a_rare_code_is_not_pushed_out():
+    queues = CodeQueues(num_codes=3, size=2, dim=1, age_decay=1.0)
+    queues.push(_numbers(0, 3), torch.tensor([2, 0, 0]), ids=torch.tensor([10, 11, 12]), labels=torch.tensor([5, 6, 7]))
+    queues.push(_numbers(3, 6), torch.tensor([0, 0, 0]), ids=torch.tensor([13, 14, 15]))
+    assert queues.vectors().flatten().tolist() == [5, 4, 0]
+    assert queues.codes().tolist() == [0, 0, 2]
+    assert queues.ids().tolist() == [15, 14, 10]
+    assert queues.labels().tolist() == [-1, -1, 5]
+    assert queues.log_weights().tolist() == [0, 0, -1]
+    assert len(queues) == 3
+
+
+def test_queues_of_codes_go_on_from_a_checkpoint():
+    queues, other = (CodeQueues(num_codes=2, size=2, dim=1) for _ in range(2))
+    queues.push(_numbers(0, 3), torch.tensor([0, 1, 0]))
+    other.load_state_dict(queues.state_dict())
+    for each in (queues, other):
+        each.push(_numbers(3, 4), torch.tensor([0]))
+    assert other.vectors().flatten().tolist() == queues.vectors().flatten().tolist() == [3, 2, 1]
+
+
+def test_queues_of_codes_refuse_wrong_arguments():
+    queues = CodeQueues(num_codes=2, size=2, dim=1)
+    with pytest.raises(ValueError, match="queues: hold nothing yet; push a batch before asking for vectors"):
+        queues.vectors()
+    with pytest.raises(ValueError, match="codes: expected 0 to 1, got 0 to 2"):
+        queues.push(_numbers(0, 2), torch.tensor([0, 2]))
+
+
+@pytest.mark.slow
+def test_queues_and_banks_of_all_processes_are_equal(tmp_path):
+    run_in_processes("reference.clustering_checks", "check_queues_and_banks", 3, tmp_path)
 
 
 def test_checkpoint_goes_on_at_the_same_place():

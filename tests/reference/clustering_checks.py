@@ -4,7 +4,9 @@ import torch
 from torch.nn import functional as F
 
 from medgraph import processes
+from medgraph.clustering.bank import Bank
 from medgraph.clustering.kmeans import spherical_kmeans
+from medgraph.clustering.queue import CodeQueues, Queue
 from medgraph.clustering.sinkhorn import balance, sinkhorn
 
 SIZES = (7, 0, 12)
@@ -46,3 +48,29 @@ def check_kmeans():
                 own_labels, own_centroids = spherical_kmeans(own, rng=rng, together=True, **options)
                 assert own_labels.tolist() == labels.split(SIZES)[rank].tolist(), options
                 torch.testing.assert_close(own_centroids, centroids, rtol=0, atol=1e-12)
+
+
+def check_queues_and_banks():
+    """After pushes of uneven batches every process holds what one process holds that pushes everything."""
+    rank, total = processes.rank(), sum(SIZES)
+    here, alone = (
+        (Queue(25, 6), CodeQueues(2, 9, 6), Bank(total, 6)),
+        (Queue(25, 6), CodeQueues(2, 9, 6), Bank(total, 6)),
+    )
+    for step in range(3):
+        x = _rows(total, seed=step).float()
+        ids, codes = torch.arange(total), torch.arange(total) % 2
+
+        def push(parts, x, ids, codes):
+            queue, queues, bank = parts
+            queue.push(x, ids, ids + 1, codes)
+            queues.push(x, codes, ids)
+            bank.write(ids, x)
+
+        push(here, *(each.split(SIZES)[rank] for each in (x, ids, codes)))
+        gather, processes.gather = processes.gather, lambda x, *_, **__: x
+        push(alone, x, ids, codes)
+        processes.gather = gather
+    for ours, expected in zip(here, alone, strict=True):
+        for name, value in expected.state_dict().items():
+            assert torch.equal(ours.state_dict()[name], value), (type(ours).__name__, name)
