@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from reference.graphs import random_graph
+
+from medgraph.data.saved_graph import SavedGraph, save_graph
+from medgraph.errors import DataError
+
+
+def words(targets=30):
+    return sp.random(targets, 300, density=0.1, format="csr", rng=np.random.default_rng(5))
+
+
+@pytest.fixture
+def graph():
+    labels = np.array(["wet", "dry", ""] * 10)
+    splits = {"20": {"train": np.array([0, 1]), "test": np.array([3, 4])}}
+    features = {"paper": words(), "author": np.random.default_rng(0).random((20, 5))}
+    return random_graph(features=features, labels=labels, splits=splits, metapaths=["pap", "papsp"])
+
+
+def assert_same(first, second):
+    assert first.spec == second.spec
+    assert (first.classes, first.metapaths) == (second.classes, second.metapaths)
+    assert torch.equal(first.labels, second.labels)
+    for name in first.data.node_types:
+        if "x" in first.data[name]:
+            one, two = first.data[name].x, second.data[name].x
+            assert one.layout == two.layout
+            torch.testing.assert_close(one.to_dense(), two.to_dense(), rtol=1e-6, atol=0)
+    for edge_type in first.data.edge_types:
+        assert torch.equal(first.data[edge_type].edge_index, second.data[edge_type].edge_index)
+    for split, parts in first.splits.items():
+        assert {part: index.tolist() for part, index in second.splits[split].items()} == {
+            part: index.tolist() for part, index in parts.items()
+        }
+
+
+def test_a_graph_comes_back_as_it_was(graph, tmp_path):
+    save_graph(graph, tmp_path / "g.npz")
+    assert_same(graph, SavedGraph(str(tmp_path / "g.npz")).graph)
+    assert [file.name for file in tmp_path.iterdir()] == ["g.npz"]
+
+
+def test_another_target_type_leaves_labels_behind(graph, tmp_path):
+    save_graph(graph, tmp_path / "g.npz")
+    other = SavedGraph(str(tmp_path / "g.npz"), target_type="author").graph
+    assert (other.labels, other.splits, list(other.metapaths)) == (None, {}, ["apa", "apspa"])
+    assert SavedGraph(str(tmp_path / "g.npz"), metapaths=("psp",)).graph.metapaths.keys() == {"psp"}
+
+
+def test_class_names_that_are_numbers_keep_their_order(tmp_path):
+    labels = np.arange(30) % 3 * 4 + 2  # 2, 6, 10: as text 10 would come first
+    with pytest.warns(UserWarning, match="mapped 2 -> 0, 6 -> 1, 10 -> 2"):
+        graph = random_graph(labels=labels)
+    save_graph(graph, tmp_path / "g.npz")
+    assert_same(graph, SavedGraph(str(tmp_path / "g.npz")).graph)
+
+
+def test_a_hetero_data_file_of_pyg(graph, tmp_path):
+    data = graph.data.clone()
+    data["paper"].y = torch.arange(30) % 3
+    data["paper"].train_mask = torch.arange(30) < 10
+    data["paper"].test_mask = torch.arange(30) >= 20
+    torch.save(data, tmp_path / "g.pt")
+    found = SavedGraph(str(tmp_path / "g.pt")).graph
+    assert found.target_type == "paper"
+    assert found.labels.tolist() == (torch.arange(30) % 3).tolist()
+    assert found.splits["given"]["test"].tolist() == list(range(20, 30))
+    assert found.spec.edge_types == graph.spec.edge_types
+    torch.testing.assert_close(found.data["paper"].x.to_dense(), graph.data["paper"].x.to_dense())
+
+
+class Harm:
+    """Writes a file when unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+def test_code_in_a_file_never_runs(tmp_path):
+    torch.save({"x": Harm(tmp_path / "harm")}, tmp_path / "g.pt")
+    with pytest.raises(DataError, match=r"g.pt: cannot be read without running code from it, expected a HeteroData"):
+        SavedGraph(str(tmp_path / "g.pt")).read()
+    np.savez(tmp_path / "g.npz", facts=np.array([Harm(tmp_path / "harm")], dtype=object))
+    with pytest.raises(DataError, match=r"g.npz: not a graph that save_graph wrote"):
+        SavedGraph(str(tmp_path / "g.npz")).read()
+    assert not (tmp_path / "harm").exists()
+
+
+def test_files_that_are_no_graphs(tmp_path):
+    with pytest.raises(DataError, match=r"g.npz: no such file, expected a saved graph"):
+        SavedGraph(str(tmp_path / "g.npz")).read()
+    (tmp_path / "g.npz").write_text("no archive")
+    with pytest.raises(DataError, match=r"g.npz: not a graph that save_graph wrote"):
+        SavedGraph(str(tmp_path / "g.npz")).read()
+    np.savez(tmp_path / "g.npz", facts=np.array('{"version": 7}'))
+    with pytest.raises(DataError, match=r"g.npz: version 7 of the format, expected 1"):
+        SavedGraph(str(tmp_path / "g.npz")).read()
+    torch.save({"x": torch.ones(2)}, tmp_path / "g.pt")
+    with pytest.raises(DataError, match=r"g.pt: holds a dict, expected a HeteroData"):
+        SavedGraph(str(tmp_path / "g.pt")).read()

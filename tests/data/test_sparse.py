@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from medgraph.data import sparse
+
+
+@pytest.fixture
+def matrix():
+    return sp.random(6, 9, density=0.4, format="csr", rng=np.random.default_rng(0), dtype=np.float32)
+
+
+def test_round_trip_of_every_layout(matrix):
+    tensor = sparse.to_torch(matrix)
+    assert (tensor.layout, tensor.dtype) == (torch.sparse_csr, torch.float32)
+    for form in (tensor, tensor.to_sparse_coo(), tensor.to_dense()):
+        np.testing.assert_array_equal(sparse.to_scipy(form).toarray(), matrix.toarray())
+
+
+def test_rows_are_divided_by_their_absolute_sum():
+    rows = np.array([[1.0, 3.0, 0.0], [-1.0, 1.0, 2.0], [0.0, 0.0, 0.0], [2.0, -2.0, 0.0]])
+    expected = np.array([[0.25, 0.75, 0], [-0.25, 0.25, 0.5], [0, 0, 0], [0.5, -0.5, 0]], dtype=np.float32)
+    np.testing.assert_array_equal(sparse.normalize_rows(rows), expected)
+    found = sparse.normalize_rows(sp.csr_matrix(rows))
+    np.testing.assert_array_equal(found.toarray(), expected)
+    assert found.dtype == np.float32
