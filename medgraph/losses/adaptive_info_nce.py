@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 from medgraph import checks
 from medgraph.losses import pairs
-from medgraph.losses.anchors import mean_over_valid, unit
+from medgraph.losses.anchors import ContrastiveLoss, paired
 from medgraph.losses.pairs.terms import AdditiveScorer, ExcludeSameId
 
 
-class AdaptiveInfoNCE(nn.Module):
+class AdaptiveInfoNCE(ContrastiveLoss):
     """InfoNCE with AdaMEOW's learned soft weights.
 
     mean_i [ log sum_j w_ij exp(x_ij) - x_ii ],  x = cosine / temperature,
-    w_ij = sigmoid(w2 . tanh(W1 (q_i ; k_j) + b1) + b2).
+    w_ij = sigmoid(w2 . tanh(W1 (q_i ; k_j) + b1) + b2), or with one W1 for both: W1 (q_i + k_j).
 
     Free weights make the loss unbounded below (all may go to 0); weight_norm="row_mean" prevents that.
     Memory is linear in the examples, with one tile of hidden_dim numbers per pair.
@@ -26,29 +26,49 @@ class AdaptiveInfoNCE(nn.Module):
         hidden_dim: Width of the weight network.
         temperature: Divides the scores; smaller stresses the hardest negatives.
         weight_norm: "none" as published; "row_mean" divides by the mean weight over the other keys.
+        pair_input: What the network sees of a pair: "both" embeddings side by side, or their "sum".
+        reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
 
     Example:
         >>> AdaptiveInfoNCE(dim=4)(torch.eye(4), torch.eye(4)).isfinite().item()
         True
     """
 
-    def __init__(self, dim: int, hidden_dim: int = 32, temperature: float = 0.1, weight_norm: str = "none"):
+    def __init__(
+        self,
+        dim: int,
+        hidden_dim: int = 32,
+        temperature: float = 0.1,
+        weight_norm: str = "none",
+        pair_input: str = "both",
+        reduction: str = "mean",
+    ):
         super().__init__()
         self.temperature = checks.positive("temperature", temperature)
         self.weight_norm = checks.one_of("weight_norm", weight_norm, ("none", "row_mean"))
+        self.pair_input = checks.one_of("pair_input", pair_input, ("both", "sum"))
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
         self.of_queries = nn.Linear(checks.at_least("dim", dim, 1), checks.at_least("hidden_dim", hidden_dim, 1))
-        self.of_keys = nn.Linear(dim, hidden_dim, bias=False)
+        self.of_keys = nn.Linear(dim, hidden_dim, bias=False) if pair_input == "both" else None
         self.score = nn.Linear(hidden_dim, 1)
 
-    def forward(self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        checks.same_length(queries=queries, keys=keys)
-        queries, keys, scale = unit(queries), unit(keys), 1 / self.temperature
+    def forward(self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
+        queries, keys = paired(queries=queries, keys=keys)
+        if queries.shape[1] != self.of_queries.in_features:
+            raise ValueError(f"dim: the loss was made for width {self.of_queries.in_features}, got {queries.shape[1]}")
+        scale = 1 / self.temperature
         positive = scale * (queries * keys).sum(dim=1)  # (n,)
-        scorer = AdditiveScorer(self.of_queries(queries), self.of_keys(keys), self.score.weight[0], self.score.bias[0])
+        heads = ((1.0, ()),)
+        scorer = self._scorer(queries, keys)
         if self.weight_norm == "none":
-            return (pairs.pair_lse(queries, keys, scale=scale, terms=(scorer,))[0] - positive).mean()
+            total = pairs.pair_lse(queries, keys, scale=scale, terms=(scorer,), heads=heads)[0]
+            return self.reduce(total - positive, None, "key", positive=positive, denominator=total)
         others = ExcludeSameId(torch.arange(len(queries), device=queries.device))
-        heads = ((1.0, ()), (0.0, (others,)))
-        total, weights = pairs.pair_lse(queries, keys, scale=scale, terms=(scorer,), heads=heads)
-        mean_weight = weights - math.log(max(len(keys) - 1, 1))
-        return mean_over_valid(total - mean_weight - positive, weights.isfinite(), "other key")
+        total, weights = pairs.pair_lse(queries, keys, scale=scale, terms=(scorer,), heads=(*heads, (0.0, (others,))))
+        valid = weights.isfinite()
+        total = total - weights.masked_fill(~valid, 0) + math.log(max(len(keys) - 1, 1))
+        return self.reduce(total - positive, valid, "other key", positive=positive, denominator=total)
+
+    def _scorer(self, queries: Tensor, keys: Tensor) -> AdditiveScorer:
+        seen = keys @ self.of_queries.weight.T if self.of_keys is None else self.of_keys(keys)
+        return AdditiveScorer(self.of_queries(queries), seen, self.score.weight[0], self.score.bias[0])

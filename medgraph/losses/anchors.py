@@ -1,21 +1,120 @@
-"""What pairwise losses share: unit rows, and the mean over the anchors for which a loss is defined."""
+"""What contrastive losses share: unit rows that were checked, reduction over the valid anchors, stats on request."""
 
 import warnings
+from contextvars import ContextVar
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
+
+from medgraph import checks
+from medgraph.losses.pairs.lse import refuse_not_finite
+
+_stats: ContextVar[dict[str, float] | None] = ContextVar("stats", default=None)
 
 
-def unit(embeddings: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-    """The embeddings at length 1, in float32 or better."""
-    return F.normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)), dim=-1)
+class ContrastiveLoss(nn.Module):
+    """A loss with one value per anchor. Subclasses set `reduction` and end `forward` with `self.reduce(...)`."""
+
+    reduction: str
+
+    def reduce(
+        self,
+        values: Float[Tensor, " n"],
+        valid: Bool[Tensor, " n"] | None,
+        lack: str,
+        num_positives: Tensor | None = None,
+        **parts: Tensor,
+    ) -> Float[Tensor, "..."]:
+        """Mean or sum of the values of valid anchors, or each value, 0 where invalid.
+
+        Args:
+            values: One loss per anchor.
+            valid: Anchors for which the loss is defined; None is all. With none valid the result is a zero that
+                carries a graph, and a warning counts the anchors.
+            lack: What invalid anchors lack, for the warning.
+            num_positives: Positives of each anchor; reduction "pair" weighs anchors by them.
+            parts: Numbers per anchor (n,), whose means over valid anchors `stats` reports.
+        """
+        valid = torch.ones_like(values, dtype=torch.bool) if valid is None else valid
+        count = int(valid.sum())
+        if count == 0:
+            warnings.warn(f"all {len(values)} anchors have no {lack}: the loss of this batch is 0", stacklevel=3)
+        _report(values, valid, parts)
+        if self.reduction == "none":
+            return values.masked_fill(~valid, 0)
+        if self.reduction == "pair":
+            assert num_positives is not None
+            num_pairs = num_positives[valid].to(values)
+            return (num_pairs * values[valid]).sum() / num_pairs.sum().clamp_min(1)
+        total = values[valid].sum()
+        return total if self.reduction == "sum" else total / max(count, 1)
+
+    @property
+    def collecting(self) -> bool:
+        """Whether `stats` runs, so that numbers for it alone are worth computing."""
+        return _stats.get() is not None
+
+    @torch.no_grad()
+    def stats(self, *inputs: Any, **named: Any) -> dict[str, float]:
+        """What the loss meets in one batch, given like to the loss itself; without gradient.
+
+        Always `anchors` (their number), `valid` (of these), `mean`, `min` and `max` of the loss over valid anchors;
+        where the loss has them, means of the logit of the `positive` (or of all of an anchor), of the logarithm of the
+        `denominator`, and of the `effective_sample_size` of weighted keys.
+        """
+        found: dict[str, float] = {}
+        token = _stats.set(found)
+        try:
+            self(*inputs, **named)
+        finally:
+            _stats.reset(token)
+        return found
 
 
-def mean_over_valid(values: Float[Tensor, " n"], valid: Bool[Tensor, " n"], lack: str) -> Float[Tensor, ""]:
-    """Mean of the valid values; with none, a zero that carries a graph, and a warning that says what anchors lack."""
-    count = int(valid.sum())
-    if count == 0:
-        warnings.warn(f"all {len(values)} anchors have no {lack}: the loss of this batch is 0", stacklevel=3)
-    return values[valid].sum() / max(count, 1)
+def units(**embeddings: Tensor) -> tuple[Float[Tensor, "..."], ...]:
+    """Each at length 1, in float32 or better.
+
+    Raises:
+        TypeError: Embeddings are integers.
+        ValueError: Shapes do not fit, or a row is not finite; the message names the argument and the rows.
+    """
+    for name, x in embeddings.items():
+        if not x.is_floating_point():
+            raise TypeError(f"{name}: expected floating-point embeddings, got {x.dtype}; did ids or labels come first?")
+        if x.ndim < 2:
+            raise ValueError(f"{name}: expected shape (examples, dim), got {tuple(x.shape)}")
+    widths = {name: x.shape[-1] for name, x in embeddings.items()}
+    if len(set(widths.values())) > 1:
+        raise ValueError("expected the same width, got " + ", ".join(f"{name}: {d}" for name, d in widths.items()))
+    return tuple(_unit(name, x) for name, x in embeddings.items())
+
+
+def unit(embeddings: Tensor, name: str = "embeddings") -> Float[Tensor, "..."]:
+    """The embeddings at length 1, in float32 or better; refuses what `units` refuses."""
+    return units(**{name: embeddings})[0]
+
+
+def paired(**embeddings: Tensor) -> tuple[Float[Tensor, "n d"], ...]:
+    """`units` of embeddings that belong together row by row. Raises ValueError for different lengths too."""
+    checks.same_length(**embeddings)
+    return units(**embeddings)
+
+
+def _unit(name: str, x: Tensor) -> Tensor:
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    norms = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    refuse_not_finite(name, norms.detach().flatten(0, -2))
+    return x / norms.clamp_min(1e-12)  # a zero row stays zero; the bound is that of torch's `normalize`
+
+
+def _report(values: Tensor, valid: Tensor, parts: dict[str, Tensor]) -> None:
+    found = _stats.get()
+    if found is None:
+        return
+    kept = values.detach()[valid]
+    found.update(anchors=float(len(values)), valid=float(len(kept)))
+    if len(kept):
+        found.update(mean=kept.mean().item(), min=kept.min().item(), max=kept.max().item())
+        found.update({name: part.detach()[valid].mean().item() for name, part in parts.items()})

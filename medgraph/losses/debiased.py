@@ -4,16 +4,16 @@ import math
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import pairs
-from medgraph.losses.anchors import mean_over_valid, unit
+from medgraph.losses.anchors import ContrastiveLoss, paired
 from medgraph.losses.pairs.terms import ExcludeSameId
 
 
-class DebiasedNTXent(nn.Module):
+class DebiasedNTXent(ContrastiveLoss):
     """NT-Xent that subtracts the expected share of false negatives [1] and can stress hard negatives [2].
 
     mean_i log(1 + N_i / exp(x_ip)),  x = cosine / temperature, p = the other view of i, m negatives,
@@ -28,6 +28,7 @@ class DebiasedNTXent(nn.Module):
         temperature: Divides the scores.
         positive_prior: Probability that a negative is of the anchor's class (tau+); larger corrects more.
         beta: Concentration on hard negatives; 0 treats all negatives alike.
+        reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
 
     Example:
         >>> loss = DebiasedNTXent(temperature=0.1, positive_prior=0.0)(torch.eye(4), torch.eye(4))
@@ -35,15 +36,17 @@ class DebiasedNTXent(nn.Module):
         0.0003
     """
 
-    def __init__(self, temperature: float = 0.5, positive_prior: float = 0.1, beta: float = 0.0):
+    def __init__(
+        self, temperature: float = 0.5, positive_prior: float = 0.1, beta: float = 0.0, reduction: str = "mean"
+    ):
         super().__init__()
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
         self.temperature = checks.positive("temperature", temperature)
         self.positive_prior = checks.between("positive_prior", positive_prior, 0.0, 0.99)
         self.beta = checks.not_negative("beta", beta)
 
-    def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        checks.same_length(first=first, second=second)
-        first, second = unit(first), unit(second)
+    def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
+        first, second = paired(first=first, second=second)
         scale, num_negatives = 1 / self.temperature, max(2 * len(first) - 2, 1)
         positive = scale * (first * second).sum(dim=1).repeat(2)  # (2n,)
         negatives = ExcludeSameId(torch.arange(len(first), device=first.device).repeat(2))
@@ -53,7 +56,8 @@ class DebiasedNTXent(nn.Module):
         total = sums[0] if self.beta == 0 else sums[0] - sums[1] + math.log(num_negatives)
         corrected = self._without_false_negatives(total.masked_fill(~valid, 0), positive, num_negatives)
         floor = math.log(num_negatives) - scale
-        return mean_over_valid(F.softplus(corrected.clamp_min(floor) - positive), valid, "negative")
+        loss = F.softplus(corrected.clamp_min(floor) - positive)
+        return self.reduce(loss, valid, "negative", positive=positive, denominator=total)
 
     def _without_false_negatives(self, total: Tensor, positive: Tensor, num_negatives: int) -> Tensor:
         """log of (exp(total) - prior m exp(positive)) / (1 - prior); -inf where that is not above 0."""

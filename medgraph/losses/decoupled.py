@@ -2,15 +2,15 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import pairs
-from medgraph.losses.anchors import mean_over_valid, unit
+from medgraph.losses.anchors import ContrastiveLoss, paired
 from medgraph.losses.pairs.terms import ExcludeSameId
 
 
-class DCL(nn.Module):
+class DCL(ContrastiveLoss):
     """Decoupled contrastive loss [1] over both views of all examples.
 
     mean_i [ logsumexp_{j not i, not p}(s_ij / temperature) - s_ip / temperature ],  s = cosine, p = the other view.
@@ -21,22 +21,24 @@ class DCL(nn.Module):
 
     Args:
         temperature: Divides the scores; smaller stresses the hardest negatives.
+        reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
 
     Example:
         >>> round(DCL(temperature=1.0)(torch.eye(4), torch.eye(4)).item(), 4)
         0.7918
     """
 
-    def __init__(self, temperature: float = 0.1):
+    def __init__(self, temperature: float = 0.1, reduction: str = "mean"):
         super().__init__()
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
         self.temperature = checks.positive("temperature", temperature)
 
-    def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        checks.same_length(first=first, second=second)
-        return _decoupled(unit(first), unit(second), self.temperature, None)
+    def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
+        first, second = paired(first=first, second=second)
+        return _decoupled(self, first, second, self.temperature, None)
 
 
-class DCLW(nn.Module):
+class DCLW(ContrastiveLoss):
     """DCL with the positives weighted by von Mises-Fisher [1]: pairs that agree already count less.
 
     The positive score of example i is multiplied by 2 - n softmax_i(s_ip / spread), without gradient.
@@ -46,28 +48,38 @@ class DCLW(nn.Module):
     Args:
         temperature: Divides the scores; smaller stresses the hardest negatives.
         spread: Divides the scores inside the weights (sigma in the paper); smaller makes them differ more.
+        reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
 
     Example:
         >>> round(DCLW(temperature=1.0)(torch.eye(4), torch.eye(4)).item(), 4)
         0.7918
     """
 
-    def __init__(self, temperature: float = 0.1, spread: float = 0.5):
+    def __init__(self, temperature: float = 0.1, spread: float = 0.5, reduction: str = "mean"):
         super().__init__()
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
         self.temperature = checks.positive("temperature", temperature)
         self.spread = checks.positive("spread", spread)
 
-    def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        checks.same_length(first=first, second=second)
-        first, second = unit(first), unit(second)
+    def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
+        first, second = paired(first=first, second=second)
         agreement = (first * second).sum(dim=1).detach()  # (n,)
         weight = 2 - len(first) * (agreement / self.spread).softmax(dim=0)
-        return _decoupled(first, second, self.temperature, weight)
+        return _decoupled(self, first, second, self.temperature, weight)
 
 
-def _decoupled(first: Tensor, second: Tensor, temperature: float, weight: Tensor | None) -> Tensor:
+def _decoupled(
+    loss: ContrastiveLoss, first: Tensor, second: Tensor, temperature: float, weight: Tensor | None
+) -> Tensor:
     positive = (first * second).sum(dim=1) / temperature  # (n,)
     positive = positive if weight is None else weight * positive
     negatives = ExcludeSameId(torch.arange(len(first), device=first.device).repeat(2))
     over_negatives = pairs.pair_lse(torch.cat([first, second]), scale=1 / temperature, terms=(negatives,))[0]
-    return mean_over_valid(over_negatives - positive.repeat(2), over_negatives.isfinite(), "negative")
+    positive = positive.repeat(2)
+    return loss.reduce(
+        over_negatives - positive,
+        over_negatives.isfinite(),
+        "negative",
+        positive=positive,
+        denominator=over_negatives,
+    )

@@ -2,25 +2,30 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import pairs
-from medgraph.losses.anchors import mean_over_valid, unit
-from medgraph.losses.pairs.terms import ExcludeSameId, ScoreCeil
+from medgraph.losses.anchors import ContrastiveLoss, paired
+from medgraph.losses.pairs.lse import refuse_not_finite
+from medgraph.losses.pairs.terms import ExcludeSameId, Guide, PairTerm, ScoreCeil
 
 
-class FalseNegativeRemoval(nn.Module):
-    """NT-Xent whose denominator drops every negative that is closer than the positive by more than a margin.
+class FalseNegativeRemoval(ContrastiveLoss):
+    """NT-Xent whose denominator drops negatives that are probably of the anchor's own class.
 
     mean_i [ log(exp(x_ip) + sum_{j kept} exp(x_ij)) - x_ip ],  x = cosine / temperature, p = the other view of i,
-    kept: s_ij <= s_ip + margin. Dropped pairs carry no gradient, nor does the threshold.
+    kept: s_ij <= s_ip + margin, and the guide's cosine of i and j <= guide_threshold.
 
-    Anchors that keep no negative are left out; with no anchor left the loss is 0.
+    Dropped pairs carry no gradient, nor do the thresholds. Anchors that keep no negative are left out; with no anchor
+    left the loss is 0.
 
     Args:
         temperature: Divides the scores; smaller stresses the hardest negatives.
         margin: Cosine above the positive's from which a negative is dropped; 2 or more drops none.
+        guide_threshold: Cosine between a frozen model's embeddings from which a negative is dropped; None uses no
+            guide, and the loss takes no guide embeddings.
+        reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
 
     Example:
         >>> loss = FalseNegativeRemoval(temperature=0.1)(torch.eye(4), torch.eye(4))
@@ -28,17 +33,40 @@ class FalseNegativeRemoval(nn.Module):
         0.0003
     """
 
-    def __init__(self, temperature: float = 0.5, margin: float = 0.1):
+    def __init__(
+        self,
+        temperature: float = 0.5,
+        margin: float = 0.1,
+        guide_threshold: float | None = None,
+        reduction: str = "mean",
+    ):
         super().__init__()
         self.temperature = checks.positive("temperature", temperature)
         self.margin = checks.between("margin", margin, -2.0, 2.0)
+        self.guide_threshold = guide_threshold
+        if guide_threshold is not None:
+            checks.between("guide_threshold", guide_threshold, -1.0, 1.0)
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
 
-    def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        checks.same_length(first=first, second=second)
-        first, second = unit(first), unit(second)
+    def forward(
+        self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"], guide: Float[Tensor, "n g"] | None = None
+    ) -> Float[Tensor, "..."]:
+        """Loss of a batch; `guide` holds a frozen model's embedding of each example, for both its views."""
+        first, second = paired(first=first, second=second)
         scale = 1 / self.temperature
         positive = scale * (first * second).sum(dim=1).repeat(2)  # (2n,)
         negatives = ExcludeSameId(torch.arange(len(first), device=first.device).repeat(2))
-        kept = ScoreCeil(positive + scale * self.margin)
-        over_kept = pairs.pair_lse(torch.cat([first, second]), scale=scale, terms=(negatives, kept))[0]
-        return mean_over_valid(torch.logaddexp(over_kept, positive) - positive, over_kept.isfinite(), "negative left")
+        kept = (ScoreCeil(positive + scale * self.margin), *self._guided(guide, first))
+        over_kept = pairs.pair_lse(torch.cat([first, second]), scale=scale, terms=(negatives, *kept))[0]
+        over_all = torch.logaddexp(over_kept, positive)
+        valid = over_kept.isfinite()
+        return self.reduce(over_all - positive, valid, "negative left", positive=positive, denominator=over_all)
+
+    def _guided(self, guide: Tensor | None, first: Tensor) -> tuple[PairTerm, ...]:
+        if (guide is None) != (self.guide_threshold is None):
+            raise ValueError("guide: expected embeddings exactly if guide_threshold is set")
+        if guide is None or self.guide_threshold is None:
+            return ()
+        checks.same_length(first=first, guide=guide)
+        refuse_not_finite("guide", guide)
+        return (Guide(guide.to(first).repeat(2, 1), None, self.guide_threshold),)

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from medgraph import checks
 from medgraph.losses import pairs
-from medgraph.losses.anchors import unit
+from medgraph.losses.anchors import ContrastiveLoss, units
 
 MAX_SCALE = 100.0  # CLIP, arXiv:2103.00020, Sec. 2.5
 
 
-class InfoNCE(nn.Module):
+class InfoNCE(ContrastiveLoss):
     """Contrastive loss of each query against every key [1], on request also of each key against every query [2].
 
     mean_i [ logsumexp_j(s_ij / temperature) - s_ii / temperature ],  s = cosine.
@@ -27,6 +27,7 @@ class InfoNCE(nn.Module):
         symmetric: Also contrast each paired key with all queries, and average both directions (image and report).
         learnable_temperature: Train the logarithm of 1 / temperature, which stays below log 100.
         label_smoothing: Share of the target spread evenly over all keys; guards against wrong pairs.
+        reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
 
     Example:
         >>> loss = InfoNCE(temperature=0.1)(torch.eye(4), torch.eye(4))
@@ -40,8 +41,10 @@ class InfoNCE(nn.Module):
         symmetric: bool = False,
         learnable_temperature: bool = False,
         label_smoothing: float = 0.0,
+        reduction: str = "mean",
     ):
         super().__init__()
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
         self.temperature = checks.positive("temperature", temperature)
         self.symmetric = symmetric
         self.label_smoothing = checks.fraction("label_smoothing", label_smoothing)
@@ -50,20 +53,22 @@ class InfoNCE(nn.Module):
             checks.at_least("temperature", temperature, 1 / MAX_SCALE)
             self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
 
-    def forward(self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
+    def forward(self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "m d"]) -> Float[Tensor, "..."]:
         n = len(queries)
         if len(keys) < n:
             raise ValueError(f"InfoNCE: {n} queries need at least {n} keys, their own first; got {len(keys)}")
-        queries, keys = unit(queries), unit(keys)
+        queries, keys = units(queries=queries, keys=keys)
         scale = self._scale()
         positive = scale * (queries * keys[:n]).sum(dim=1)  # (n,), the logit of each query's own key
         if not self.symmetric:
             over_keys = pairs.pair_lse(queries, keys, scale=scale)[0]
-            return (over_keys - self._target(positive, queries, keys, scale)).mean()
+            loss = over_keys - self._target(positive, queries, keys, scale)
+            return self.reduce(loss, None, "key", positive=positive, denominator=over_keys)
         over_keys, over_queries = (lse[0] for lse in pairs.pair_lse(queries, keys, scale=scale, columns=True))
         by_query = over_keys - self._target(positive, queries, keys, scale)
         by_key = over_queries[:n] - self._target(positive, keys[:n], queries, scale)
-        return (by_query.mean() + by_key.mean()) / 2
+        loss = (by_query + by_key) / 2
+        return self.reduce(loss, None, "key", positive=positive, denominator=over_keys)
 
     def _scale(self) -> float | Tensor:
         if self.log_scale is None:

@@ -2,45 +2,92 @@
 
 import math
 
-from jaxtyping import Float
-from torch import Tensor, nn
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import pairs
-from medgraph.losses.anchors import unit
-from medgraph.losses.pairs.terms import ColumnLogWeight
+from medgraph.losses.anchors import ContrastiveLoss, units
+from medgraph.losses.pairs.terms import ColumnLogWeight, PairTerm, TableLogWeight
 
 
-class InversePropensity(nn.Module):
+class InversePropensity(ContrastiveLoss):
     """InfoNCE with each key weighted by one over its probability under the sampler (of its site, scanner, age bin).
 
-    mean_i [ log sum_j w_j exp(x_ij) - x_ii ],  x = cosine / temperature, w_j = 1 / clip(propensity_j), mean 1.
+    mean_i [ log sum_j w_ij exp(x_ij) - x_ii ],  x = cosine / temperature,
+    w_ij = 1 / clip(propensity_j), or 1 / clip(table[stratum_i, stratum_j]), divided by their mean over j.
 
-    Because weights average to 1, a constant propensity changes nothing and the temperature keeps its meaning.
+    Because weights average to 1, a constant propensity changes nothing and the temperature keeps its meaning. `stats`
+    reports the mean effective sample size (sum_j w_ij)^2 / sum_j w_ij^2: far below n, few keys decide.
 
     Args:
         temperature: Divides the scores; smaller stresses the hardest negatives.
         min_propensity: Propensities below count as this; larger limits the weight of the rarest keys.
+        self_normalize: Whether weights are divided by their mean; False leaves them as they are.
+        reduction: "mean" or "sum" over the anchors, or "none" for one value each.
 
     Example:
-        >>> import torch
         >>> loss = InversePropensity(temperature=0.1)(torch.eye(4), torch.eye(4), torch.full((4,), 0.25))
         >>> round(loss.item(), 4)
         0.0001
     """
 
-    def __init__(self, temperature: float = 0.1, min_propensity: float = 0.01):
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        min_propensity: float = 0.01,
+        self_normalize: bool = True,
+        reduction: str = "mean",
+    ):
         super().__init__()
         self.temperature = checks.positive("temperature", temperature)
         self.min_propensity = checks.between("min_propensity", min_propensity, 1e-6, 1.0)
+        self.self_normalize = self_normalize
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
 
     def forward(
-        self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"], propensity: Float[Tensor, " n"]
-    ) -> Float[Tensor, ""]:
-        checks.same_length(queries=queries, keys=keys, propensity=propensity)
-        queries, keys, scale = unit(queries), unit(keys), 1 / self.temperature
+        self,
+        queries: Float[Tensor, "n d"],
+        keys: Float[Tensor, "n d"],
+        propensity: Float[Tensor, " n"] | Float[Tensor, "s s"],
+        strata: Int[Tensor, " n"] | None = None,
+    ) -> Float[Tensor, "..."]:
+        """Loss of a batch: a propensity per key, or a table by stratum of query and key together with `strata`."""
+        checks.same_length(queries=queries, keys=keys)
+        queries, keys = units(queries=queries, keys=keys)
+        scale = 1 / self.temperature
         positive = scale * (queries * keys).sum(dim=1)  # (n,)
         log_weight = -propensity.to(queries).clamp(self.min_propensity, 1).log()
-        log_weight = log_weight - log_weight.logsumexp(dim=0) + math.log(len(keys))
-        total = pairs.pair_lse(queries, keys, scale=scale, terms=(ColumnLogWeight(log_weight),))[0]
-        return (total - positive).mean()
+        term = self._term(log_weight, strata, len(keys))
+        total = pairs.pair_lse(queries, keys, scale=scale, terms=(term,))[0]
+        if self.self_normalize:
+            total = total - _log_sum(log_weight, strata) + math.log(max(len(keys), 1))
+        parts = {"positive": positive, "denominator": total}
+        if self.collecting:
+            size = (2 * _log_sum(log_weight, strata) - _log_sum(2 * log_weight, strata)).exp()
+            parts["effective_sample_size"] = size.expand(len(keys))
+        return self.reduce(total - positive, None, "key", **parts)
+
+    @staticmethod
+    def _term(log_weight: Tensor, strata: Tensor | None, num_keys: int) -> PairTerm:
+        if (log_weight.ndim == 2) != (strata is not None):
+            raise ValueError("propensity: expected one number per key, or a table together with `strata`")
+        if strata is None:
+            checks.same_length(keys=range(num_keys), propensity=log_weight)
+            return ColumnLogWeight(log_weight)
+        checks.same_length(keys=range(num_keys), strata=strata)
+        if len(strata) and not 0 <= int(strata.min()) <= int(strata.max()) < len(log_weight):
+            raise ValueError(
+                f"strata: expected 0 to {len(log_weight) - 1}, the rows of the table, "
+                f"got {int(strata.min())} to {int(strata.max())}"
+            )
+        return TableLogWeight(log_weight, strata)
+
+
+def _log_sum(log_weight: Tensor, strata: Tensor | None) -> Tensor:
+    """log sum_j w_ij: of all keys alike, or of each query (n,) by the number of keys in each stratum."""
+    if strata is None:
+        return log_weight.logsumexp(dim=0)
+    counts = torch.bincount(strata, minlength=len(log_weight)).to(log_weight)
+    return (log_weight + counts.log()).logsumexp(dim=1)[strata]

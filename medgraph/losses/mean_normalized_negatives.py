@@ -4,42 +4,45 @@ import math
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import pairs
+from medgraph.losses.anchors import ContrastiveLoss, paired
 
 
-class MeanNormalizedNegatives(nn.Module):
+class MeanNormalizedNegatives(ContrastiveLoss):
     """Contrastive loss whose value does not depend on the number of negatives.
 
     mean_i softplus( log mean_{j != i} exp(s_ij / temperature) - s_ii / temperature ),  s = cosine.
 
-    With all scores equal the loss is log 2, for every batch size. Fewer than two examples give 0.
+    With all scores equal the loss is log 2, for every batch size. A single example has no negatives: the loss is 0.
 
     Args:
         temperature: Divides the scores; smaller stresses the hardest negatives.
+        reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
 
     Example:
         >>> round(MeanNormalizedNegatives(temperature=1.0)(torch.eye(3), torch.eye(3)).item(), 4)
         0.3133
     """
 
-    def __init__(self, temperature: float = 0.1):
+    def __init__(self, temperature: float = 0.1, reduction: str = "mean"):
         super().__init__()
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
         self.temperature = checks.positive("temperature", temperature)
 
-    def forward(self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        dtype = torch.promote_types(torch.promote_types(queries.dtype, keys.dtype), torch.float32)
-        queries, keys = F.normalize(queries.to(dtype), dim=1), F.normalize(keys.to(dtype), dim=1)
-        if len(queries) < 2:
-            return (queries.sum() + keys.sum()) * 0
+    def forward(self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
+        queries, keys = paired(queries=queries, keys=keys)
         scale = 1 / self.temperature
         positive = scale * (queries * keys).sum(dim=1)  # (n,), the logit of each query's own key
         not_own = pairs.terms.ExcludeSameId(torch.arange(len(queries), device=queries.device))
-        negative = pairs.pair_lse(queries, keys, scale=scale, terms=(not_own,))[0] - math.log(len(queries) - 1)
-        return F.softplus(negative - positive).mean()
+        negative = pairs.pair_lse(queries, keys, scale=scale, terms=(not_own,))[0]
+        valid = negative.isfinite()
+        mean_negative = negative.masked_fill(~valid, 0) - math.log(max(len(queries) - 1, 1))
+        loss = F.softplus(mean_negative - positive)
+        return self.reduce(loss, valid, "negative", positive=positive, denominator=mean_negative)
 
     def extra_repr(self) -> str:
         return f"temperature={self.temperature}"

@@ -2,15 +2,15 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import pairs
-from medgraph.losses.anchors import mean_over_valid, unit
+from medgraph.losses.anchors import ContrastiveLoss, unit
 from medgraph.losses.pairs.terms import ExcludeSameId, OnlyNegatives
 
 
-class MVInfoNCE(nn.Module):
+class MVInfoNCE(ContrastiveLoss):
     """InfoNCE whose numerator and denominator hold all views of an example together.
 
     mean_i [ logsumexp_v logsumexp_{(j, w) != (i, v)} x_{iv,jw} - logsumexp_{v != w} x_{iv,iw} ],
@@ -19,6 +19,7 @@ class MVInfoNCE(nn.Module):
     Args:
         temperature: Divides the scores; smaller stresses the hardest negatives.
         same_view_negatives: Whether other examples in the anchor's own view are negatives too.
+        reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
 
     Example:
         >>> loss = MVInfoNCE(temperature=0.1)(torch.eye(4).repeat(3, 1, 1))
@@ -26,23 +27,26 @@ class MVInfoNCE(nn.Module):
         0.0002
     """
 
-    def __init__(self, temperature: float = 0.1, same_view_negatives: bool = True):
+    def __init__(self, temperature: float = 0.1, same_view_negatives: bool = True, reduction: str = "mean"):
         super().__init__()
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
         self.temperature = checks.positive("temperature", temperature)
         self.same_view_negatives = same_view_negatives
 
-    def forward(self, views: Float[Tensor, "v n d"]) -> Float[Tensor, ""]:
+    def forward(self, views: Float[Tensor, "v n d"]) -> Float[Tensor, "..."]:
         num_views, n, _ = _check(views).shape
-        views = unit(views)
+        views = unit(views, "views")
         index = torch.arange(num_views * n, device=views.device)
         term = ExcludeSameId(index) if self.same_view_negatives else OnlyNegatives(index // n)
         denominator = pairs.pair_lse(views.flatten(0, 1), scale=1 / self.temperature, terms=(term,))[0]
         own = _own_views(views) / self.temperature  # (n, v, v)
         own = own.masked_fill(torch.eye(num_views, dtype=torch.bool, device=views.device), -torch.inf)
-        return (denominator.view(num_views, n).logsumexp(dim=0) - own.flatten(1).logsumexp(dim=1)).mean()
+        over_all, positive = denominator.view(num_views, n).logsumexp(dim=0), own.flatten(1).logsumexp(dim=1)
+        valid = over_all.isfinite()
+        return self.reduce(over_all - positive, valid, "negative", positive=positive, denominator=over_all)
 
 
-class MVDHEL(nn.Module):
+class MVDHEL(ContrastiveLoss):
     """Decoupled hyperspherical energy loss of many views: each view repels on its own, all views attract together.
 
     mean_i [ sum_v logsumexp_{j != i} x_{iv,jv} - logsumexp_{v < w} x_{iv,iw} ],  x = cosine / temperature.
@@ -51,25 +55,28 @@ class MVDHEL(nn.Module):
 
     Args:
         temperature: Divides the scores; smaller stresses the hardest negatives.
+        reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
 
     Example:
         >>> round(MVDHEL(temperature=1.0)(torch.eye(4).repeat(2, 1, 1)).item(), 4)
         1.1972
     """
 
-    def __init__(self, temperature: float = 0.1):
+    def __init__(self, temperature: float = 0.1, reduction: str = "mean"):
         super().__init__()
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
         self.temperature = checks.positive("temperature", temperature)
 
-    def forward(self, views: Float[Tensor, "v n d"]) -> Float[Tensor, ""]:
+    def forward(self, views: Float[Tensor, "v n d"]) -> Float[Tensor, "..."]:
         num_views, n, _ = _check(views).shape
-        views = unit(views)
+        views = unit(views, "views")
         others = ExcludeSameId(torch.arange(n, device=views.device))
         scale = 1 / self.temperature
         energy = torch.stack([pairs.pair_lse(view, scale=scale, terms=(others,))[0] for view in views]).sum(dim=0)
         v, w = torch.triu_indices(num_views, num_views, 1, device=views.device)
         attraction = (scale * _own_views(views)[:, v, w]).logsumexp(dim=1)
-        return mean_over_valid(energy - attraction, energy.isfinite(), "negative")
+        valid = energy.isfinite()
+        return self.reduce(energy - attraction, valid, "negative", positive=attraction, denominator=energy)
 
 
 def _check(views: Tensor) -> Tensor:

@@ -2,15 +2,15 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import pairs
-from medgraph.losses.anchors import unit
+from medgraph.losses.anchors import ContrastiveLoss, paired
 from medgraph.losses.pairs.terms import ExcludeSameId
 
 
-class NTXent(nn.Module):
+class NTXent(ContrastiveLoss):
     """SimCLR's loss [1]: both views of all examples are anchors, and every other view is a key.
 
     mean_i [ logsumexp_{j != i}(s_ij / temperature) - s_ip / temperature ],  s = cosine, p = the other view of i.
@@ -21,6 +21,7 @@ class NTXent(nn.Module):
 
     Args:
         temperature: Divides the scores; smaller stresses the hardest negatives.
+        reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
 
     Example:
         >>> loss = NTXent(temperature=0.1)(torch.eye(4), torch.eye(4))
@@ -28,14 +29,15 @@ class NTXent(nn.Module):
         0.0003
     """
 
-    def __init__(self, temperature: float = 0.5):
+    def __init__(self, temperature: float = 0.5, reduction: str = "mean"):
         super().__init__()
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
         self.temperature = checks.positive("temperature", temperature)
 
-    def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        checks.same_length(first=first, second=second)
-        views = unit(torch.cat([first, second]))  # (2n, d)
+    def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
+        views = torch.cat(paired(first=first, second=second))  # (2n, d)
         scale = 1 / self.temperature
         positive = scale * (views * views.roll(len(first), dims=0)).sum(dim=1)
         others = ExcludeSameId(torch.arange(len(views), device=views.device))
-        return (pairs.pair_lse(views, scale=scale, terms=(others,))[0] - positive).mean()
+        over_others = pairs.pair_lse(views, scale=scale, terms=(others,))[0]
+        return self.reduce(over_others - positive, None, "other view", positive=positive, denominator=over_others)

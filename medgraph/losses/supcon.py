@@ -2,17 +2,16 @@
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import pairs
-from medgraph.losses.anchors import mean_over_valid, unit
+from medgraph.losses.anchors import ContrastiveLoss, unit
 from medgraph.losses.pairs.positives import by_label
 from medgraph.losses.pairs.terms import ExcludeSameId, OnlyNegatives, OnlyPositives
 
 
-class SupCon(nn.Module):
+class SupCon(ContrastiveLoss):
     """Supervised contrastive loss [1]: all other examples of the anchor's label are positives.
 
     With x = cosine / temperature, P the positives of i, N the examples of other labels:
@@ -22,7 +21,7 @@ class SupCon(nn.Module):
     per_positive: mean_i mean_{p in P} softplus(logsumexp_{j in N} x_ij - x_ip)
 
     Anchors without positives (per_positive: or without negatives) are left out; with no anchor left the loss is 0.
-    Memory is linear; per_positive also holds the scores within each label.
+    Memory is linear.
 
     [1] Khosla et al., 2020, arXiv:2004.11362, Eq. 2 and 3.
 
@@ -30,6 +29,8 @@ class SupCon(nn.Module):
         temperature: Divides the scores; smaller stresses the hardest negatives.
         mode: "out" treats all positives alike; "in" is satisfied by the nearest; in "per_positive" positives do not
             compete with one another.
+        reduction: "mean" or "sum" over the valid anchors, "none" for one value each, 0 where invalid, or "pair" for the
+            mean over pairs of anchor and positive, in which frequent labels count more.
 
     Example:
         >>> loss = SupCon(temperature=0.1)(torch.eye(2).repeat(2, 1), torch.tensor([0, 1, 0, 1]))
@@ -37,37 +38,31 @@ class SupCon(nn.Module):
         0.0001
     """
 
-    def __init__(self, temperature: float = 0.1, mode: str = "out"):
+    def __init__(self, temperature: float = 0.1, mode: str = "out", reduction: str = "mean"):
         super().__init__()
         self.temperature = checks.positive("temperature", temperature)
         self.mode = checks.one_of("mode", mode, ("out", "in", "per_positive"))
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none", "pair"))
 
-    def forward(self, embeddings: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
+    def forward(self, embeddings: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, "..."]:
         checks.same_length(embeddings=embeddings, labels=labels)
         x, scale = unit(embeddings), 1 / self.temperature
         others = ExcludeSameId(torch.arange(len(x), device=x.device))
         positives = by_label(labels)
-        valid = positives.count > 0
+        valid, lack = positives.count > 0, "positive"
+        positive = positives.mean(x, scale=scale)
         if self.mode == "out":
-            loss = pairs.pair_lse(x, scale=scale, terms=(others,))[0] - positives.mean(x, scale=scale)
+            denominator = pairs.pair_lse(x, scale=scale, terms=(others,))[0]
+            loss = denominator - positive
         elif self.mode == "in":
             heads = ((1.0, ()), (1.0, (OnlyPositives(labels),)))
-            over_all, over_positives = pairs.pair_lse(x, scale=scale, terms=(others,), heads=heads)
-            loss = over_all - over_positives + positives.count.to(x).log()
+            denominator, over_positives = pairs.pair_lse(x, scale=scale, terms=(others,), heads=heads)
+            loss = denominator - over_positives + positives.count.to(x).log()
         else:
-            over_negatives = pairs.pair_lse(x, scale=scale, terms=(OnlyNegatives(labels),))[0]
-            valid = valid & over_negatives.isfinite()
-            loss = _per_positive(x, labels, scale, over_negatives)
-        return mean_over_valid(loss, valid, "positive or no negative" if self.mode == "per_positive" else "positive")
-
-
-def _per_positive(x: Tensor, labels: Tensor, scale: float, over_negatives: Tensor) -> Tensor:
-    loss = 0 * x.sum(dim=1)  # carries the graph even if no label has two members
-    for label in labels.unique():
-        members = (labels == label).nonzero().flatten()
-        if len(members) == 1:
-            continue
-        logits = scale * x[members] @ x[members].T  # (members, members)
-        terms = F.softplus(over_negatives[members, None] - logits)
-        loss = loss.index_add(0, members, (terms.sum(dim=1) - terms.diagonal()) / (len(members) - 1))
-    return loss
+            denominator = pairs.pair_lse(x, scale=scale, terms=(OnlyNegatives(labels),))[0]
+            valid, lack = valid & denominator.isfinite(), "positive or no negative"
+            offset = -denominator.masked_fill(~valid, 0)
+            same = (OnlyPositives(labels), others)
+            total = pairs.pair_sum(x, phi="softplus", scale=-scale, offset=offset, terms=same)
+            loss = total / positives.count.to(x).clamp_min(1)
+        return self.reduce(loss, valid, lack, positives.count, positive=positive, denominator=denominator)

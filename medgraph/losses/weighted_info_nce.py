@@ -1,16 +1,18 @@
-"""WeightedInfoNCE: negatives weigh by the number of clusterings that tell them from the query."""
+"""WeightedInfoNCE and GivenWeightInfoNCE: negatives weigh by clusterings that disagree, or as the caller says."""
+
+import math
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import pairs
-from medgraph.losses.anchors import mean_over_valid, unit
-from medgraph.losses.pairs.terms import CodeDisagreement
+from medgraph.losses.anchors import ContrastiveLoss, units
+from medgraph.losses.pairs.terms import CodeDisagreement, ColumnLogWeight, ExcludeSameId, PairTerm
 
 
-class WeightedInfoNCE(nn.Module):
+class WeightedInfoNCE(ContrastiveLoss):
     """InfoNCE with MEOW's hard weights: a key in the query's clusters is no negative.
 
     mean_i [ log sum_j w_ij exp(x_ij) - x_ii ],  x = cosine / temperature, w_ij = clusterings in which i and j differ.
@@ -21,6 +23,7 @@ class WeightedInfoNCE(nn.Module):
         temperature: Divides the scores; smaller stresses the hardest negatives.
         positive_in_denominator: "weighted" gives the positive its own weight, which is 0, so the value may be
             negative; "always" adds it with weight 1, so the value is at least 0.
+        reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
 
     Example:
         >>> codes = torch.arange(4)[:, None]
@@ -29,20 +32,92 @@ class WeightedInfoNCE(nn.Module):
         0.0986
     """
 
-    def __init__(self, temperature: float = 0.1, positive_in_denominator: str = "weighted"):
+    def __init__(self, temperature: float = 0.1, positive_in_denominator: str = "weighted", reduction: str = "mean"):
         super().__init__()
         self.temperature = checks.positive("temperature", temperature)
         self.positive_in_denominator = checks.one_of(
             "positive_in_denominator", positive_in_denominator, ("weighted", "always")
         )
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
 
     def forward(
         self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"], codes: Int[Tensor, "n r"]
-    ) -> Float[Tensor, ""]:
+    ) -> Float[Tensor, "..."]:
         checks.same_length(queries=queries, keys=keys, codes=codes)
-        queries, keys, scale = unit(queries), unit(keys), 1 / self.temperature
+        queries, keys = units(queries=queries, keys=keys)
+        scale = 1 / self.temperature
         positive = scale * (queries * keys).sum(dim=1)  # (n,)
         denominator = pairs.pair_lse(queries, keys, scale=scale, terms=(CodeDisagreement(codes),))[0]
         if self.positive_in_denominator == "always":
             denominator = torch.logaddexp(denominator, positive)
-        return mean_over_valid(denominator - positive, denominator.isfinite(), "key outside their clusters")
+        valid = denominator.isfinite()
+        lack = "key outside their clusters"
+        return self.reduce(denominator - positive, valid, lack, positive=positive, denominator=denominator)
+
+
+class GivenWeightInfoNCE(ContrastiveLoss):
+    """InfoNCE with weights that the caller gives, as log-weights of keys or of pairs.
+
+    mean_i [ log sum_j w_ij exp(x_ij) - x_ii ],  x = cosine / temperature.
+
+    Queries whose every weight is 0 are left out; with none left the loss is 0. `stats` reports the mean effective
+    sample size (sum_j w_ij)^2 / sum_j w_ij^2. Memory is linear for every term but `DenseBias`.
+
+    Args:
+        temperature: Divides the scores; smaller stresses the hardest negatives.
+        positive_in_denominator: "weighted" gives the positive its own weight; "always" gives it weight 1, so the value
+            is at least 0.
+        self_normalize: Divide the weights of each query by their mean, so that their size does not matter and the
+            temperature keeps its meaning.
+        reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
+
+    Example:
+        >>> loss = GivenWeightInfoNCE(temperature=1.0)(torch.eye(4), torch.eye(4), torch.zeros(4))
+        >>> round(loss.item(), 4)
+        0.7437
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        positive_in_denominator: str = "weighted",
+        self_normalize: bool = False,
+        reduction: str = "mean",
+    ):
+        super().__init__()
+        self.temperature = checks.positive("temperature", temperature)
+        self.positive_in_denominator = checks.one_of(
+            "positive_in_denominator", positive_in_denominator, ("weighted", "always")
+        )
+        self.self_normalize = self_normalize
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+
+    def forward(
+        self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "m d"], log_weights: Float[Tensor, " m"] | PairTerm
+    ) -> Float[Tensor, "..."]:
+        """Loss of a batch: key i belongs to query i, and keys beyond the queries are negatives of all.
+
+        `log_weights` holds one number per key, or is a pair term (`TableLogWeight`, `SparseBias`, `LabelDistance`...).
+        """
+        n, m = len(queries), len(keys)
+        if m < n:
+            raise ValueError(f"GivenWeightInfoNCE: {n} queries need at least {n} keys, their own first; got {m}")
+        queries, keys = units(queries=queries, keys=keys)
+        scale, always = 1 / self.temperature, self.positive_in_denominator == "always"
+        positive = scale * (queries * keys[:n]).sum(dim=1)  # (n,)
+        weights = ColumnLogWeight(log_weights) if isinstance(log_weights, Tensor) else log_weights
+        ids = torch.arange(m, device=keys.device)
+        terms = (weights, ExcludeSameId(ids[:n], ids)) if always else (weights,)
+        heads: list[tuple[float, tuple[PairTerm, ...]]] = [(1.0, ())]
+        heads += [(0.0, ())] if self.self_normalize or self.collecting else []  # log of the total weight
+        heads += [(0.0, (weights,))] if self.collecting else []  # log of the sum of squared weights
+        denominator, *totals = pairs.pair_lse(queries, keys, scale=scale, terms=terms, heads=heads)
+        valid = denominator.isfinite()
+        if self.self_normalize:
+            denominator = denominator - (totals[0] - math.log(max(m - always, 1))).masked_fill(~valid, 0)
+        if always:
+            denominator = torch.logaddexp(denominator, positive)
+        parts = {"positive": positive, "denominator": denominator}
+        if self.collecting:
+            parts["effective_sample_size"] = (2 * totals[0] - totals[1]).exp()
+        return self.reduce(denominator - positive, valid, "key of weight above 0", **parts)

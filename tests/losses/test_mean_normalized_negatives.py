@@ -41,7 +41,8 @@ def test_gradient_is_that_of_the_value(rng):
 @pytest.mark.parametrize("n", [0, 1])
 def test_fewer_than_two_examples_give_zero_with_a_graph(n):
     queries = torch.ones(n, 3, requires_grad=True)
-    loss = MeanNormalizedNegatives()(queries, torch.ones(n, 3))
+    with pytest.warns(UserWarning, match=f"all {n} anchors have no negative: the loss of this batch is 0"):
+        loss = MeanNormalizedNegatives()(queries, torch.ones(n, 3))
     loss.backward()
     assert loss.item() == 0
 

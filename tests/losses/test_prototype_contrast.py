@@ -46,7 +46,8 @@ def test_unlabelled_examples_are_left_out(rng):
 
 def test_no_labelled_example_gives_zero_with_a_graph(rng):
     embeddings, centroids, _, concentrations = _inputs(rng)
-    loss = PrototypeContrast()(embeddings.requires_grad_(), centroids, torch.full((2, 8), -100), concentrations)
+    with pytest.warns(UserWarning, match="all 8 anchors have no label"):
+        loss = PrototypeContrast()(embeddings.requires_grad_(), centroids, torch.full((2, 8), -100), concentrations)
     loss.backward()
     assert loss.item() == 0
     assert (embeddings.grad == 0).all()

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from medgraph import checks, processes
-from medgraph.losses.pairs import exchange
+from medgraph.losses.pairs import exchange, fused
 from medgraph.losses.pairs.dense import dense_lse
 from medgraph.losses.pairs.terms import PairTerm
 from medgraph.losses.pairs.tiled import Plan, tile_size, tiled_lse
 
-BACKENDS = ("auto", "dense", "tiled")
+BACKENDS = ("auto", "dense", "tiled", "triton")
 DENSE_BELOW = 2**16  # pairs; below, the whole matrix is at least as fast as tiles (our measurement, d = 128)
 
 
@@ -52,7 +52,9 @@ def pair_lse(
             linear memory. q, k and terms stay this process's own; ids must be unique over processes.
         group: Process group of `dist`; None is all processes.
         tile: Rows and columns of a tile; None picks them to fit the cache.
-        backend: "dense" (whole matrix), "tiled" (linear memory), or "auto" by size.
+        backend: "dense" (whole matrix), "tiled" (linear memory), "triton" (fused kernels for GPUs, linear memory; what
+            they do not know, see `fused`, runs on tiles with a warning), or "auto": triton on a GPU that has it,
+            else by size.
 
     Returns:
         L (heads, n), or (L, C) with C (heads, m).
@@ -65,7 +67,7 @@ def pair_lse(
     if not all_heads or any(alpha < 0 for alpha, _ in all_heads):
         raise ValueError(f"heads: expected at least one (alpha, terms) with alpha 0 or more, got {heads!r}")
     checks.one_of("dist", dist, exchange.EXCHANGES)
-    if dist == "ring" and backend == "dense":
+    if dist == "ring" and backend in ("dense", "triton"):
         raise ValueError('dist="ring" works on tiles; use backend "auto" or "tiled", or dist="gather"')
     over_rows, over_columns = _reduce(
         q, keys, scale, row_bias, col_bias, tuple(terms), all_heads, columns, dist, group, tile, backend
@@ -88,27 +90,44 @@ def _reduce(
     backend: str,
 ) -> tuple[Tensor, Tensor | None]:
     """The sums by the chosen backend, over the keys of the chosen processes."""
+    together = dist is not None and processes.world_size(group) > 1
+    ring = together and dist == "ring"
+    all_terms = (*terms, *(term for _, extra in heads for term in extra))
+    dtype = torch.promote_types(q.dtype, keys.dtype)
+    is_fused = not ring and min(len(q), len(keys)) > 0 and _is_fused(backend, q.device, dtype, all_terms)
     with torch.autocast(q.device.type, enabled=False):
-        dtype = torch.promote_types(torch.promote_types(q.dtype, keys.dtype), torch.float32)
+        dtype = dtype if is_fused else torch.promote_types(dtype, torch.float32)
         queries = q.to(dtype)
         keys = queries if keys is q else keys.to(dtype)
-        a, b = (None if bias is None else bias.to(dtype) for bias in (row_bias, col_bias))
-        self_contrast = keys is queries and row_bias is col_bias
-        together = dist is not None and processes.world_size(group) > 1
+        vectors = torch.promote_types(dtype, torch.float32)
+        a, b = (None if bias is None else bias.to(vectors) for bias in (row_bias, col_bias))
+        symmetric = not together and keys is queries and row_bias is col_bias
         sizes = processes.counts(keys, group) if together and dist == "gather" else []
         if sizes:
             keys, b, terms, heads = exchange.gather_keys(keys, b, terms, heads, sizes, group)
-        ring = together and dist == "ring"
-        if backend == "dense" or (backend == "auto" and not ring and len(q) * len(keys) < DENSE_BELOW):
+        is_small = not ring and len(q) * len(keys) < DENSE_BELOW
+        if not is_fused and (backend == "dense" or (backend == "auto" and is_small)):
             over_rows, over_columns = dense_lse(queries, keys, scale, a, b, terms, heads, columns)
         else:
-            symmetric = not together and self_contrast
             plan = _plan(queries, scale, terms, heads, columns, symmetric, tile)
-            inputs = queries, keys, torch.as_tensor(scale).to(queries), a, b, plan
-            over_rows, over_columns = exchange.ring_lse(*inputs, group) if ring else tiled_lse(*inputs)
+            inputs = queries, keys, torch.as_tensor(scale).to(q.device, vectors), a, b, plan
+            if ring:
+                over_rows, over_columns = exchange.ring_lse(*inputs, group)
+            else:
+                over_rows, over_columns = fused.fused_lse(*inputs) if is_fused else tiled_lse(*inputs)
     if over_columns is not None and sizes:
         over_columns = exchange.own_columns(over_columns, sizes, group)
     return over_rows, over_columns
+
+
+def _is_fused(backend: str, device: torch.device, dtype: torch.dtype, terms: tuple[PairTerm, ...]) -> bool:
+    """Whether the fused kernels do the work; says once why they cannot."""
+    if backend != "triton" and not (backend == "auto" and device.type == "cuda" and fused.is_installed()):
+        return False
+    reason = fused.why_not(dtype, terms)
+    if reason is not None:
+        fused.warn_once(reason)
+    return reason is None
 
 
 def _plan(
@@ -148,11 +167,19 @@ def check_inputs(
     for name, bias, size in (("row_bias", row_bias, len(q)), ("col_bias", col_bias, len(keys))):
         if bias is not None and bias.shape != (size,):
             raise ValueError(f"{name}: expected shape ({size},), got {tuple(bias.shape)}")
-    for name, x in (("q", q), ("k", keys)):
-        bad = x.detach().isnan().any(dim=1)
-        if bad.any():
-            rows = bad.nonzero().flatten().tolist()
-            shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
-            raise ValueError(f"{name}: NaN in {len(rows)} of {len(x)} embeddings, rows {shown}; check the encoder")
+    refuse_not_finite("q", q)
+    if keys is not q:
+        refuse_not_finite("k", keys)
     for term in terms:
         term.check(len(q), len(keys))
+
+
+def refuse_not_finite(name: str, x: Tensor) -> None:
+    """Raise ValueError naming the rows of `x` (n, d) that are not finite."""
+    bad = ~x.detach().isfinite().all(dim=1)
+    if bad.any():
+        rows = bad.nonzero().flatten().tolist()
+        shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+        raise ValueError(
+            f"{name}: NaN or infinity in {len(rows)} of {len(x)} embeddings, rows {shown}; check the encoder"
+        )

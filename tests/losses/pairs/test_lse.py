@@ -46,7 +46,8 @@ def test_an_empty_row_is_minus_infinity_with_zero_gradient(term, backend, rng):
         ({"q": torch.ones(3, 2), "row_bias": torch.ones(4)}, ValueError, r"row_bias: expected shape \(3,\)"),
         ({"q": torch.ones(3, 2), "heads": ((-1.0, ()),)}, ValueError, "alpha 0 or more"),
         ({"q": torch.ones(3, 2), "backend": "cuda"}, ValueError, "backend: expected one of"),
-        ({"q": torch.tensor([[1.0], [torch.nan]])}, ValueError, "NaN in 1 of 2 embeddings, rows 1"),
+        ({"q": torch.tensor([[1.0], [torch.nan]])}, ValueError, "NaN or infinity in 1 of 2 embeddings, rows 1"),
+        ({"q": torch.tensor([[torch.inf], [1.0]])}, ValueError, "NaN or infinity in 1 of 2 embeddings, rows 0"),
         (
             {"q": torch.ones(3, 2), "terms": (ExcludeSameId(torch.arange(2)),)},
             ValueError,
