@@ -63,7 +63,10 @@ TABLES: dict[str, dict[str, str]] = {
         "full": "medgraph.volume.slice_attention:Full",
         "none": "medgraph.volume.slice_attention:Identity",
     },
-    "projectors": {"mlp": "medgraph.nn.projector:MLPProjector"},
+    "projectors": {
+        "mlp": "medgraph.nn.projector:MLPProjector",
+        "group_whitening": "medgraph.nn.group_whitening:GroupWhitening",
+    },
     "prototypes": {"linear": "medgraph.nn.prototypes:Prototypes"},
     "clusterings": {
         "queue": "medgraph.clustering.queue:Queue",
@@ -73,6 +76,10 @@ TABLES: dict[str, dict[str, str]] = {
     "data": {
         "slices": "medgraph.data.slices:SliceData",
         "labelled_slices": "medgraph.data.labelled_slices:LabelledSliceData",
+        "digits_over_images": "medgraph.data.digits_over_images:DigitsOverImagesData",
+        "shapes_over_digits": "medgraph.data.shapes_over_digits:ShapesOverDigitsData",
+        "lesion_volumes": "medgraph.data.lesion_volumes:LesionVolumesData",
+        "grouped_files": "medgraph.data.grouped_files:GroupedFilesData",
         "stacks": "medgraph.data.stacks:StackData",
         "images": "medgraph.data.images:ImageFolderData",
         "mixed": "medgraph.data.mixed:MixedData",
@@ -83,6 +90,8 @@ TABLES: dict[str, dict[str, str]] = {
         "folder": "medgraph.data.folder:FolderSource",
         "manifest": "medgraph.data.manifest:ManifestSource",
         "sample": "medgraph.data.samples:SampleSource",
+        "two_folders": "medgraph.data.two_folders:TwoFoldersSource",
+        "group_manifest": "medgraph.data.group_manifest:GroupManifestSource",
         "heco_graph": "medgraph.data.heco_folder:HeCoGraph",
         "saved_graph": "medgraph.data.saved_graph:SavedGraph",
         "pyg_dataset": "medgraph.data.pyg_graphs:PyGGraph",

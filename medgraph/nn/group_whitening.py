@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from medgraph import checks
+from medgraph import checks, processes
 
 
 class GroupWhitening(nn.Module):
@@ -20,10 +20,13 @@ class GroupWhitening(nn.Module):
     Args:
         dim: Width of the embeddings.
         num_groups: Groups of equal width; more need smaller batches and remove fewer correlations.
-        method: "cholesky", or "zca", which keeps the axes but has large gradients where eigenvalues are close.
+        method: "cholesky"; "zca", which keeps the axes but has large gradients where eigenvalues are close; or
+            "newton_schulz", which comes to the same as "zca" by matrix products alone.
         shuffle: Whether channels are permuted in training.
         regularization: Added to the diagonal of the covariance; larger whitens less, and is safer.
         momentum: Share of the newest batch in the running statistics.
+        iterations: Rounds of newton_schulz; the worse the condition of the covariance, the more are needed.
+        together: Take mean and covariance over the batches of all processes.
 
     Example:
         >>> x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
@@ -42,13 +45,17 @@ class GroupWhitening(nn.Module):
         shuffle: bool = True,
         regularization: float = 1e-5,
         momentum: float = 0.1,
+        iterations: int = 12,
+        together: bool = False,
     ):
         super().__init__()
         self.dim = checks.at_least("dim", dim, 1)
         self.num_groups = checks.at_least("num_groups", num_groups, 1)
-        self.method = checks.one_of("method", method, ("cholesky", "zca"))
+        self.method = checks.one_of("method", method, ("cholesky", "zca", "newton_schulz"))
         self.regularization = checks.not_negative("regularization", regularization)
         self.momentum = checks.fraction("momentum", momentum)
+        self.iterations = checks.at_least("iterations", iterations, 1)
+        self.together = together
         self.shuffle = shuffle
         if dim % num_groups:
             raise ValueError(f"num_groups: expected a divisor of dim = {dim}, got {num_groups}")
@@ -57,27 +64,42 @@ class GroupWhitening(nn.Module):
 
     def forward(self, x: Float[Tensor, "n d"], rng: torch.Generator | None = None) -> Float[Tensor, "n d"]:
         """Whitened embeddings, in float32 at least; `rng` draws the permutation, in training with `shuffle` only."""
+        return self.draws(x, 1, rng)[0]
+
+    def draws(
+        self, x: Float[Tensor, "n d"], num_draws: int, rng: torch.Generator | None = None
+    ) -> list[Float[Tensor, "n d"]]:
+        """Whitened embeddings for several permutations of one batch, each a further positive of every example."""
+        checks.at_least("num_draws", num_draws, 1)
         x = x.to(torch.promote_types(x.dtype, torch.float32))
+        plain = torch.arange(self.dim, device=x.device)
         if not self.training:
-            return self._whiten(x - self._mean.to(x), self._covariance.to(x), torch.arange(self.dim, device=x.device))
-        width = self.dim // self.num_groups
-        if len(x) < 2 * width:
-            raise ValueError(
-                f"whitening groups of {width} channels needs a batch of at least {2 * width}, got {len(x)}; "
-                "raise num_groups or the batch size"
-            )
-        order = torch.arange(self.dim, device=x.device)
-        if self.shuffle:
-            if rng is None:
-                raise ValueError("rng: a generator is needed to shuffle channels in training; or set shuffle to False")
-            order = torch.randperm(self.dim, generator=rng, device=rng.device).to(x.device)
-        mean = x.mean(dim=0)
-        centered = x - mean
-        covariance = centered.T @ centered / (len(x) - 1)  # (dim, dim)
+            return [self._whiten(x - self._mean.to(x), self._covariance.to(x), plain)] * num_draws
+        if self.shuffle and rng is None:
+            raise ValueError("rng: a generator is needed to shuffle channels in training; or set shuffle to False")
+        mean, covariance = self._statistics(x)
         with torch.no_grad():
             self._mean.lerp_(mean.to(self._mean.dtype), self.momentum)
             self._covariance.lerp_(covariance.to(self._covariance.dtype), self.momentum)
-        return self._whiten(centered, covariance, order)
+        found = []
+        for _ in range(num_draws):
+            order = torch.randperm(self.dim, generator=rng, device=rng.device) if self.shuffle and rng else plain
+            found.append(self._whiten(x - mean, covariance, order.to(x.device)))
+        return found
+
+    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (dim,) and covariance (dim, dim) of the batch, or of the batches of all processes."""
+        num = sum(processes.counts(x)) if self.together else len(x)
+        width = self.dim // self.num_groups
+        if num < 2 * width:
+            raise ValueError(
+                f"whitening groups of {width} channels needs a batch of at least {2 * width}, got {num}; "
+                "raise num_groups or the batch size"
+            )
+        total = x.sum(dim=0)
+        mean = (processes.total(total) if self.together else total) / num
+        scatter = (x - mean).T @ (x - mean)
+        return mean, (processes.total(scatter) if self.together else scatter) / (num - 1)
 
     def _whiten(self, centered: Tensor, covariance: Tensor, order: Tensor) -> Tensor:
         """Centered rows, whitened within the groups that `order` cuts."""
@@ -88,10 +110,23 @@ class GroupWhitening(nn.Module):
         groups = centered[:, order].view(n, self.num_groups, width).permute(1, 2, 0)  # (groups, width, n)
         if self.method == "cholesky":
             white = torch.linalg.solve_triangular(torch.linalg.cholesky(blocks), groups, upper=False)
-        else:
+        elif self.method == "zca":
             values, vectors = torch.linalg.eigh(blocks)
             white = vectors @ (vectors.mT @ groups / values.sqrt()[:, :, None])
+        else:
+            white = _inverse_square_root(blocks, self.iterations) @ groups
         return white.permute(2, 0, 1).reshape(n, self.dim)[:, order.argsort()]
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, num_groups={self.num_groups}, method={self.method}, shuffle={self.shuffle}"
+
+
+def _inverse_square_root(blocks: Tensor, iterations: int) -> Tensor:
+    """By the coupled Newton-Schulz iteration (Higham, 2008, Eq. 6.35), from a matrix scaled to trace 1."""
+    trace = blocks.diagonal(dim1=1, dim2=2).sum(dim=1)[:, None, None]
+    identity = torch.eye(blocks.shape[-1], dtype=blocks.dtype, device=blocks.device)
+    root, inverse = blocks / trace, identity.expand_as(blocks)
+    for _ in range(iterations):
+        step = (3 * identity - inverse @ root) / 2
+        root, inverse = root @ step, step @ inverse
+    return inverse / trace.sqrt()
