@@ -48,6 +48,69 @@ class LabelledImageBatch:
 
 
 @dataclass(frozen=True, eq=False)
+class GroupedImageBatch:
+    """Images or volumes of a background and a target group.
+
+    Attributes:
+        ids: Global example ids, `(b,)` long.
+        images: Prepared images, `(b, c, *size)`.
+        is_target: Whether each example is of the target group, `(b,)` bool.
+        attributes: What is known about each example, `(b, k)` float; NaN where it is not known.
+    """
+
+    ids: Tensor
+    images: Tensor
+    is_target: Tensor
+    attributes: Tensor
+
+    def to(self, device: torch.device | str) -> "GroupedImageBatch":
+        """The same batch on another device."""
+        moved = (x.to(device) for x in (self.ids, self.images, self.is_target, self.attributes))
+        return GroupedImageBatch(*moved)
+
+
+@dataclass(frozen=True, eq=False)
+class StackBatch:
+    """Unlabelled volumes as stacks of slices, padded to the longest of the batch.
+
+    Attributes:
+        ids: Global ids of the volumes, `(b,)` long.
+        slices: Prepared slices, `(b, n, c, h, w)`, 0 on padding, which comes last.
+        valid: False on padding, `(b, n)`.
+        numbers: Global ids of the slices, -1 on padding, `(b, n)` long.
+        sources: Index of the source of each volume, `(b,)` long.
+    """
+
+    ids: Tensor
+    slices: Tensor
+    valid: Tensor
+    numbers: Tensor
+    sources: Tensor
+
+    def to(self, device: torch.device | str) -> "StackBatch":
+        """The same batch on another device."""
+        tensors = (self.ids, self.slices, self.valid, self.numbers, self.sources)
+        return StackBatch(*(tensor.to(device) for tensor in tensors))
+
+
+@dataclass(frozen=True, eq=False)
+class ImageStackBatch:
+    """Images and volumes of one step; either may be absent.
+
+    Attributes:
+        images: Images and single slices.
+        volumes: Volumes.
+    """
+
+    images: ImageBatch | None
+    volumes: StackBatch | None
+
+    def to(self, device: torch.device | str) -> "ImageStackBatch":
+        """The same batch on another device."""
+        return ImageStackBatch(self.images and self.images.to(device), self.volumes and self.volumes.to(device))
+
+
+@dataclass(frozen=True, eq=False)
 class VolumeCase:
     """A whole labelled volume, as an evaluator needs it.
 

@@ -24,6 +24,13 @@ def epoch_batches(num_examples: int, batch_size: int, seed: int, epoch: int, dro
     return batches[:-1] if drop_last and len(batches[-1]) < batch_size else batches
 
 
+def draw_batches(dataset: Any, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Indices of each whole batch of one epoch. A dataset with a method `draw_batches` composes its own."""
+    if hasattr(dataset, "draw_batches"):
+        return dataset.draw_batches(batch_size, seed, epoch)
+    return epoch_batches(len(dataset), batch_size, seed, epoch, drop_last=True)
+
+
 def load(dataset: Any, batches: list[list[int]], num_workers: int = 0) -> DataLoader:
     """A loader of exactly these batches, each fetched whole by `dataset.__getitems__`."""
     return DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=_unchanged)

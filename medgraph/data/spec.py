@@ -1,6 +1,7 @@
 """Frozen facts that a source of data answers from headers and index files alone."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,9 @@ class ImageSpec:
         size: Voxels along each spatial axis of an example as the data hands it out.
         num_examples: Number of training examples.
         classes: Names of the classes, background first; empty when the data has no labels.
+        attributes: Names of what is known about each example of a grouped set, see `data.grouped`.
+        num_volumes: Number of training volumes, of data that hands out volumes as stacks of slices; else 0.
+        num_slices: Fewest and most slices of those volumes; none without.
     """
 
     spatial_dims: int
@@ -20,6 +24,9 @@ class ImageSpec:
     size: tuple[int, ...]
     num_examples: int
     classes: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+    num_volumes: int = 0
+    num_slices: tuple[int, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -44,3 +51,26 @@ class GraphSpec:
     feature_dims: dict[str, int]
     num_classes: int | None
     edge_types: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class MetapathSpec(GraphSpec):
+    """A graph and the meta-paths along which it is viewed.
+
+    Attributes:
+        context_types: By meta-path, the node types whose features flow into the target as context; none without.
+    """
+
+    context_types: dict[str, tuple[str, ...]]
+
+
+def spec_from_dict(facts: dict[str, Any]) -> ImageSpec | GraphSpec:
+    """The spec that `dataclasses.asdict` wrote, after a way through JSON."""
+    if "spatial_dims" in facts:
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
+        return ImageSpec(**values)
+    facts = {**facts, "edge_types": tuple(tuple(edge_type) for edge_type in facts["edge_types"])}
+    if "context_types" not in facts:
+        return GraphSpec(**facts)
+    context = {name: tuple(types) for name, types in facts["context_types"].items()}
+    return MetapathSpec(**{**facts, "context_types": context})

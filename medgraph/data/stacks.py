@@ -1,0 +1,104 @@
+"""Volumes as stacks of slices, without labels: what methods that look across slices train on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medgraph import checks
+from medgraph.data.batches import StackBatch
+from medgraph.data.cases import Case, Source, of_part
+from medgraph.data.planes import Planes
+from medgraph.data.slices import planes_of
+from medgraph.data.spec import ImageSpec
+from medgraph.data.volumes import VolumeCache
+
+
+class StackData:
+    """Whole volumes of a source, each a stack of slices along one axis; labels are never read.
+
+    Volumes may differ in their number of slices. Views take a window of long ones, see `stack_views`.
+
+    Args:
+        source: Where the volumes come from.
+        axis: Axis that is sliced along: 0 sagittal, 1 coronal, 2 axial.
+        size: Height and width of a slice, by centre crop and padding.
+        percentiles: Intensities are clipped to these two percentiles of the volume before scaling.
+        spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        axis: int = 1,
+        size: tuple[int, int] = (48, 48),
+        percentiles: tuple[float, float] = (0.5, 99.5),
+        spacing: tuple[float, float, float] | None = None,
+    ):
+        self.source = source
+        self.axis = checks.one_of("axis", axis, (0, 1, 2))
+        self.size = (checks.at_least("size", size[0], 1), checks.at_least("size", size[1], 1))
+        self.cache = VolumeCache(checks.interval("percentiles", percentiles, 0, 100), spacing)
+
+    @property
+    def spec(self) -> ImageSpec:
+        """Facts from headers; an example is a volume."""
+        counts = [cut.num_slices for cut in self._planes(of_part(self.source, "train"))]
+        return ImageSpec(2, 1, self.size, len(counts), num_volumes=len(counts), num_slices=(min(counts), max(counts)))
+
+    def train(self) -> "Stacks":
+        """The training volumes."""
+        return self._stacks("train")
+
+    def validation(self) -> "Stacks":
+        """The validation volumes."""
+        return self._stacks("validation")
+
+    def test(self) -> "Stacks":
+        """The test volumes."""
+        return self._stacks("test")
+
+    def _planes(self, cases: Sequence[Case]) -> list[Planes]:
+        return [planes_of(case, self.cache, self.axis, self.size) for case in cases]
+
+    def _stacks(self, part: str) -> "Stacks":
+        cases = of_part(self.source, part)
+        return Stacks([self.cache.prepared(case.image, case.frame) for case in cases], self._planes(cases))
+
+
+class Stacks:
+    """Prepared volumes, cut into slices when they are asked for.
+
+    Args:
+        volumes: Prepared volumes, `(d, h, w)` each.
+        cuts: How each is cut.
+
+    Attributes:
+        ids: Id of each volume, `(n,)` long.
+    """
+
+    def __init__(self, volumes: Sequence[np.ndarray], cuts: Sequence[Planes]):
+        self._volumes, self._cuts = volumes, cuts
+        self._starts = np.cumsum([0] + [cut.num_slices for cut in cuts])
+        self.ids = torch.arange(len(cuts))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitems__(self, indices: Sequence[int]) -> StackBatch:
+        stacks = [torch.from_numpy(self._cuts[i].cut(self._volumes[i]))[:, None] for i in indices]
+        numbers = [torch.arange(int(self._starts[i]), int(self._starts[i + 1])) for i in indices]
+        slices, valid = pad(stacks)
+        ids = self.ids[torch.as_tensor(indices, dtype=torch.long)]
+        return StackBatch(ids, slices, valid, pad(numbers, fill=-1)[0], torch.zeros_like(ids))
+
+
+def pad(stacks: Sequence[Tensor], fill: float = 0) -> tuple[Tensor, Tensor]:
+    """Stacks (n_i, ...) as one tensor (b, n, ...), filled up at the end, and where it is not filling (b, n)."""
+    longest = max(len(stack) for stack in stacks)
+    padded = stacks[0].new_full((len(stacks), longest, *stacks[0].shape[1:]), fill)
+    for row, stack in enumerate(stacks):
+        padded[row, : len(stack)] = stack
+    lengths = torch.tensor([len(stack) for stack in stacks])
+    return padded, torch.arange(longest) < lengths[:, None]
