@@ -1,0 +1,117 @@
+"""Digits laid over natural images: a contrastive set with known factors."""
+
+import io
+import zipfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from medgraph import checks
+from medgraph.data.digits import read_digits
+from medgraph.data.grouped import Attribute, GroupedImages
+from medgraph.data.spec import ImageSpec
+from medgraph.errors import DataError
+
+FIRST_TEST_IMAGE = 250  # of each class, in order of name: earlier ones train
+_ARCHIVE = "cifar10/cifar10_train_subset.zip"
+
+
+class DigitsOverImagesData:
+    """Background: (1 - weight) image. Target: (1 - weight) image + weight digit, at a place of its own.
+
+    Within each class, images take turns as background and target in training, so the groups share none; every test
+    image is seen in both. The salient factor is the digit, the common one what the image shows. Each example is fixed
+    by its number: the same digit, at the same place, whenever it is asked for.
+
+    Args:
+        root: Folder with `mnist/` and `cifar10/cifar10_train_subset.zip`.
+        weight: Share of the digit in the mixture; more makes it easier to see.
+        digits_per_image: Target examples made from each image, each with a digit of its own.
+        shift: Largest distance of the digit from the middle in pixels, up to 2.
+    """
+
+    attributes = (Attribute("digit", "salient", 10), Attribute("object", "common", 10))
+
+    def __init__(self, root: str, weight: float = 0.5, digits_per_image: int = 4, shift: int = 2):
+        self.root = root
+        self.weight = checks.fraction("weight", weight)
+        self.digits_per_image = checks.at_least("digits_per_image", digits_per_image, 1)
+        self.shift = checks.between("shift", shift, 0, 2)
+
+    @property
+    def spec(self) -> ImageSpec:
+        """Facts from the archive's listing."""
+        names, _ = _listing(Path(self.root).expanduser() / _ARCHIVE, "train")
+        count = len(names) // 2 * (1 + self.digits_per_image)
+        return ImageSpec(2, 3, (32, 32), count, attributes=tuple(a.name for a in self.attributes))
+
+    def train(self) -> GroupedImages:
+        """Each image is either background or, `digits_per_image` times, target."""
+        return self._part("train")
+
+    def validation(self) -> GroupedImages:
+        """The same as `test`."""
+        return self.test()
+
+    def test(self) -> GroupedImages:
+        """Images and digits of the other part; each image is once background and `digits_per_image` times target."""
+        return self._part("test")
+
+    def _part(self, part: str) -> GroupedImages:
+        root = Path(self.root).expanduser()
+        images, classes = _read_images(root / _ARCHIVE, part)
+        digits, digit_classes = read_digits(root / "mnist", part)
+        rank = np.arange(len(images))
+        background, target = (rank[::2], rank[1::2]) if part == "train" else (rank, rank)
+        image_of = np.concatenate([background, np.repeat(target, self.digits_per_image)])
+        is_target = np.arange(len(image_of)) >= len(background)
+        rng = np.random.default_rng([len(image_of), part == "train"])
+        digit_of = rng.integers(len(digits), size=len(image_of))
+        place = 2 + rng.integers(-self.shift, self.shift + 1, size=(len(image_of), 2))
+        digit_class = np.where(is_target, digit_classes[digit_of], np.nan)
+
+        def make(indices: Sequence[int]) -> Tensor:
+            made = (1 - self.weight) * images[image_of[list(indices)]]  # (b, 3, 32, 32), a copy
+            for row, index in enumerate(indices):
+                if is_target[index]:
+                    y, x = place[index]
+                    made[row, :, y : y + 28, x : x + 28] += self.weight * digits[digit_of[index]]
+            return torch.from_numpy(made.astype(np.float32))
+
+        attributes = torch.from_numpy(np.stack([digit_class, classes[image_of]], axis=1))
+        subjects = torch.from_numpy(image_of)
+        return GroupedImages(make, torch.from_numpy(is_target), attributes, subjects, "digits_over_images")
+
+
+def _listing(path: Path, part: str) -> tuple[list[str], np.ndarray]:
+    """Member names of a part, and their classes."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: no such file, expected natural images as class/number.jpg. Set data.root to the folder that "
+            "holds mnist/ and cifar10/."
+        ) from None
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: is damaged ({error}), expected a zip archive. Fetch it again.") from error
+    of_class: dict[str, list[str]] = {}
+    for name in names:
+        of_class.setdefault(name.split("/")[0], []).append(name)
+    cut = slice(0, FIRST_TEST_IMAGE) if part == "train" else slice(FIRST_TEST_IMAGE, None)
+    chosen = [(name, number) for number, members in enumerate(of_class.values()) for name in members[cut]]
+    return [name for name, _ in chosen], np.array([number for _, number in chosen])
+
+
+@cache
+def _read_images(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, 3, 32, 32) in [0, 1] and classes (n,); kept, as probes ask again."""
+    names, classes = _listing(path, part)
+    with zipfile.ZipFile(path) as archive:
+        pixels = [np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")) for name in names]
+    return np.stack(pixels).transpose(0, 3, 1, 2).astype(np.float32) / 255, classes

@@ -1,0 +1,128 @@
+"""A CSV file that names the group of each image: subject, image, group, and what else is known."""
+
+import csv
+import math
+from functools import cached_property
+from pathlib import Path
+
+from medgraph.data.grouped import Attribute
+from medgraph.data.grouped_files import GroupedFile
+from medgraph.data.splits import PARTS, check_disjoint, split_subjects
+from medgraph.errors import DataError
+
+_PART_OF_WORD = {part: part for part in PARTS} | {"val": "validation"}
+_GROUPS = {"background": False, "target": True}
+
+
+class GroupManifestSource:
+    """A CSV file with the columns `subject`, `image`, `group` (background or target) and, where there is, `split`.
+
+    Paths are relative to the CSV file. Any other column may be an attribute to be probed: it is a number where all its
+    values are, else a category. An empty cell is not known. Without `split`, subjects are split by fixed fractions.
+
+    Args:
+        path: The CSV file.
+        common_attributes: Columns that vary in both groups alike, e.g. age.
+        salient_attributes: Columns that vary in targets only, e.g. a symptom score.
+        fractions: Fractions of subjects in train, validation and test, without the column `split`.
+        split_seed: Draws that split; independent of the seed of a run.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        common_attributes: tuple[str, ...] = (),
+        salient_attributes: tuple[str, ...] = (),
+        fractions: tuple[float, float, float] = (0.7, 0.0, 0.3),
+        split_seed: int = 0,
+    ):
+        self.path = path
+        self.common_attributes, self.salient_attributes = tuple(common_attributes), tuple(salient_attributes)
+        self.fractions = fractions
+        self.split_seed = split_seed
+
+    def __repr__(self) -> str:
+        return f"GroupManifestSource(path={self.path!r})"
+
+    @cached_property
+    def attributes(self) -> tuple[Attribute, ...]:
+        """The named columns, common ones first."""
+        roles = [(name, "common") for name in self.common_attributes]
+        roles += [(name, "salient") for name in self.salient_attributes]
+        return tuple(Attribute(name, role, len(self._categories(name))) for name, role in roles)
+
+    @cached_property
+    def files(self) -> tuple[GroupedFile, ...]:
+        """All files, in the order of the lines."""
+        rows = self._rows
+        if "split" in rows[0]:
+            parts = [self._part(line, row) for line, row in enumerate(rows, start=2)]
+            check_disjoint(zip((row["subject"] for row in rows), parts, strict=True), str(self._file))
+        else:
+            of_subject = split_subjects((row["subject"] for row in rows), self.fractions, self.split_seed)
+            parts = [of_subject[row["subject"]] for row in rows]
+        return tuple(
+            GroupedFile(
+                self._file.parent / row["image"], row["subject"], self._group(line, row), part, self._values(row)
+            )
+            for line, (row, part) in enumerate(zip(rows, parts, strict=True), start=2)
+        )
+
+    @property
+    def _file(self) -> Path:
+        return Path(self.path).expanduser()
+
+    @cached_property
+    def _rows(self) -> list[dict[str, str]]:
+        if not self._file.is_file():
+            raise DataError(f"{self._file}: no such file, expected a CSV file that lists images. Check source.path.")
+        with self._file.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            rows = list(reader)
+        columns = reader.fieldnames or []
+        needed = ["subject", "image", "group", *self.common_attributes, *self.salient_attributes]
+        missing = [name for name in needed if name not in columns]
+        if missing or not rows:
+            lacks = f"has no column {missing[0]!r}" if missing else "lists no image"
+            raise DataError(
+                f"{self._file}: {lacks}, expected a line for each image with {', '.join(needed)}. "
+                f"Columns: {', '.join(columns) or 'none'}."
+            )
+        return rows
+
+    def _categories(self, name: str) -> list[str]:
+        """The categories of a column in order; none if all known values are numbers."""
+        known = {row[name].strip() for row in self._rows} - {""}
+        return [] if all(_number(value) is not None for value in known) else sorted(known)
+
+    def _values(self, row: dict[str, str]) -> dict[str, float]:
+        values = {}
+        for attribute in self.attributes:
+            text = row[attribute.name].strip()
+            if text:
+                number = self._categories_of[attribute.name].get(text) if attribute.num_classes else _number(text)
+                assert number is not None
+                values[attribute.name] = float(number)
+        return values
+
+    @cached_property
+    def _categories_of(self) -> dict[str, dict[str, int]]:
+        return {a.name: {text: n for n, text in enumerate(self._categories(a.name))} for a in self.attributes}
+
+    def _group(self, line: int, row: dict[str, str]) -> bool:
+        if row["group"] not in _GROUPS:
+            raise DataError(f"{self._file}, line {line}: group is {row['group']!r}, expected background or target.")
+        return _GROUPS[row["group"]]
+
+    def _part(self, line: int, row: dict[str, str]) -> str:
+        if row["split"] not in _PART_OF_WORD:
+            raise DataError(f"{self._file}, line {line}: split is {row['split']!r}, expected train, val or test.")
+        return _PART_OF_WORD[row["split"]]
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -1,0 +1,72 @@
+"""Two folders of images or volumes: one without, one with the pattern of interest."""
+
+import re
+from functools import cached_property
+from pathlib import Path
+
+from medgraph.data.grouped import Attribute
+from medgraph.data.grouped_files import ENDINGS, GroupedFile
+from medgraph.data.splits import split_subjects
+from medgraph.errors import DataError
+
+
+class TwoFoldersSource:
+    """Files of two folders and all folders below them; png, jpg, nii and nii.gz.
+
+    Args:
+        background: Folder of the group without the pattern of interest.
+        target: Folder of the group that has it.
+        subject_pattern: Regular expression whose first group finds the subject in a file name; None: each file is one.
+        fractions: Fractions of the subjects in train, validation and test.
+        split_seed: Draws that split; independent of the seed of a run.
+    """
+
+    attributes: tuple[Attribute, ...] = ()
+
+    def __init__(
+        self,
+        background: str,
+        target: str,
+        subject_pattern: str | None = None,
+        fractions: tuple[float, float, float] = (0.7, 0.0, 0.3),
+        split_seed: int = 0,
+    ):
+        self.background, self.target = background, target
+        self.subject_pattern = subject_pattern
+        self.fractions = fractions
+        self.split_seed = split_seed
+
+    def __repr__(self) -> str:
+        return f"TwoFoldersSource(background={self.background!r}, target={self.target!r})"
+
+    @cached_property
+    def files(self) -> tuple[GroupedFile, ...]:
+        """All files, sorted by name within each group."""
+        found = []
+        for folder, is_target in ((self.background, False), (self.target, True)):
+            named = [(file, self._subject(file, is_target)) for file in _listing(folder)]
+            parts = split_subjects((subject for _, subject in named), self.fractions, self.split_seed)
+            found += [GroupedFile(file, subject, is_target, parts[subject], {}) for file, subject in named]
+        return tuple(found)
+
+    def _subject(self, file: Path, is_target: bool) -> str:
+        group = "target" if is_target else "background"
+        if self.subject_pattern is None:
+            return f"{group}/{file.name}"
+        match = re.search(self.subject_pattern, file.name)
+        if match is None or not match.groups():
+            raise DataError(
+                f"{file}: subject_pattern {self.subject_pattern!r} finds no group in this name, "
+                "expected the subject in its first group."
+            )
+        return f"{group}/{match.group(1)}"
+
+
+def _listing(folder: str) -> list[Path]:
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder, expected one of images or volumes. Check source.background, target.")
+    files = sorted(file for file in root.rglob("*") if file.name.lower().endswith(ENDINGS))
+    if not files:
+        raise DataError(f"{root}: holds no file that ends in {', '.join(ENDINGS)}, so one group would be empty.")
+    return files

@@ -1,0 +1,57 @@
+import pytest
+import torch
+from reference.contrast_files import write_digits, write_images
+
+from medgraph.data.digits_over_images import DigitsOverImagesData
+from medgraph.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("contrastive")
+    write_digits(folder / "mnist")
+    write_images(folder / "cifar10")
+    return str(folder)
+
+
+def test_groups_share_no_image_in_training_and_both_hold_every_test_image(root):
+    data = DigitsOverImagesData(root, digits_per_image=3)
+    train, test = data.train(), data.test()
+    assert not set(train.subjects[train.is_target].tolist()) & set(train.subjects[~train.is_target].tolist())
+    assert set(test.subjects[test.is_target].tolist()) == set(test.subjects[~test.is_target].tolist())
+    assert len(train) == data.spec.num_examples == 250 * 4
+    assert len(test) == 8 * 4
+    assert len(data.validation()) == len(test)
+
+
+def test_a_target_is_its_image_plus_its_digit(root):
+    data = DigitsOverImagesData(root, weight=0.25, shift=0)
+    train = data.train()
+    first = int(train.is_target.nonzero()[0])
+    image = train.__getitems__([first]).images[0]
+    digit = int(train.attributes[first, 0])
+    bar = image[:, 6:26, 2 + 4 + 2 * digit]
+    rest = 0.75 * 60 / 255 if train.attributes[first, 1] == 0 else 0.75 * 160 / 255
+    torch.testing.assert_close(bar, torch.full_like(bar, rest + 0.25), atol=0.02, rtol=0)
+    torch.testing.assert_close(image[:, 0, 0], torch.full((3,), rest), atol=0.02, rtol=0)
+
+
+def test_an_example_never_changes_and_background_has_no_digit(root):
+    first, second = DigitsOverImagesData(root).train(), DigitsOverImagesData(root).train()
+    assert torch.equal(first.__getitems__([0, 700]).images, second.__getitems__([0, 700]).images)
+    assert first.attributes[~first.is_target, 0].isnan().all()
+    assert not first.attributes[:, 1].isnan().any()
+
+
+def test_missing_and_damaged_archives_are_named(tmp_path):
+    with pytest.raises(DataError, match="no such file, expected natural images"):
+        DigitsOverImagesData(str(tmp_path)).train()
+    (tmp_path / "cifar10").mkdir()
+    (tmp_path / "cifar10" / "cifar10_train_subset.zip").write_bytes(b"no zip")
+    with pytest.raises(DataError, match="is damaged"):
+        _ = DigitsOverImagesData(str(tmp_path)).spec
+
+
+def test_refuses_wrong_arguments():
+    with pytest.raises(ValueError, match="shift: expected a number from 0 to 2, got 3"):
+        DigitsOverImagesData("x", shift=3)

@@ -1,0 +1,57 @@
+import pytest
+
+from medgraph.data.group_manifest import GroupManifestSource
+from medgraph.errors import DataError
+
+ROWS = """subject,image,group,split,age,sex,score
+a,a.png,background,train,30,f,
+b,b.png,target,train,,m,7
+c,c.png,target,val,50,f,2.5
+"""
+
+
+def source(tmp_path, text=ROWS, **settings):
+    (tmp_path / "list.csv").write_text(text)
+    settings = {"common_attributes": ("age", "sex"), "salient_attributes": ("score",), **settings}
+    return GroupManifestSource(str(tmp_path / "list.csv"), **settings)
+
+
+def test_columns_become_attributes_and_empty_cells_stay_unknown(tmp_path):
+    found = source(tmp_path)
+    assert [(a.name, a.role, a.num_classes) for a in found.attributes] == [
+        ("age", "common", 0), ("sex", "common", 2), ("score", "salient", 0)
+    ]  # fmt: skip
+    assert [file.values for file in found.files] == [
+        {"age": 30, "sex": 0}, {"sex": 1, "score": 7}, {"age": 50, "sex": 0, "score": 2.5}
+    ]  # fmt: skip
+    assert [file.part for file in found.files] == ["train", "train", "validation"]
+    assert [file.is_target for file in found.files] == [False, True, True]
+
+
+def test_without_split_subjects_are_split_by_fractions(tmp_path):
+    rows = "subject,image,group\n" + "".join(
+        f"s{n // 2},{n}.png,{('background', 'target')[n % 2]}\n" for n in range(20)
+    )
+    files = source(tmp_path, rows, common_attributes=(), salient_attributes=()).files
+    assert sum(file.part == "test" for file in files) == 6
+    assert len({(file.subject, file.part) for file in files}) == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("subject,image\na,a.png\n", "has no column 'group'"),
+        (ROWS.splitlines()[0], "lists no image"),
+        (ROWS.replace("b.png,target", "b.png,patient"), "line 3: group is 'patient', expected background or target"),
+        (ROWS.replace("val", "later"), "line 4: split is 'later', expected train, val or test"),
+        (ROWS.replace("c,c.png", "a,c.png"), "subject 'a' lies in train and validation"),
+    ],
+)
+def test_wrong_files_are_named(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        _ = source(tmp_path, text).files
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match="no such file, expected a CSV file that lists images"):
+        _ = GroupManifestSource(str(tmp_path / "none.csv")).files

@@ -1,0 +1,28 @@
+import pytest
+import torch
+
+from medgraph.data.grouped import GroupedImages
+from medgraph.errors import DataError
+
+
+def grouped(is_target):
+    n = len(is_target)
+
+    def make(indices):
+        return torch.tensor([float(i) for i in indices]).view(-1, 1, 1, 1)
+
+    return GroupedImages(make, torch.tensor(is_target), torch.zeros(n, 2), torch.arange(n), "toy")
+
+
+def test_a_batch_holds_what_was_asked_for():
+    batch = grouped([False, True, True]).__getitems__([2, 0])
+    assert batch.ids.tolist() == [2, 0]
+    assert batch.images.flatten().tolist() == [2, 0]
+    assert batch.is_target.tolist() == [True, False]
+    assert batch.to("cpu").attributes.shape == (2, 2)
+
+
+@pytest.mark.parametrize(("is_target", "group"), [([False, False], "target"), ([True], "background")])
+def test_an_empty_group_is_refused(is_target, group):
+    with pytest.raises(DataError, match=f"toy: the {group} group is empty, expected examples of both groups"):
+        grouped(is_target)

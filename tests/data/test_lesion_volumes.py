@@ -1,0 +1,108 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from medgraph.data.cases import Case
+from medgraph.data.lesion_volumes import LesionVolumesData, implant
+from medgraph.data.nifti import write_volume
+from medgraph.data.samples import SampleSource
+from medgraph.errors import DataError
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    """Six small volumes of as many subjects; labels are a box."""
+    monkeypatch.setenv("MEDGRAPH_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    cases = []
+    for number, part in enumerate(["train"] * 4 + ["test"] * 2):
+        labels = np.zeros((14, 16, 12), np.uint8)
+        labels[4:10, 4:8, 4:8], labels[4:10, 8:12, 4:8] = 1, 2
+        image, label = tmp_path / f"{number}.nii", tmp_path / f"{number}_labels.nii"
+        write_volume(image, rng.random(labels.shape).astype(np.float32), np.diag([2.0, 1, 1, 1]))
+        write_volume(label, labels, np.diag([2.0, 1, 1, 1]))
+        cases.append(Case(str(number), str(number), image, label, part))
+    return SimpleNamespace(cases=tuple(cases), classes=("background", "Front part", "Back"))
+
+
+def make(source, **changes):
+    return LesionVolumesData(
+        source, **{"window": (12, 14, 10), "radius": (2.0, 3.0), "lesions_per_subject": 5, **changes}
+    )
+
+
+def test_groups_share_no_subject_in_training_and_both_hold_every_test_subject(source):
+    train, test = make(source).train(), make(source).test()
+    assert not set(train.subjects[train.is_target].tolist()) & set(train.subjects[~train.is_target].tolist())
+    assert set(test.subjects[test.is_target].tolist()) == set(test.subjects[~test.is_target].tolist()) == {0, 1}
+    assert len(train) == make(source).spec.num_examples == 2 + 2 * 5
+    assert len(make(source).validation()) == 2 + 2 * 5
+
+
+def test_known_facts_are_those_of_the_labels(source):
+    data = make(source)
+    names = [attribute.name for attribute in data.attributes]
+    assert names == ["radius", "intensity", "offset_lr", "offset_ap", "side", "volume", "front_part_share"]
+    facts = data.train().attributes
+    assert (facts[:, 5] == 6 * 8 * 4 * 2).all()  # voxels of 2 cubic mm
+    assert (facts[:, 6] == 0.5).all()
+    assert facts[:2, :5].isnan().all()
+    targets = facts[2:]
+    assert ((targets[:, 0] >= 2) & (targets[:, 0] <= 3)).all()
+    assert torch.equal(targets[:, 4] == 1, targets[:, 2] > 0)
+    assert targets[:, 2].abs().max() <= 5  # half of 6 voxels of 2 mm
+    assert "intensity" not in [a.name for a in make(source, intensity=(-2.0, -2.0)).attributes]
+
+
+def test_a_lesion_is_a_dark_ball_of_its_radius_in_mm():
+    ones = np.ones((21, 21, 21), np.float32)
+    volume = implant(ones, np.array([2.0, 1.0, 1.0]), np.array([10.0, 10.0, 10.0]), 6.0, -3.0)
+    dark = volume < 0.5
+    assert dark.sum() * 2 == pytest.approx(4 / 3 * np.pi * 6**3, rel=0.08)  # voxels of 2 mm
+    assert dark[:, 10, 10].sum() * 2 == pytest.approx(dark[10, :, 10].sum(), abs=2)
+    assert volume[10, 10, 10] == pytest.approx(0, abs=1e-4)
+    assert volume[0, 0, 0] == 1
+
+
+def test_targets_are_their_background_plus_a_lesion_and_never_change(source):
+    data = make(source)
+    test = data.test()
+    batch = test.__getitems__(range(len(test)))
+    assert torch.equal(batch.images, data.test().__getitems__(range(len(test))).images)
+    plain = batch.images[0]  # the first subject without lesion; its targets are examples 2 to 6
+    for image in batch.images[2:7]:
+        changed = (image - plain).abs() > 0.05
+        assert 10 < changed.sum() < 400
+        assert image[changed].mean() < plain[changed].mean()
+
+
+def test_pooling_averages(source):
+    fine, coarse = make(source, window=(12, 14, 10)), make(source, window=(12, 14, 10), pool=2)
+    assert coarse.spec.size == (6, 7, 5)
+    whole = fine.train().__getitems__([0]).images
+    pooled = coarse.train().__getitems__([0]).images
+    torch.testing.assert_close(pooled, torch.nn.functional.avg_pool3d(whole, 2))
+
+
+def test_the_shipped_volumes_fit_the_default_window():
+    spec = LesionVolumesData(SampleSource(), pool=2).spec
+    assert spec.size == (15, 20, 13)
+    assert spec.num_examples == 12 + 12 * 16
+
+
+def test_a_volume_smaller_than_the_window_is_refused_not_padded(source):
+    with pytest.raises(DataError, match=r"has \(14, 16, 12\) voxels, expected at least the window \(15, 14, 10\)"):
+        make(source, window=(15, 14, 10)).train()
+
+
+def test_volumes_without_labels_are_refused(source, tmp_path):
+    bare = SimpleNamespace(cases=tuple(Case(c.id, c.subject, c.image, None, c.part) for c in source.cases))
+    with pytest.raises(DataError, match="has no label file"):
+        LesionVolumesData(bare, window=(12, 14, 10)).train()
+    empty = tmp_path / "empty.nii"
+    write_volume(empty, np.zeros((14, 16, 12), np.uint8), np.diag([2.0, 1, 1, 1]))
+    cases = tuple(Case(c.id, c.subject, c.image, empty, c.part) for c in source.cases)
+    with pytest.raises(DataError, match="labels nothing, expected a structure"):
+        make(SimpleNamespace(cases=cases, classes=source.classes)).train()

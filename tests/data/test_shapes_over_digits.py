@@ -1,0 +1,49 @@
+import pytest
+import torch
+from reference.contrast_files import write_digits
+
+from medgraph.data.shapes_over_digits import ShapesOverDigitsData, draw_shapes
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("contrastive")
+    write_digits(folder / "mnist")
+    return str(folder)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_targets_differ_from_background_by_a_shape(root, size):
+    train = ShapesOverDigitsData(root, size=size, num_examples=30, num_test=5).train()
+    batch = train.__getitems__(range(60))
+    assert batch.images.shape == (60, 1, size, size)
+    assert batch.images.min() >= 0
+    assert batch.images.max() <= 1
+    means = batch.images.mean(dim=(1, 2, 3))
+    assert means[batch.is_target].min() > means[~batch.is_target].max()
+    assert batch.attributes[~batch.is_target, :5].isnan().all()
+
+
+def test_an_example_never_changes(root):
+    sets = [ShapesOverDigitsData(root, num_examples=30, num_test=5) for _ in range(2)]
+    assert torch.equal(*(data.train().__getitems__([3, 50]).images for data in sets))
+    assert sets[0].spec.num_examples == len(sets[0].train()) == 60
+    assert len(sets[0].validation()) == len(sets[0].test()) == 10
+
+
+def test_a_shape_lies_where_its_factors_say():
+    factors = torch.tensor([[0, 0.2, 0.0, 0.25, -0.1], [1, 0.2, 0.5, -0.2, 0.2], [2, 0.2, 0.0, 0.0, 0.0]])
+    drawn = draw_shapes(factors, 64)[:, 0]
+    place = (torch.arange(64) + 0.5) / 64 - 0.5
+    for image, (_, _, _, x, y) in zip(drawn, factors.tolist(), strict=True):
+        mass = image.sum()
+        assert float((image.sum(dim=0) * place).sum() / mass) == pytest.approx(x, abs=0.05)
+        assert float((image.sum(dim=1) * place).sum() / mass) == pytest.approx(y, abs=0.05)
+    small, large = draw_shapes(torch.tensor([[0, 0.1, 0, 0, 0], [0, 0.2, 0, 0, 0]]), 64)
+    assert float(large.sum() / small.sum()) == pytest.approx(4, rel=0.1)
+    assert len({round(float(image.sum())) for image in drawn}) == 3
+
+
+def test_refuses_wrong_arguments():
+    with pytest.raises(ValueError, match="size: expected one of 32, 64, got 48"):
+        ShapesOverDigitsData("x", size=48)
