@@ -1,9 +1,12 @@
-"""Mean score of the positives of each query, in linear time: a mean of scores is the score of a mean key."""
+"""Scores of the positives of each query: their mean, in linear time as the score of a mean key, and log-sum-exp."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from medgraph.losses.pairs.lse import pair_lse
+from medgraph.losses.pairs.terms import ExcludeSameId, OnlyPositives
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,36 @@ class Positives:
         count = self.count.to(q)
         return scale * total / count.masked_fill(count == 0, 1)
 
+    def lse(self, q: Tensor, k: Tensor | None = None, scale: float | Tensor = 1.0) -> Tensor:
+        """log sum over the positives p of query i of weight_p exp(scale_i <q_i, k_p>) (n,), -inf without any.
+
+        Edges cost O(edges d) in time and memory; labels visit all pairs in linear memory.
+        """
+        k = q if k is None else k
+        if len(q) != len(self.count):
+            raise ValueError(f"positives were made for {len(self.count)} queries, got {len(q)}")
+        if self.query_labels is not None:
+            assert self.key_labels is not None
+            terms = [OnlyPositives(self.query_labels, self.key_labels)]
+            ids = torch.arange(len(q), device=q.device)
+            return pair_lse(q, k, scale=scale, terms=[*terms, ExcludeSameId(ids)] if self.exclude_self else terms)[0]
+        return self._edge_lse(q, k, scale)
+
+    def _edge_lse(self, q: Tensor, k: Tensor, scale: float | Tensor) -> Tensor:
+        assert self.rows is not None
+        assert self.columns is not None
+        dtype = torch.promote_types(torch.promote_types(q.dtype, k.dtype), torch.float32)
+        rows, columns = self.rows.to(q.device), self.columns.to(q.device)
+        of_rows = scale[rows] if isinstance(scale, Tensor) and scale.ndim == 1 else scale
+        logits = of_rows * (q[rows].to(dtype) * k[columns].to(dtype)).sum(dim=1)  # (edges,)
+        logits = logits if self.weights is None else logits + self.weights.to(logits).log()
+        top = torch.full((len(q),), -torch.inf, dtype=dtype, device=q.device)
+        top = top.scatter_reduce(0, rows, logits.detach(), "amax")
+        empty = top == -torch.inf
+        shift = top.masked_fill(empty, 0)
+        total = torch.zeros_like(shift).index_add(0, rows, (logits - shift[rows]).exp())
+        return (total.masked_fill(empty, 1).log() + shift).masked_fill(empty, -torch.inf)
+
     def _edge_total(self, q: Tensor, k: Tensor) -> Tensor:
         assert self.rows is not None
         assert self.columns is not None
@@ -55,6 +88,18 @@ def diagonal(num_queries: int, offset: int = 0, num_keys: int | None = None) -> 
     rows = torch.arange(num_queries)
     columns = (rows + offset) % (num_queries if num_keys is None else num_keys)
     return Positives(torch.ones(num_queries), rows, columns)
+
+
+def permutation(keys_of_queries: Tensor) -> Positives:
+    """One positive each: key `keys_of_queries[i]` of query i, for example after one view was shuffled.
+
+    Raises:
+        ValueError: A key is named twice; list such pairs by `by_edges`.
+    """
+    if len(keys_of_queries.unique()) != len(keys_of_queries):
+        raise ValueError("permutation: a key is the positive of two queries; list the pairs by by_edges")
+    rows = torch.arange(len(keys_of_queries), device=keys_of_queries.device)
+    return Positives(torch.ones(len(rows), device=rows.device), rows, keys_of_queries)
 
 
 def by_label(query_labels: Tensor, key_labels: Tensor | None = None, exclude_self: bool | None = None) -> Positives:
