@@ -28,6 +28,8 @@ class Train:
         clip_norm: Largest norm of the gradient; none for no limit.
         num_workers: Processes that load data; 0 loads in the main one.
         steps_per_epoch: Ends an epoch after so many steps; none for all batches.
+        patience: Stops after so many epochs without a new minimum of the training loss; none trains all epochs.
+        keep: With patience, the weights that training leaves: of the "best" epoch, or of the "last".
     """
 
     epochs: int
@@ -39,6 +41,8 @@ class Train:
     clip_norm: float | None = None
     num_workers: int = 0
     steps_per_epoch: int | None = None
+    patience: int | None = None
+    keep: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:
         checks.at_least("epochs", self.epochs, 1)
@@ -49,6 +53,10 @@ class Train:
             checks.positive("clip_norm", self.clip_norm)
         if self.steps_per_epoch is not None:
             checks.at_least("steps_per_epoch", self.steps_per_epoch, 1)
+        if self.patience is not None:
+            checks.at_least("patience", self.patience, 1)
+        if self.keep == "last" and self.patience is None:
+            raise ValueError("keep: has no effect without patience; remove this line")
 
 
 @dataclass(frozen=True)

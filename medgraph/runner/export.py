@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from medgraph import __version__, config
-from medgraph.data.spec import ImageSpec
+from medgraph.data.spec import spec_from_dict
 from medgraph.errors import CheckpointError
 from medgraph.runner import checkpoint
 
@@ -38,16 +38,14 @@ def export_encoder(folder: Path, encoder: nn.Module, node: dict[str, Any], spec:
 
 
 def load_encoder(folder: str | Path) -> nn.Module:
-    """Rebuild an exported encoder, in eval mode. `encoder(x)` gives (n, out_dim), `encoder.pyramid(x)` its maps.
+    """Rebuild an exported encoder, in eval mode. `encoder(x)` gives (n, out_dim); of images, `encoder.pyramid(x)` maps.
 
     Raises:
         CheckpointError: The folder holds no encoder, or its weights do not fit.
     """
     folder = Path(folder)
     facts = read_facts(folder)
-    spec = facts["spec"]
-    spec = ImageSpec(**{**spec, "size": tuple(spec["size"]), "classes": tuple(spec["classes"])})
-    encoder = config.build(facts["encoder"], "encoders", spec=spec)
+    encoder = config.build(facts["encoder"], "encoders", spec=spec_from_dict(facts["spec"]))
     tensors, _ = checkpoint.read_tensors(folder / WEIGHTS)
     try:
         encoder.load_state_dict(tensors)

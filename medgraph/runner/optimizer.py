@@ -28,6 +28,29 @@ class AdamW:
         return torch.optim.AdamW(_split(groups, self.lr, self.weight_decay), betas=(self.beta1, self.beta2))
 
 
+class Adam:
+    """Adam with the squared weights in the gradient (Kingma and Ba, 2015).
+
+    Args:
+        lr: Peak learning rate; a group's `lr_scale` multiplies it.
+        weight_decay: Added to the gradient of every parameter, biases too; the adaptive step rescales it with the rest.
+        beta1: Memory of the mean gradient.
+        beta2: Memory of the squared gradient.
+    """
+
+    def __init__(self, lr: float = 1e-3, weight_decay: float = 0.0, beta1: float = 0.9, beta2: float = 0.999):
+        self.lr = checks.positive("lr", lr)
+        self.weight_decay = checks.not_negative("weight_decay", weight_decay)
+        self.beta1 = checks.between("beta1", beta1, 0.0, 0.99999)
+        self.beta2 = checks.between("beta2", beta2, 0.0, 0.99999)
+
+    def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        """The torch optimiser over parameter groups of `Method.parameter_groups`."""
+        scaled = [(group["params"], self.lr * group.get("lr_scale", 1.0)) for group in groups]
+        groups = [{"params": params, "lr": lr, "peak_lr": lr} for params, lr in scaled]
+        return torch.optim.Adam(groups, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay)
+
+
 class SGD:
     """Stochastic gradient descent with momentum.
 

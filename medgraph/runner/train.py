@@ -20,6 +20,7 @@ from medgraph.runner import checkpoint
 from medgraph.runner.checkpoint import Position
 from medgraph.runner.log import MetricsLog, Progress
 from medgraph.runner.monitor import CollapseWatch
+from medgraph.runner.patience import Patience
 from medgraph.runner.seed import seed_all
 
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
@@ -112,6 +113,8 @@ class _Loop:
         self.num_steps = plan.epochs * (self.num_batches // plan.accumulate)
         prototypes = getattr(method, "prototypes", None)
         self.watch = CollapseWatch(num_prototypes=len(prototypes.weight)) if prototypes is not None else None
+        self.patience = Patience(plan.patience, folder) if plan.patience is not None else None
+        self.losses: list[float] = []  # of the epoch under way
 
     def run(self, dataset: Any, position: Position) -> None:
         """All epochs that are left, from `position` on."""
@@ -119,8 +122,10 @@ class _Loop:
         log = MetricsLog(self.folder, resume_step=position.step, silent=quiet)
         try:
             with _stop_signal() as stop, Progress(self.num_steps, self.title, position.step, quiet) as bar:
-                while position.epoch < self.plan.epochs:
+                while position.epoch < self.plan.epochs and not self._is_over(position.epoch):
                     position = self._epoch(dataset, position, log, bar, stop)
+                if self.patience is not None and self.plan.keep == "best":
+                    self.patience.restore(self.method)
         finally:
             log.close()
 
@@ -138,12 +143,24 @@ class _Loop:
                 continue
             step += 1
             log.write(step, metrics)
+            self.losses.append(metrics["loss"])
             bar.update(loss=metrics["loss"], examples=self.plan.batch_size * self.plan.accumulate)
             if stop.is_set():
                 self._save(Position(epoch, index, step), log)
                 raise Stopped(f"{self.title}: stopped after step {step} of {self.num_steps}.")
+        if self.patience is not None:
+            self.patience.observe(epoch, self._mean_loss(), self.method, self.accelerator.is_main_process)
+        self.losses.clear()
         self._save(Position(epoch + 1, 0, step), log)
         return Position(epoch + 1, 0, step)
+
+    def _is_over(self, epochs: int) -> bool:
+        return self.patience is not None and epochs > 0 and self.patience.is_over(epochs)
+
+    def _mean_loss(self) -> float:
+        """Mean loss of the epoch's steps, over all processes; after a restart within an epoch, of those since."""
+        mean = torch.tensor(sum(self.losses) / max(len(self.losses), 1), device=self.accelerator.device)
+        return float(self.accelerator.reduce(mean, reduction="mean"))
 
     def _batches(self, num_examples: int, epoch: int) -> list[list[int]]:
         """This process's batches of example indices of one epoch."""
