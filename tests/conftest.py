@@ -1,6 +1,9 @@
 """Rules of every test: fixed seeds, one thread, no network, shapes checked at run time."""
 
+import os
 import socket
+
+os.environ["TRITON_INTERPRET"] = "1"  # kernels run on the CPU; Triton reads this when it is imported
 
 import pytest
 from jaxtyping import install_import_hook

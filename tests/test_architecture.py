@@ -56,7 +56,7 @@ DOORS = {
     "sklearn": ["evaluation/"],
     "safetensors": ["runner/checkpoint.py"],
     "torch.distributed": ["processes.py"],
-    "triton": ["losses/pairs/fused.py"],
+    "triton": ["losses/pairs/fused_kernels.py"],
 }
 NEVER = {"torchvision", "lightning", "pytorch_lightning", "hydra", "dgl", "torch_sparse", "faiss"}
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "base", "core", "misc"}

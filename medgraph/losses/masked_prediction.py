@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import pairs
+from medgraph.losses.pairs.distances import MinimalGap
 
 
 class MaskedPrediction(nn.Module):
@@ -70,8 +71,7 @@ class MaskedPrediction(nn.Module):
         # One number line for all sequences, spaced so that slots of two sequences are never close.
         starts = torch.arange(num_sequences, device=hidden.device) * (num_slots + self.min_gap)
         places = starts[:, None] + torch.arange(num_slots, device=hidden.device)  # (b, s)
-        min_gap = self.min_gap
-        return pairs.terms.LabelDistance(places[hidden], places[valid], lambda gap: (gap == 0) | (gap >= min_gap))
+        return pairs.terms.LabelDistance(places[hidden], places[valid], MinimalGap(self.min_gap, keep_same=True))
 
     def extra_repr(self) -> str:
         return f"measure={self.measure}, temperature={self.temperature}, min_gap={self.min_gap}"

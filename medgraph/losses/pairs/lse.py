@@ -155,11 +155,9 @@ def check_inputs(
     terms: Sequence[PairTerm],
 ) -> None:
     """Raise ValueError or TypeError naming what does not fit: shapes, dtypes, NaN, the length of a term."""
-    for name, x in (("q", q), ("k", keys)):
-        if not x.is_floating_point():
-            raise TypeError(f"{name}: expected floating-point embeddings, got {x.dtype}; did ids or labels come first?")
-        if x.ndim != 2:
-            raise ValueError(f"{name}: expected shape (examples, dim), got {tuple(x.shape)}")
+    check_embeddings("q", q)
+    if keys is not q:
+        check_embeddings("k", keys)
     if q.shape[1] != keys.shape[1]:
         raise ValueError(f"q has width {q.shape[1]} but k has width {keys.shape[1]}; both need the same projector")
     if isinstance(scale, Tensor) and scale.ndim > 0 and scale.shape != (len(q),):
@@ -167,11 +165,17 @@ def check_inputs(
     for name, bias, size in (("row_bias", row_bias, len(q)), ("col_bias", col_bias, len(keys))):
         if bias is not None and bias.shape != (size,):
             raise ValueError(f"{name}: expected shape ({size},), got {tuple(bias.shape)}")
-    refuse_not_finite("q", q)
-    if keys is not q:
-        refuse_not_finite("k", keys)
     for term in terms:
         term.check(len(q), len(keys))
+
+
+def check_embeddings(name: str, x: Tensor) -> None:
+    """Raise TypeError or ValueError unless `x` holds finite floating-point rows (n, d); names the wrong rows."""
+    if not x.is_floating_point():
+        raise TypeError(f"{name}: expected floating-point embeddings, got {x.dtype}; did ids or labels come first?")
+    if x.ndim != 2:
+        raise ValueError(f"{name}: expected shape (examples, dim), got {tuple(x.shape)}")
+    refuse_not_finite(name, x)
 
 
 def refuse_not_finite(name: str, x: Tensor) -> None:
