@@ -10,16 +10,56 @@ from medgraph.errors import DataError
 
 
 @dataclass(frozen=True)
+class Metric:
+    """How a metric is shown.
+
+    Attributes:
+        title: Its name in tables, with the unit.
+        digits: Decimals.
+        lower_is_better: True for distances and errors.
+    """
+
+    title: str
+    digits: int = 4
+    lower_is_better: bool = False
+
+
+METRICS = {
+    "dice": Metric("Dice"),
+    "hd95": Metric("HD95, mm", 2, lower_is_better=True),
+    "surface_dice": Metric("surface Dice"),
+    "volume_error": Metric("volume error, ml", 3, lower_is_better=True),
+    "auc": Metric("AUC"),
+    "balanced_accuracy": Metric("balanced accuracy"),
+    "macro_f1": Metric("Macro-F1"),
+    "micro_f1": Metric("Micro-F1"),
+    "nmi": Metric("NMI"),
+    "ari": Metric("ARI"),
+    "mae": Metric("mean absolute error", lower_is_better=True),
+    "r2": Metric("R squared"),
+}
+
+
+def metric(name: str) -> Metric:
+    """How the metric `name` is shown; one that is not listed shows under its own name."""
+    return METRICS.get(name, Metric(name.replace("_", " ")))
+
+
+@dataclass(frozen=True)
 class Scores:
     """What an evaluator returns.
 
     Attributes:
-        rows: One dictionary per case and label: "case", "label", and a number per metric.
+        rows: One dictionary per case and label: "case", "label", and a number per metric, the chief one first.
         overlays: Pictures for the report: "case", and nested lists "image", "truth", "prediction" of one slice.
     """
 
     rows: list[dict[str, Any]]
     overlays: list[dict[str, Any]] = field(default_factory=list)
+
+    def metrics(self) -> list[str]:
+        """Names of the metrics, in the order of the rows; the first is the one a verdict is about."""
+        return list(dict.fromkeys(name for row in self.rows for name in row if name not in ("case", "label")))
 
     def summary(self) -> dict[str, float]:
         """Mean over cases of each metric, by "label metric" and, over all labels, "mean metric"."""

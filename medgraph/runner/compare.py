@@ -16,7 +16,6 @@ from medgraph.runner.folder import RunFolder
 from medgraph.runner.stage import build_method, fit
 
 ARMS = ("pretrained", "from scratch")
-METRICS = ("dice", "hd95")
 
 
 def compare_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str, console: Console) -> None:
@@ -42,26 +41,31 @@ def arm_folder(path: Path, arm: str, num_labelled: int, seed: int) -> Path:
 def table(stage: Stage, path: Path, pipeline_seed: int) -> list[dict[str, Any]]:
     """One row per number of labels, class label and metric: mean of each arm, paired difference with its interval.
 
-    The difference is pretrained minus from scratch, per test volume, averaged over seeds first; the interval is a 95 %
-    bootstrap over volumes.
+    The difference is pretrained minus from scratch, per test case, averaged over seeds first; the interval is a 95 %
+    bootstrap over cases. Where an evaluator gives one figure for the whole test part, seeds are paired instead.
     """
     rows = []
     for num_labelled in stage.compare.num_labelled:
-        values = {arm: _mean_over_seeds(stage, path, arm, num_labelled, pipeline_seed) for arm in ARMS}
-        labels = sorted({label for _, label in values[ARMS[0]]})
-        for label in [*labels, "mean"]:
-            for metric in METRICS:
-                first, second = (_per_case(values[arm], label, metric) for arm in ARMS)
-                cases = sorted(first)
-                a, b = [first[c] for c in cases], [second[c] for c in cases]
+        scores = {arm: _scores(stage, path, arm, num_labelled, pipeline_seed) for arm in ARMS}
+        first = scores[ARMS[0]][0]
+        labels = sorted({row["label"] for row in first.rows})
+        for label in [*labels, "mean"] if len(labels) > 1 else labels:
+            for name in first.metrics():
+                a, b = (_per_unit(scores[arm], label, name) for arm in ARMS)
+                units = [unit for unit in a if unit in b]
+                if not units:
+                    continue  # a metric that this label does not have
+                left, right = [a[unit] for unit in units], [b[unit] for unit in units]
                 rows.append(
                     {
                         "num_labelled": num_labelled,
                         "label": label,
-                        "metric": metric,
-                        "pretrained": sum(a) / len(a),
-                        "from_scratch": sum(b) / len(b),
-                        "difference": asdict(paired_difference(a, b, seed=0)),
+                        "metric": name,
+                        "pretrained": sum(left) / len(left),
+                        "from_scratch": sum(right) / len(right),
+                        "difference": asdict(paired_difference(left, right, seed=0)),
+                        "over": "seeds" if len({row["case"] for row in first.rows}) == 1 else "cases",
+                        "chief": name == first.metrics()[0] and label == (labels[0] if len(labels) == 1 else "mean"),
                     }
                 )
     return rows
@@ -91,25 +95,18 @@ def _run_arm(
     evaluate(stage.evaluator, method, data, path / "scores.json", device)
 
 
-def _mean_over_seeds(
-    stage: Stage, path: Path, arm: str, num_labelled: int, pipeline_seed: int
-) -> dict[tuple[str, str], dict[str, float]]:
-    """(case, label) -> metric -> mean over seeds."""
-    sums: dict[tuple[str, str], dict[str, float]] = {}
-    seeds = stage.compare.seeds
-    for seed in seeds:
-        scores = Scores.from_json(arm_folder(path, arm, num_labelled, pipeline_seed + seed) / "scores.json")
-        for row in scores.rows:
-            cell = sums.setdefault((row["case"], row["label"]), dict.fromkeys(METRICS, 0.0))
-            for metric in METRICS:
-                cell[metric] += row[metric] / len(seeds)
-    return sums
+def _scores(stage: Stage, path: Path, arm: str, num_labelled: int, pipeline_seed: int) -> list[Scores]:
+    """What one arm scored, by seed."""
+    seeds = [pipeline_seed + seed for seed in stage.compare.seeds]
+    return [Scores.from_json(arm_folder(path, arm, num_labelled, seed) / "scores.json") for seed in seeds]
 
 
-def _per_case(values: dict[tuple[str, str], dict[str, float]], label: str, metric: str) -> dict[str, float]:
-    """Metric per case of one label; of "mean", averaged over labels."""
-    cases: dict[str, list[float]] = {}
-    for (case, other), cell in values.items():
-        if label in ("mean", other):
-            cases.setdefault(case, []).append(cell[metric])
-    return {case: sum(cell) / len(cell) for case, cell in cases.items()}
+def _per_unit(scores: list[Scores], label: str, name: str) -> dict[Any, float]:
+    """Metric of one label, of "mean" averaged over labels: per case, over seeds; of a single case, per seed."""
+    found: dict[Any, list[float]] = {}
+    single = len({row["case"] for row in scores[0].rows}) == 1
+    for number, one in enumerate(scores):
+        for row in one.rows:
+            if label in ("mean", row["label"]) and name in row:
+                found.setdefault(number if single else row["case"], []).append(row[name])
+    return {unit: sum(values) / len(values) for unit, values in found.items()}

@@ -13,6 +13,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from medgraph.evaluation.scores import metric
+
 COLOURS = np.array([[0, 0, 0], [230, 97, 1], [52, 138, 189], [94, 201, 98], [170, 51, 119], [238, 204, 102]])
 
 PAGE = """<!doctype html>
@@ -30,11 +32,11 @@ th,td{border-color:#444}figcaption,dt{color:#aaa}.curves img{background:#fff}}
 </style></head><body>
 <h1>{{ title }}</h1>
 {% if verdict %}<p class="verdict">{{ verdict }}</p>{% endif %}
-{% if table %}<h2>Scores on the volumes kept aside</h2>
+{% if table %}<h2>Scores on the cases kept aside</h2>
 <table><thead><tr>{% for name in header %}<th>{{ name }}</th>{% endfor %}</tr></thead><tbody>
 {% for row in table %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table>
-<p>Difference: pretrained minus from scratch, paired over volumes, with its 95 % bootstrap interval. HD95 in mm.</p>
+<p>Difference: pretrained minus from scratch, paired over {{ over }}, with its 95 % bootstrap interval.</p>
 {% endif %}
 {% if overlays %}<h2>Prediction and truth</h2>
 <p>Of each volume the slice that holds most truth, from the pretrained arm:
@@ -78,6 +80,7 @@ def write_report(
         title=title,
         verdict=verdict,
         header=HEADER,
+        over=" and ".join(sorted({row["over"] for row in table})),
         table=[_cells(row) for row in table],
         overlays=[{"case": o["case"], "png": _overlay_png(o)} for o in overlays],
         curves=_curves_png(curves) if curves else "",
@@ -91,7 +94,7 @@ def write_report(
 
 def print_table(table: list[dict[str, Any]], console: Console) -> None:
     """The rows of a compare stage on the terminal."""
-    shown = Table(title="Volumes kept aside, native space, HD95 in mm")
+    shown = Table(title="Scores on the cases kept aside")
     for index, name in enumerate(HEADER):
         shown.add_column(name, justify="left" if 0 < index < 3 else "right")
     for row in table:
@@ -100,10 +103,11 @@ def print_table(table: list[dict[str, Any]], console: Console) -> None:
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    d, digits = row["difference"], 4 if row["metric"] == "dice" else 2
+    d, shown = row["difference"], metric(row["metric"])
+    digits = shown.digits
     values = [f"{row[arm]:.{digits}f}" for arm in ("pretrained", "from_scratch")]
     interval = f"{d['mean']:+.{digits}f} [{d['low']:+.{digits}f}, {d['high']:+.{digits}f}]"
-    return [str(row["num_labelled"]), row["label"], {"dice": "Dice", "hd95": "HD95"}[row["metric"]], *values, interval]
+    return [str(row["num_labelled"]), row["label"], shown.title, *values, interval]
 
 
 def _overlay_png(overlay: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from medgraph.config.schema import Pipeline
-from medgraph.evaluation.scores import Scores
+from medgraph.evaluation.scores import Scores, metric
 from medgraph.runner.compare import arm_folder
 from medgraph.runner.export import load_encoder
 from medgraph.runner.folder import RunFolder
@@ -24,7 +24,7 @@ def finish(pipeline: Pipeline, folder: RunFolder, console: Console, seconds: flo
         if stage.kind == "compare":
             rows = json.loads((path / "table.json").read_text())
             table += rows
-            verdicts += [verdict(row) for row in rows if row["label"] == "mean" and row["metric"] == "dice"]
+            verdicts += [verdict(row) for row in rows if row["chief"]]
             last = (stage.compare.num_labelled[-1], pipeline.seed + stage.compare.seeds[0])
             overlays += Scores.from_json(arm_folder(path, "pretrained", *last) / "scores.json").overlays
     if table:
@@ -53,14 +53,14 @@ def finish(pipeline: Pipeline, folder: RunFolder, console: Console, seconds: flo
 
 def verdict(row: dict[str, Any]) -> str:
     """One sentence: whether pre-training helped, and how sure that is."""
-    d = row["difference"]
-    sure = f"mean Dice {d['mean']:+.4f}, 95 % interval [{d['low']:+.4f}, {d['high']:+.4f}] over {d['n']} volumes"
-    lead = f"With {row['num_labelled']} labelled volumes "
-    if d["low"] > 0:
-        return f"{lead}pre-training helped: {sure}."
-    if d["high"] < 0:
-        return f"{lead}pre-training hurt: {sure}."
-    return f"{lead}no difference can be claimed: {sure}."
+    d, shown = row["difference"], metric(row["metric"])
+    name = f"mean {shown.title}" if row["label"] == "mean" else shown.title
+    sure = f"{name} {d['mean']:+.4f}, 95 % interval [{d['low']:+.4f}, {d['high']:+.4f}] over {d['n']} {row['over']}"
+    lead = f"With {row['num_labelled']} labelled "
+    if d["low"] <= 0 <= d["high"]:
+        return f"{lead}no difference can be claimed: {sure}."
+    helped = (d["low"] > 0) != shown.lower_is_better
+    return f"{lead}pre-training {'helped' if helped else 'hurt'}: {sure}."
 
 
 def curves(run: Path) -> dict[str, list[tuple[int, float]]]:

@@ -12,6 +12,13 @@ from medgraph.runner.summary import verdict
     ],
 )
 def test_the_verdict_follows_the_interval(low, high, words):
-    row = {"num_labelled": 4, "difference": {"mean": (low + high) / 2, "low": low, "high": high, "n": 16}}
+    difference = {"mean": (low + high) / 2, "low": low, "high": high, "n": 16}
+    row = {"num_labelled": 4, "label": "mean", "metric": "dice", "over": "cases", "difference": difference}
     assert words in verdict(row)
-    assert "over 16 volumes" in verdict(row)
+    assert "over 16 cases" in verdict(row)
+
+
+def test_a_smaller_error_is_a_help():
+    difference = {"mean": -2.0, "low": -3.0, "high": -1.0, "n": 16}
+    row = {"num_labelled": 4, "label": "age", "metric": "mae", "over": "seeds", "difference": difference}
+    assert "pre-training helped: mean absolute error -2.0000" in verdict(row)
