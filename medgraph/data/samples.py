@@ -15,12 +15,12 @@ class SampleSource(DecathlonSource):
     16 for testing; licence and citation lie beside the files.
 
     Args:
-        name: Which one.
+        dataset: Which one.
     """
 
-    def __init__(self, name: str = "hippocampus"):
-        self.name = checks.one_of("name", name, ("hippocampus",))
-        super().__init__(str(_ROOT / name))
+    def __init__(self, dataset: str = "hippocampus"):
+        self.dataset = checks.one_of("dataset", dataset, ("hippocampus",))
+        super().__init__(str(_ROOT / dataset))
 
     def __repr__(self) -> str:
-        return f"SampleSource(name={self.name!r})"
+        return f"SampleSource(dataset={self.dataset!r})"

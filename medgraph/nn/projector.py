@@ -1,7 +1,9 @@
 """The head used only while pre-training: features to embeddings."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from medgraph import checks
 
@@ -13,17 +15,38 @@ class MLPProjector(nn.Module):
         in_dim: Width of the features.
         hidden_dim: Width of the hidden layer.
         out_dim: Width of the embeddings.
+        center: Ends in a batch norm without scale and shift, which takes out what all embeddings of a batch share. On
+            images that look alike that is nearly all of an embedding, and scores against prototypes then say nothing.
     """
 
-    def __init__(self, in_dim: int, hidden_dim: int = 256, out_dim: int = 128):
+    def __init__(self, in_dim: int, hidden_dim: int = 256, out_dim: int = 128, center: bool = False):
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(checks.at_least("in_dim", in_dim, 1), checks.at_least("hidden_dim", hidden_dim, 1)),
             nn.BatchNorm1d(hidden_dim),
             nn.ReLU(),
             nn.Linear(hidden_dim, checks.at_least("out_dim", out_dim, 1)),
+            *([nn.BatchNorm1d(out_dim, affine=False)] if center else []),
         )
 
     def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n e"]:
         """Embeddings, not normalised."""
         return self.layers(x)
+
+
+class TanhProjector(nn.Module):
+    """One linear layer, tanh, unit rows: MEOW's projection (Yu et al., 2022, arXiv:2212.13847).
+
+    Args:
+        in_dim: Width of the features.
+        out_dim: Width of the embeddings.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int = 64):
+        super().__init__()
+        self.layer = nn.Linear(checks.at_least("in_dim", in_dim, 1), checks.at_least("out_dim", out_dim, 1))
+        nn.init.xavier_normal_(self.layer.weight, gain=1.414)
+
+    def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n e"]:
+        """Embeddings of length 1."""
+        return F.normalize(torch.tanh(self.layer(x)), dim=1)

@@ -30,7 +30,8 @@ class Intra(Method):
         views: Draws and applies the crops; the first two are the assignment crops.
         loss: Compares scores with codes, e.g. `prototype_cross_entropy`.
         hidden_dim: Width of the projector's hidden layer.
-        embedding_dim: Width of the projected embeddings.
+        embedding_dim: Width of the projected embeddings; with fewer than prototypes, no embedding scores alike on all.
+        center_embeddings: Takes out of the embeddings what a batch shares; needed where slices look alike.
         num_prototypes: Prototypes that embeddings are scored against; more give finer clusters.
         epsilon: Smooths the codes; larger makes them uniform.
         sinkhorn_iterations: Rounds of balancing the codes over the prototypes.
@@ -47,6 +48,7 @@ class Intra(Method):
         loss: nn.Module,
         hidden_dim: int = 256,
         embedding_dim: int = 128,
+        center_embeddings: bool = False,
         num_prototypes: int = 128,
         epsilon: float = 0.05,
         sinkhorn_iterations: int = 3,
@@ -68,7 +70,7 @@ class Intra(Method):
         self.encoder = encoder
         self.views = views
         self.loss = loss
-        self.projector = MLPProjector(encoder.out_dim, hidden_dim=hidden_dim, out_dim=embedding_dim)
+        self.projector = MLPProjector(encoder.out_dim, hidden_dim, embedding_dim, center=center_embeddings)
         self.prototypes = Prototypes(embedding_dim, num_prototypes)
         self.queues = nn.ModuleList(Queue(queue_size, embedding_dim) for _ in range(2 if queue_size else 0))
         self._watched: dict[str, Tensor] = {}

@@ -26,5 +26,5 @@ def test_licence_and_citation_ship_beside_the_files():
 
 
 def test_an_unknown_sample():
-    with pytest.raises(ValueError, match="name: expected one of 'hippocampus', got 'heart'"):
+    with pytest.raises(ValueError, match="dataset: expected one of 'hippocampus', got 'heart'"):
         SampleSource("heart")
