@@ -16,6 +16,9 @@ TABLES: dict[str, dict[str, str]] = {
     "methods": {
         "intra": "medgraph.volume.intra:Intra",
         "segmentation": "medgraph.volume.segmentation:Segmentation",
+        "sepclr": "medgraph.sepclr.sepclr:SepCLR",
+        "sepclr_supervised": "medgraph.sepclr.supervised:SupervisedSepCLR",
+        "simclr": "medgraph.sepclr.simclr:SimCLR",
     },
     "losses": {
         "prototype_cross_entropy": "medgraph.losses.prototype_cross_entropy:PrototypeCrossEntropy",
@@ -52,6 +55,14 @@ TABLES: dict[str, dict[str, str]] = {
         "inverse_propensity": "medgraph.losses.inverse_propensity:InversePropensity",
         "false_negative_removal": "medgraph.losses.false_negative_removal:FalseNegativeRemoval",
         "quantile_negatives": "medgraph.losses.quantile_negatives:QuantileNegatives",
+        "given_weight_info_nce": "medgraph.losses.weighted_info_nce:GivenWeightInfoNCE",
+        "y_aware_info_nce": "medgraph.losses.y_aware_info_nce:YAwareInfoNCE",
+        "rank_n_contrast": "medgraph.losses.rank_n_contrast:RankNContrast",
+        "supremix": "medgraph.losses.supremix:SupReMix",
+        "class_pair_gates": "medgraph.losses.class_pair_gates:ClassPairGates",
+        "sigmoid_pair": "medgraph.losses.sigmoid_pair:SigmoidPairLoss",
+        "replay": "medgraph.losses.replay:ReplayLoss",
+        "relational_distillation": "medgraph.losses.relational_distillation:RelationalDistillation",
     },
     "encoders": {
         "resnet": "medgraph.nn.encoders:ResNetEncoder",
@@ -96,9 +107,11 @@ TABLES: dict[str, dict[str, str]] = {
         "saved_graph": "medgraph.data.saved_graph:SavedGraph",
         "pyg_dataset": "medgraph.data.pyg_graphs:PyGGraph",
         "sample_graph": "medgraph.data.sample_graph:SampleGraph",
+        "tables": "medgraph.data.tables:TablesGraph",
     },
     "transforms": {
         "multi_crop": "medgraph.transforms.crops:MultiCrop",
+        "stack_views": "medgraph.transforms.stack_views:StackViews",
         "segmentation_augment": "medgraph.transforms.segmentation_augment:SegmentationAugment",
         "image_views": "medgraph.transforms.image_views:ImageViews",
         "volume_views": "medgraph.transforms.volume_views:VolumeViews",
