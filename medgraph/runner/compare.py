@@ -89,7 +89,7 @@ def _run_arm(
     console.print(f"  {title}")
     start = folder.encoder(stage.start_from) if arm == ARMS[0] else None
     method, data = build_method(stage, {**stage.data, "num_labelled": num_labelled}, seed, start, console)
-    fit(stage, method, data, seed, path, device, title)
+    fit(stage, method, data, seed, path, device, title, console)
     facts = {"stage": stage.name, "arm": arm, "num_labelled": num_labelled, "seed": seed, "pipeline": pipeline.name}
     export_encoder(path / "encoder", method.encoder, stage.method["encoder"], data.spec, facts)
     evaluate(stage.evaluator, method, data, path / "scores.json", device)

@@ -21,7 +21,7 @@ def train_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str
     start = folder.encoder(stage.start_from) if stage.start_from else None
     method, data = build_method(stage, stage.data, pipeline.seed, start, console)
     path = folder.stage(stage.name)
-    fit(stage, method, data, pipeline.seed, path, device, stage.name)
+    fit(stage, method, data, pipeline.seed, path, device, stage.name, console)
     facts = {
         "stage": stage.name,
         "pipeline": pipeline.name,
@@ -49,14 +49,19 @@ def build_method(
     return method, data
 
 
-def fit(stage: Stage, method: Method, data: Any, seed: int, path: Path, device: str, title: str) -> None:
-    """Train `method` on the training part of `data` by the stage's plan."""
+def fit(
+    stage: Stage, method: Method, data: Any, seed: int, path: Path, device: str, title: str, console: Console
+) -> None:
+    """Train `method` on the training part of `data` by the stage's plan; say what came from the cache of volumes."""
     plan = stage.train
+    dataset = data.train()
+    if hasattr(data, "cache"):
+        console.print(f"  {_cache_line(data.cache.report())}")
     optimizer = config.build(plan.optimizer, "optimizers")
     schedule = config.build(plan.schedule, "schedules")
     train(
         method,
-        data.train(),
+        dataset,
         plan,
         optimizer=optimizer,
         schedule=schedule,
@@ -65,6 +70,12 @@ def fit(stage: Stage, method: Method, data: Any, seed: int, path: Path, device: 
         device=device,
         title=title,
     )
+
+
+def _cache_line(report: Any) -> str:
+    """What a cache did, in words."""
+    held = f"{report.bytes / 2**20:.0f} MiB in {report.folder}"
+    return f"volumes: {report.hits} taken from the cache, {report.misses} prepared anew; the cache holds {held}"
 
 
 def _sample(names: list[str]) -> str:

@@ -18,8 +18,8 @@ SHORT = [
     "pretrain.train.steps_per_epoch=2",
     "pretrain.train.batch_size=16",
     "pretrain.method.encoder.width=8",
-    "pretrain.method.num_prototypes=8",
-    "pretrain.method.queue_size=16",
+    "pretrain.method.assigner.num_prototypes=8",
+    "pretrain.method.assigner.queue_size=16",
     "verdict.train.epochs=2",
     "verdict.train.steps_per_epoch=2",
     "verdict.train.batch_size=8",
@@ -45,8 +45,9 @@ def test_a_run_leaves_table_report_encoder_and_config(finished):
     assert json.loads((finished / "environment.json").read_text())["overrides"] == SHORT
 
 
-def test_the_stored_config_repeats_the_run(finished, tmp_path):
+def test_the_stored_config_repeats_the_run(finished, tmp_path, capsys):
     again = run(config.load(str(finished / "pipeline.yaml"), []), out=tmp_path / "again", device="cpu")
+    assert "volumes: 24 taken from the cache, 0 prepared anew" in capsys.readouterr().out
     assert (again / "verdict" / "table.json").read_text() == (finished / "verdict" / "table.json").read_text()
 
 
