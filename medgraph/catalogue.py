@@ -66,6 +66,8 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "encoders": {
         "resnet": "medgraph.nn.encoders:ResNetEncoder",
+        "headed": "medgraph.nn.headed:HeadedEncoder",
+        "common_salient": "medgraph.sepclr.encoder:CommonSalientEncoder",
         "volume": "medgraph.volume.encoder:VolumeEncoder",
     },
     "attentions": {
@@ -80,6 +82,8 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "prototypes": {"linear": "medgraph.nn.prototypes:Prototypes"},
     "clusterings": {
+        "swav": "medgraph.volume.assigner:SwAV",
+        "deepcluster": "medgraph.volume.assigner:DeepCluster",
         "queue": "medgraph.clustering.queue:Queue",
         "code_queues": "medgraph.clustering.queue:CodeQueues",
         "bank": "medgraph.clustering.bank:Bank",

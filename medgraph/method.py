@@ -46,6 +46,10 @@ class Method(nn.Module, ABC):
     def on_epoch_start(self, step: Step, batches: Iterable[Any]) -> None:
         """Refresh banks, cluster, draw masks. `batches` iterates once over the training data, in order, undropped."""
 
+    def epoch_batches(self, dataset: Any, batch_size: int, seed: int, epoch: int) -> list[list[int]] | None:
+        """Indices of each batch of an epoch, drawn from (seed, epoch); None for a plain shuffle of all examples."""
+        return None
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimiser; a group may carry `lr_scale`, a factor on the learning rate."""
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]

@@ -37,8 +37,8 @@ class LesionVolumesData:
     Subjects take turns as background and target in training, so the groups share none; every test subject is seen in
     both. A lesion's middle is a voxel of the structure, its radius and its value, in standard deviations of the volume,
     are uniform, its edge is soft. Salient factors: radius, intensity (unless fixed), place along right (`offset_lr`)
-    and anterior (`offset_ap`) from the structure's middle in mm, side of that middle. Common: volume of the structure in
-    mm^3, and the share of its first label. Volumes are cut to one window around the structure and never padded, as
+    and anterior (`offset_ap`) from the structure's middle in mm, side of that middle. Common: volume of the structure
+    in mm^3, and the share of its first label. Volumes are cut to one window around it and never padded, as
     padding would tell the field of view. Each example is fixed by its number.
 
     Args:

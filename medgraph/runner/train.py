@@ -81,7 +81,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     position = checkpoint.restore(folder, method, torch_optimizer) or Position()
     model, prepared = accelerator.prepare(method, torch_optimizer)
-    loop = _Loop(accelerator, model, method, prepared, schedule, plan, seed, folder, title, len(dataset))
+    loop = _Loop(accelerator, model, method, prepared, schedule, plan, seed, folder, title, dataset)
     loop.run(dataset, position)
     accelerator.end_training()
 
@@ -100,14 +100,15 @@ class _Loop:
         seed: int,
         folder: Path,
         title: str,
-        num_examples: int,
+        dataset: Any,
     ):
         self.accelerator, self.model, self.method, self.optimizer = accelerator, model, method, optimizer
         self.schedule, self.plan, self.seed, self.folder, self.title = schedule, plan, seed, folder, title
-        self.num_batches = len(self._batches(num_examples, epoch=0))
+        self.dataset = dataset
+        self.num_batches = len(self._batches(epoch=0))
         if self.num_batches == 0:
             raise DataError(
-                f"{title}: {num_examples} training examples do not fill {plan.accumulate} accumulated batches of "
+                f"{title}: {len(dataset)} training examples do not fill {plan.accumulate} accumulated batches of "
                 f"{plan.batch_size} on each of {accelerator.num_processes} processes. Lower train.accumulate."
             )
         self.num_steps = plan.epochs * (self.num_batches // plan.accumulate)
@@ -135,7 +136,7 @@ class _Loop:
         epoch, step = position.epoch, position.step
         if position.batch == 0:
             self._start_epoch(dataset, epoch, step)
-        batches = self._batches(len(dataset), epoch)
+        batches = self._batches(epoch)
         loaded = load(dataset, batches[position.batch :], self.plan.num_workers)
         for index, batch in enumerate(_timed(loaded, bar), start=position.batch + 1):
             metrics = self._step(batch, Step(self.seed, epoch, step))
@@ -162,20 +163,24 @@ class _Loop:
         mean = torch.tensor(sum(self.losses) / max(len(self.losses), 1), device=self.accelerator.device)
         return float(self.accelerator.reduce(mean, reduction="mean"))
 
-    def _batches(self, num_examples: int, epoch: int) -> list[list[int]]:
+    def _batches(self, epoch: int) -> list[list[int]]:
         """This process's batches of example indices of one epoch."""
-        batches = epoch_batches(num_examples, self.plan.batch_size, self.seed, epoch, drop_last=True)
+        batches = self._order(epoch)
         if self.plan.steps_per_epoch is not None:
             needed, extra = self.plan.steps_per_epoch * self.plan.accumulate, 1
             while len(batches) < needed:  # a small set is walked several times, in a new order each time
-                batches += epoch_batches(
-                    num_examples, self.plan.batch_size, self.seed, epoch + 100_003 * extra, drop_last=True
-                )
+                batches += self._order(epoch + 100_003 * extra)
                 extra += 1
             batches = batches[:needed]
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         whole = len(batches) - len(batches) % (world * self.plan.accumulate)  # every epoch ends with a step taken
         return batches[rank:whole:world]
+
+    def _order(self, epoch: int) -> list[list[int]]:
+        """All batches of one epoch: the method's own, or a plain shuffle."""
+        size = self.plan.batch_size
+        own = self.method.epoch_batches(self.dataset, size, self.seed, epoch)
+        return epoch_batches(len(self.dataset), size, self.seed, epoch, drop_last=True) if own is None else own
 
     def _start_epoch(self, dataset: Any, epoch: int, step: int) -> None:
         size = self.plan.batch_size

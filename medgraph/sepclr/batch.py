@@ -1,0 +1,51 @@
+"""What SepCLR's losses see: the codes of both views, and the group of each example."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from medgraph import processes
+from medgraph.losses.salient_uniformity import clamped
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """Codes of two views of the same examples, in single precision or better.
+
+    Attributes:
+        common: Unit rows `(n, p)` of each view.
+        salient: Rows `(n, q)` of each view, not normalised.
+        is_target: Whether each example is of the target group, `(n,)` bool.
+    """
+
+    common: tuple[Tensor, Tensor]
+    salient: tuple[Tensor, Tensor]
+    is_target: Tensor
+
+    @classmethod
+    def of_views(cls, common: Tensor, salient: Tensor, is_target: Tensor) -> "Codes":
+        """From embeddings (2n, d) of both views, the first view's rows first."""
+        common, salient = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (common, salient))
+        first_common, second_common = F.normalize(common, dim=1, eps=1e-12).chunk(2)
+        first_salient, second_salient = salient.chunk(2)
+        return cls((first_common, second_common), (first_salient, second_salient), is_target)
+
+    @property
+    def clamped(self) -> tuple[Tensor, Tensor]:
+        """Salient codes with the background's replaced by s' = 0, through which it gets no gradient."""
+        return clamped(self.salient[0], self.is_target), clamped(self.salient[1], self.is_target)
+
+    def gathered(self) -> "Codes":
+        """The codes of all processes, with gradient: every process then computes the same loss over all pairs."""
+        sizes = processes.counts(self.is_target)
+
+        def everyone(x: Tensor) -> Tensor:
+            return processes.gather(x, sizes=sizes)
+
+        return Codes(
+            (everyone(self.common[0]), everyone(self.common[1])),
+            (everyone(self.salient[0]), everyone(self.salient[1])),
+            everyone(self.is_target.long()).bool(),
+        )

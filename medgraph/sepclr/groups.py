@@ -1,0 +1,54 @@
+"""Batches that hold both groups, background and target, in fixed numbers."""
+
+import numpy as np
+from torch import Tensor
+
+from medgraph import checks
+from medgraph.errors import DataError
+
+_FEWEST = 2  # of each group: a uniformity needs a pair
+
+
+def grouped_batches(is_target: Tensor, batch_size: int, target_share: float, seed: int, epoch: int) -> list[list[int]]:
+    """Indices of each batch of one epoch: as many targets in each, so in each process too, and no example twice.
+
+    The group with more batches to give is walked once, the other one as often as needed, in a new order each time.
+    Rows of a batch are in random order.
+
+    Args:
+        is_target: Group of each example (n,).
+        batch_size: Examples of a batch.
+        target_share: Share of targets.
+        seed, epoch: Draw the order.
+
+    Raises:
+        DataError: A group is smaller than its part of a batch, or the batch too small to hold two of each group.
+    """
+    share = checks.fraction("target_share", target_share)
+    num_target = round(batch_size * share)
+    sizes = {"target": num_target, "background": batch_size - num_target}
+    if min(sizes.values()) < _FEWEST:
+        raise DataError(
+            f"a batch of {batch_size} with target_share {share:g} holds {sizes['background']} background and "
+            f"{sizes['target']} target examples, expected {_FEWEST} or more of each. Raise train.batch_size."
+        )
+    members = {"target": is_target.nonzero()[:, 0].numpy(), "background": (~is_target).nonzero()[:, 0].numpy()}
+    for group, found in members.items():
+        if len(found) < sizes[group]:
+            raise DataError(
+                f"the {group} group has {len(found)} examples, but a batch of {batch_size} takes {sizes[group]} of it. "
+                "Give more data, lower train.batch_size, or change method.target_share."
+            )
+    count = max(len(found) // sizes[group] for group, found in members.items())
+    rng = np.random.default_rng([seed, epoch])
+    rows = {group: _walk(found, sizes[group], count, rng) for group, found in members.items()}
+    return [rng.permutation([*rows["target"][n], *rows["background"][n]]).tolist() for n in range(count)]
+
+
+def _walk(members: np.ndarray, size: int, count: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """`count` draws of `size` members without repetition in a draw; each walk through all members is shuffled anew."""
+    drawn: list[np.ndarray] = []
+    while len(drawn) < count:
+        order = rng.permutation(members)
+        drawn += [order[start : start + size] for start in range(0, len(order) - size + 1, size)]
+    return drawn[:count]

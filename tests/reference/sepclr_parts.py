@@ -1,0 +1,90 @@
+"""Small parts that SepCLR's tests share, and what each of several processes checks about it."""
+
+import torch
+
+from medgraph import processes
+from medgraph.data.batches import GroupedImageBatch
+from medgraph.data.spec import ImageSpec
+from medgraph.losses.kernel_joint_entropy import KernelJointEntropy
+from medgraph.method import Step
+from medgraph.sepclr.encoder import CommonSalientEncoder
+from medgraph.sepclr.sepclr import SepCLR
+from medgraph.transforms.image_views import ImageViews
+from medgraph.transforms.volume_views import VolumeViews
+
+SIZES = {2: (16, 16), 3: (8, 12, 8)}
+
+
+def spec(dims=2, attributes=()):
+    """Facts of tiny gray images or volumes."""
+    return ImageSpec(dims, 1, SIZES[dims], 64, attributes=attributes)
+
+
+class TinyEncoder(torch.nn.Module):
+    """One convolution of four channels with batch norm, and the mean of its map."""
+
+    out_dim, pyramid_dims, pyramid_strides = 4, (4,), (2,)
+
+    def __init__(self, dims=2):
+        super().__init__()
+        conv, norm = (torch.nn.Conv2d, torch.nn.BatchNorm2d) if dims == 2 else (torch.nn.Conv3d, torch.nn.BatchNorm3d)
+        self.layers = torch.nn.Sequential(conv(1, 4, 3, 2, 1), norm(4), torch.nn.ReLU())
+
+    def pyramid(self, x):
+        """Its one map."""
+        return [self.layers(x)]
+
+    def forward(self, x):
+        return self.layers(x).flatten(2).mean(dim=2)
+
+
+def encoder(dims=2, common_dim=6, salient_dim=4):
+    """Two tiny encoders."""
+    facts = spec(dims)
+    return CommonSalientEncoder(facts, TinyEncoder(dims), TinyEncoder(dims), common_dim, salient_dim)
+
+
+def views(dims=2):
+    """Gentle views."""
+    return ImageViews(area=(0.8, 1.0), brightness=0.05, contrast=0.05) if dims == 2 else VolumeViews(rotation=5.0)
+
+
+def method(dims=2, **settings):
+    """A small SepCLR with k-JEM."""
+    torch.manual_seed(3)
+    return SepCLR(spec(dims), encoder(dims), views(dims), settings.pop("term", KernelJointEntropy()), 8, **settings)
+
+
+def batch(dims=2, n=12, attributes=0):
+    """Noise images; the second half are targets and brighter in one corner."""
+    rng = torch.Generator().manual_seed(5)
+    images = torch.rand(n, 1, *SIZES[dims], generator=rng)
+    is_target = torch.arange(n) >= n // 2
+    images[is_target, :, :4, :4] += 1.0
+    return GroupedImageBatch(torch.arange(n), images, is_target, torch.rand(n, attributes, generator=rng))
+
+
+def _gradients(rows):
+    model = method().double()
+    for module in model.modules():  # statistics of a part of the batch differ, whatever the loss
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    whole = batch()
+    part = GroupedImageBatch(*(x[rows] for x in (whole.ids, whole.images.double(), whole.is_target, whole.attributes)))
+    outputs = model.training_step(part, Step(1, 0, 0))
+    outputs["loss"].backward()
+    return outputs, {name: p.grad for name, p in model.named_parameters()}
+
+
+def check_equals_one_process():
+    """Averaged gradients of this process's part of the batch, in codes of all processes, are those of the whole."""
+    world, rank = processes.world_size(), processes.rank()
+    outputs, found = _gradients(torch.arange(12) % world == rank)
+    averaged = {name: processes.all_reduce_sum(gradient) / world for name, gradient in found.items()}
+    processes.world_size, processes.rank = lambda group=None: 1, lambda group=None: 0
+    expected_outputs, expected = _gradients(torch.arange(12))
+    for name, value in expected_outputs.items():
+        torch.testing.assert_close(outputs[name], value, rtol=1e-9, atol=1e-9)
+    assert max(float(g.abs().max()) for g in expected.values()) > 1e-3
+    for name, gradient in expected.items():
+        torch.testing.assert_close(averaged[name], gradient, rtol=1e-8, atol=1e-9)

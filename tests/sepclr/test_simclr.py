@@ -1,0 +1,20 @@
+import torch
+from reference.sepclr_parts import TinyEncoder, batch, spec, views
+
+from medgraph.losses.nt_xent import NTXent
+from medgraph.method import Step
+from medgraph.sepclr.simclr import SimCLR
+
+
+def test_a_step_reaches_encoder_and_projector():
+    torch.manual_seed(0)
+    model = SimCLR(spec(), TinyEncoder(), views(), NTXent(), hidden_dim=8, embedding_dim=4)
+    model.training_step(batch(), Step(0, 0, 0))["loss"].backward()
+    for part in (model.encoder, model.projector):
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters() if p.ndim > 1)
+
+
+def test_batches_hold_both_groups():
+    model = SimCLR(spec(), TinyEncoder(), views(), NTXent())
+    batches = model.epoch_batches(batch(n=20), 8, 0, 0)
+    assert all(int(batch(n=20).is_target[rows].sum()) == 4 for rows in batches)
