@@ -2,12 +2,11 @@
 
 import math
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from medgraph import checks
-from medgraph.losses import pairs
+from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, paired
 from medgraph.losses.pairs.terms import AdditiveScorer, ExcludeSameId
 
@@ -28,8 +27,11 @@ class AdaptiveInfoNCE(ContrastiveLoss):
         weight_norm: "none" as published; "row_mean" divides by the mean weight over the other keys.
         pair_input: What the network sees of a pair: "both" embeddings side by side, or their "sum".
         reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
+        dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
+            memory. None stays with those of this process.
 
     Example:
+        >>> import torch
         >>> AdaptiveInfoNCE(dim=4)(torch.eye(4), torch.eye(4)).isfinite().item()
         True
     """
@@ -42,12 +44,14 @@ class AdaptiveInfoNCE(ContrastiveLoss):
         weight_norm: str = "none",
         pair_input: str = "both",
         reduction: str = "mean",
+        dist: str | None = None,
     ):
         super().__init__()
         self.temperature = checks.positive("temperature", temperature)
         self.weight_norm = checks.one_of("weight_norm", weight_norm, ("none", "row_mean"))
         self.pair_input = checks.one_of("pair_input", pair_input, ("both", "sum"))
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
         self.of_queries = nn.Linear(checks.at_least("dim", dim, 1), checks.at_least("hidden_dim", hidden_dim, 1))
         self.of_keys = nn.Linear(dim, hidden_dim, bias=False) if pair_input == "both" else None
         self.score = nn.Linear(hidden_dim, 1)
@@ -61,12 +65,13 @@ class AdaptiveInfoNCE(ContrastiveLoss):
         heads = ((1.0, ()),)
         scorer = self._scorer(queries, keys)
         if self.weight_norm == "none":
-            total = pairs.pair_lse(queries, keys, scale=scale, terms=(scorer,), heads=heads)[0]
+            total = pairs.pair_lse(queries, keys, scale=scale, terms=(scorer,), heads=heads, dist=self.dist)[0]
             return self.reduce(total - positive, None, "key", positive=positive, denominator=total)
-        others = ExcludeSameId(torch.arange(len(queries), device=queries.device))
-        total, weights = pairs.pair_lse(queries, keys, scale=scale, terms=(scorer,), heads=(*heads, (0.0, (others,))))
+        others = ExcludeSameId(everyone.ids(queries, self.dist))
+        both = (*heads, (0.0, (others,)))
+        total, weights = pairs.pair_lse(queries, keys, scale=scale, terms=(scorer,), heads=both, dist=self.dist)
         valid = weights.isfinite()
-        total = total - weights.masked_fill(~valid, 0) + math.log(max(len(keys) - 1, 1))
+        total = total - weights.masked_fill(~valid, 0) + math.log(max(everyone.count(keys, self.dist) - 1, 1))
         return self.reduce(total - positive, valid, "other key", positive=positive, denominator=total)
 
     def _scorer(self, queries: Tensor, keys: Tensor) -> AdditiveScorer:

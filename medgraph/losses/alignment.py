@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from medgraph import checks
+from medgraph.losses import everyone
 
 
 class Alignment(nn.Module):
@@ -19,16 +20,18 @@ class Alignment(nn.Module):
     Args:
         bandwidth: Variance of the Gaussian kernel of the matching `Uniformity`; larger weakens the pull.
         power: Exponent of the distance; 1 cares less than 2 for views that lie far apart.
+        dist: "gather" or "ring" (alike here) weights processes by their number of examples; None does not.
 
     Example:
         >>> Alignment(bandwidth=0.5)(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]])).item()
         25.0
     """
 
-    def __init__(self, bandwidth: float = 0.5, power: float = 2.0):
+    def __init__(self, bandwidth: float = 0.5, power: float = 2.0, dist: str | None = None):
         super().__init__()
         self.bandwidth = checks.positive("bandwidth", bandwidth)
         self.power = checks.at_least("power", power, 1.0)
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
 
     def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         dtype = torch.promote_types(first.dtype, torch.float32)
@@ -37,7 +40,8 @@ class Alignment(nn.Module):
             distances = difference.square().sum(dim=1)
         else:
             distances = torch.linalg.vector_norm(difference, dim=1).pow(self.power)
-        return distances.sum() / (2 * self.bandwidth * max(len(first), 1))
+        num = max(everyone.count(first, self.dist), 1)
+        return everyone.world(self.dist) * distances.sum() / (2 * self.bandwidth * num)
 
     def extra_repr(self) -> str:
         return f"bandwidth={self.bandwidth}, power={self.power}"

@@ -9,15 +9,21 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from medgraph import checks
+from medgraph.losses import everyone
 from medgraph.losses.pairs.lse import refuse_not_finite
 
 _stats: ContextVar[dict[str, float] | None] = ContextVar("stats", default=None)
 
 
 class ContrastiveLoss(nn.Module):
-    """A loss with one value per anchor. Subclasses set `reduction` and end `forward` with `self.reduce(...)`."""
+    """A loss with one value per anchor. Subclasses set `reduction` and end `forward` with `self.reduce(...)`.
+
+    Those that contrast with other processes set `dist` too. Means are then weighted by the number of anchors in each
+    process, and sums by the number of processes, so that gradients averaged over processes are those of one process.
+    """
 
     reduction: str
+    dist: str | None = None
 
     def reduce(
         self,
@@ -38,7 +44,7 @@ class ContrastiveLoss(nn.Module):
             parts: Numbers per anchor (n,), whose means over valid anchors `stats` reports.
         """
         valid = torch.ones_like(values, dtype=torch.bool) if valid is None else valid
-        count = int(valid.sum())
+        count = int(everyone.total(valid.sum(), self.dist))
         if count == 0:
             warnings.warn(f"all {len(values)} anchors have no {lack}: the loss of this batch is 0", stacklevel=3)
         _report(values, valid, parts)
@@ -47,8 +53,9 @@ class ContrastiveLoss(nn.Module):
         if self.reduction == "pair":
             assert num_positives is not None
             num_pairs = num_positives[valid].to(values)
-            return (num_pairs * values[valid]).sum() / num_pairs.sum().clamp_min(1)
-        total = values[valid].sum()
+            all_pairs = everyone.total(num_pairs.sum(), self.dist).clamp_min(1)
+            return everyone.world(self.dist) * (num_pairs * values[valid]).sum() / all_pairs
+        total = everyone.world(self.dist) * values[valid].sum()
         return total if self.reduction == "sum" else total / max(count, 1)
 
     @property

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medgraph import checks
-from medgraph.losses import pairs
+from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, paired
 from medgraph.losses.pairs.terms import ExcludeSameId
 
@@ -29,6 +29,8 @@ class DebiasedNTXent(ContrastiveLoss):
         positive_prior: Probability that a negative is of the anchor's class (tau+); larger corrects more.
         beta: Concentration on hard negatives; 0 treats all negatives alike.
         reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
+        dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
+            memory. None stays with those of this process.
 
     Example:
         >>> loss = DebiasedNTXent(temperature=0.1, positive_prior=0.0)(torch.eye(4), torch.eye(4))
@@ -37,21 +39,28 @@ class DebiasedNTXent(ContrastiveLoss):
     """
 
     def __init__(
-        self, temperature: float = 0.5, positive_prior: float = 0.1, beta: float = 0.0, reduction: str = "mean"
+        self,
+        temperature: float = 0.5,
+        positive_prior: float = 0.1,
+        beta: float = 0.0,
+        reduction: str = "mean",
+        dist: str | None = None,
     ):
         super().__init__()
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
         self.temperature = checks.positive("temperature", temperature)
         self.positive_prior = checks.between("positive_prior", positive_prior, 0.0, 0.99)
         self.beta = checks.not_negative("beta", beta)
 
     def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
         first, second = paired(first=first, second=second)
-        scale, num_negatives = 1 / self.temperature, max(2 * len(first) - 2, 1)
+        scale, num_negatives = 1 / self.temperature, max(2 * everyone.count(first, self.dist) - 2, 1)
         positive = scale * (first * second).sum(dim=1).repeat(2)  # (2n,)
-        negatives = ExcludeSameId(torch.arange(len(first), device=first.device).repeat(2))
+        negatives = ExcludeSameId(everyone.ids(first, self.dist).repeat(2))
         heads = ((1.0, ()),) if self.beta == 0 else ((1 + self.beta, ()), (self.beta, ()))
-        sums = pairs.pair_lse(torch.cat([first, second]), scale=scale, terms=(negatives,), heads=heads)
+        views = torch.cat([first, second])
+        sums = pairs.pair_lse(views, scale=scale, terms=(negatives,), heads=heads, dist=self.dist)
         valid = sums[0].isfinite()
         total = sums[0] if self.beta == 0 else sums[0] - sums[1] + math.log(num_negatives)
         corrected = self._without_false_negatives(total.masked_fill(~valid, 0), positive, num_negatives)

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.losses import pairs
+from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, paired
 from medgraph.losses.pairs.terms import ExcludeSameId
 
@@ -22,15 +22,18 @@ class DCL(ContrastiveLoss):
     Args:
         temperature: Divides the scores; smaller stresses the hardest negatives.
         reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
+        dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
+            memory. None stays with those of this process.
 
     Example:
         >>> round(DCL(temperature=1.0)(torch.eye(4), torch.eye(4)).item(), 4)
         0.7918
     """
 
-    def __init__(self, temperature: float = 0.1, reduction: str = "mean"):
+    def __init__(self, temperature: float = 0.1, reduction: str = "mean", dist: str | None = None):
         super().__init__()
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
         self.temperature = checks.positive("temperature", temperature)
 
     def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
@@ -49,22 +52,26 @@ class DCLW(ContrastiveLoss):
         temperature: Divides the scores; smaller stresses the hardest negatives.
         spread: Divides the scores inside the weights (sigma in the paper); smaller makes them differ more.
         reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
+        dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
+            memory. None stays with those of this process.
 
     Example:
         >>> round(DCLW(temperature=1.0)(torch.eye(4), torch.eye(4)).item(), 4)
         0.7918
     """
 
-    def __init__(self, temperature: float = 0.1, spread: float = 0.5, reduction: str = "mean"):
+    def __init__(self, temperature: float = 0.1, spread: float = 0.5, reduction: str = "mean", dist: str | None = None):
         super().__init__()
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
         self.temperature = checks.positive("temperature", temperature)
         self.spread = checks.positive("spread", spread)
 
     def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
         first, second = paired(first=first, second=second)
-        agreement = (first * second).sum(dim=1).detach()  # (n,)
-        weight = 2 - len(first) * (agreement / self.spread).softmax(dim=0)
+        agreement = (first * second).sum(dim=1).detach() / self.spread  # (n,)
+        everyones = everyone.rows(agreement, self.dist)
+        weight = 2 - len(everyones) * (agreement - everyones.logsumexp(dim=0)).exp()
         return _decoupled(self, first, second, self.temperature, weight)
 
 
@@ -73,8 +80,9 @@ def _decoupled(
 ) -> Tensor:
     positive = (first * second).sum(dim=1) / temperature  # (n,)
     positive = positive if weight is None else weight * positive
-    negatives = ExcludeSameId(torch.arange(len(first), device=first.device).repeat(2))
-    over_negatives = pairs.pair_lse(torch.cat([first, second]), scale=1 / temperature, terms=(negatives,))[0]
+    negatives = ExcludeSameId(everyone.ids(first, loss.dist).repeat(2))
+    views = torch.cat([first, second])
+    over_negatives = pairs.pair_lse(views, scale=1 / temperature, terms=(negatives,), dist=loss.dist)[0]
     positive = positive.repeat(2)
     return loss.reduce(
         over_negatives - positive,

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.losses import pairs
+from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, paired
 from medgraph.losses.pairs.lse import refuse_not_finite
 from medgraph.losses.pairs.terms import ExcludeSameId, Guide, PairTerm, ScoreCeil
@@ -26,6 +26,8 @@ class FalseNegativeRemoval(ContrastiveLoss):
         guide_threshold: Cosine between a frozen model's embeddings from which a negative is dropped; None uses no
             guide, and the loss takes no guide embeddings.
         reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
+        dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
+            memory. None stays with those of this process.
 
     Example:
         >>> loss = FalseNegativeRemoval(temperature=0.1)(torch.eye(4), torch.eye(4))
@@ -39,6 +41,7 @@ class FalseNegativeRemoval(ContrastiveLoss):
         margin: float = 0.1,
         guide_threshold: float | None = None,
         reduction: str = "mean",
+        dist: str | None = None,
     ):
         super().__init__()
         self.temperature = checks.positive("temperature", temperature)
@@ -47,6 +50,7 @@ class FalseNegativeRemoval(ContrastiveLoss):
         if guide_threshold is not None:
             checks.between("guide_threshold", guide_threshold, -1.0, 1.0)
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
 
     def forward(
         self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"], guide: Float[Tensor, "n g"] | None = None
@@ -55,9 +59,10 @@ class FalseNegativeRemoval(ContrastiveLoss):
         first, second = paired(first=first, second=second)
         scale = 1 / self.temperature
         positive = scale * (first * second).sum(dim=1).repeat(2)  # (2n,)
-        negatives = ExcludeSameId(torch.arange(len(first), device=first.device).repeat(2))
+        negatives = ExcludeSameId(everyone.ids(first, self.dist).repeat(2))
         kept = (ScoreCeil(positive + scale * self.margin), *self._guided(guide, first))
-        over_kept = pairs.pair_lse(torch.cat([first, second]), scale=scale, terms=(negatives, *kept))[0]
+        views = torch.cat([first, second])
+        over_kept = pairs.pair_lse(views, scale=scale, terms=(negatives, *kept), dist=self.dist)[0]
         over_all = torch.logaddexp(over_kept, positive)
         valid = over_kept.isfinite()
         return self.reduce(over_all - positive, valid, "negative left", positive=positive, denominator=over_all)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from medgraph import checks
-from medgraph.losses import pairs
+from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, units
 
 MAX_SCALE = 100.0  # CLIP, arXiv:2103.00020, Sec. 2.5
@@ -28,6 +28,8 @@ class InfoNCE(ContrastiveLoss):
         learnable_temperature: Train the logarithm of 1 / temperature, which stays below log 100.
         label_smoothing: Share of the target spread evenly over all keys; guards against wrong pairs.
         reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
+        dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
+            memory. None stays with those of this process.
 
     Example:
         >>> loss = InfoNCE(temperature=0.1)(torch.eye(4), torch.eye(4))
@@ -42,9 +44,11 @@ class InfoNCE(ContrastiveLoss):
         learnable_temperature: bool = False,
         label_smoothing: float = 0.0,
         reduction: str = "mean",
+        dist: str | None = None,
     ):
         super().__init__()
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
         self.temperature = checks.positive("temperature", temperature)
         self.symmetric = symmetric
         self.label_smoothing = checks.fraction("label_smoothing", label_smoothing)
@@ -61,10 +65,11 @@ class InfoNCE(ContrastiveLoss):
         scale = self._scale()
         positive = scale * (queries * keys[:n]).sum(dim=1)  # (n,), the logit of each query's own key
         if not self.symmetric:
-            over_keys = pairs.pair_lse(queries, keys, scale=scale)[0]
+            over_keys = pairs.pair_lse(queries, keys, scale=scale, dist=self.dist)[0]
             loss = over_keys - self._target(positive, queries, keys, scale)
             return self.reduce(loss, None, "key", positive=positive, denominator=over_keys)
-        over_keys, over_queries = (lse[0] for lse in pairs.pair_lse(queries, keys, scale=scale, columns=True))
+        sums = pairs.pair_lse(queries, keys, scale=scale, columns=True, dist=self.dist)
+        over_keys, over_queries = (lse[0] for lse in sums)
         by_query = over_keys - self._target(positive, queries, keys, scale)
         by_key = over_queries[:n] - self._target(positive, keys[:n], queries, scale)
         loss = (by_query + by_key) / 2
@@ -78,5 +83,6 @@ class InfoNCE(ContrastiveLoss):
     def _target(self, positive: Tensor, anchors: Tensor, others: Tensor, scale: float | Tensor) -> Tensor:
         if self.label_smoothing == 0:
             return positive
-        mean = scale * (anchors @ others.mean(dim=0))  # (n,), the mean logit over all others
+        center = everyone.total(others.sum(dim=0), self.dist) / everyone.count(others, self.dist)  # (d,)
+        mean = scale * (anchors @ center)  # (n,), the mean logit over all others
         return (1 - self.label_smoothing) * positive + self.label_smoothing * mean

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.losses import pairs
+from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, units
 from medgraph.losses.pairs.terms import ColumnLogWeight, PairTerm, TableLogWeight
 
@@ -26,6 +26,8 @@ class InversePropensity(ContrastiveLoss):
         min_propensity: Propensities below count as this; larger limits the weight of the rarest keys.
         self_normalize: Whether weights are divided by their mean; False leaves them as they are.
         reduction: "mean" or "sum" over the anchors, or "none" for one value each.
+        dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
+            memory. None stays with those of this process.
 
     Example:
         >>> loss = InversePropensity(temperature=0.1)(torch.eye(4), torch.eye(4), torch.full((4,), 0.25))
@@ -39,12 +41,14 @@ class InversePropensity(ContrastiveLoss):
         min_propensity: float = 0.01,
         self_normalize: bool = True,
         reduction: str = "mean",
+        dist: str | None = None,
     ):
         super().__init__()
         self.temperature = checks.positive("temperature", temperature)
         self.min_propensity = checks.between("min_propensity", min_propensity, 1e-6, 1.0)
         self.self_normalize = self_normalize
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
 
     def forward(
         self,
@@ -60,12 +64,12 @@ class InversePropensity(ContrastiveLoss):
         positive = scale * (queries * keys).sum(dim=1)  # (n,)
         log_weight = -propensity.to(queries).clamp(self.min_propensity, 1).log()
         term = self._term(log_weight, strata, len(keys))
-        total = pairs.pair_lse(queries, keys, scale=scale, terms=(term,))[0]
+        total = pairs.pair_lse(queries, keys, scale=scale, terms=(term,), dist=self.dist)[0]
         if self.self_normalize:
-            total = total - _log_sum(log_weight, strata) + math.log(max(len(keys), 1))
+            total = total - self._log_sum(log_weight, strata) + math.log(max(everyone.count(keys, self.dist), 1))
         parts = {"positive": positive, "denominator": total}
         if self.collecting:
-            size = (2 * _log_sum(log_weight, strata) - _log_sum(2 * log_weight, strata)).exp()
+            size = (2 * self._log_sum(log_weight, strata) - self._log_sum(2 * log_weight, strata)).exp()
             parts["effective_sample_size"] = size.expand(len(keys))
         return self.reduce(total - positive, None, "key", **parts)
 
@@ -84,10 +88,9 @@ class InversePropensity(ContrastiveLoss):
             )
         return TableLogWeight(log_weight, strata)
 
-
-def _log_sum(log_weight: Tensor, strata: Tensor | None) -> Tensor:
-    """log sum_j w_ij: of all keys alike, or of each query (n,) by the number of keys in each stratum."""
-    if strata is None:
-        return log_weight.logsumexp(dim=0)
-    counts = torch.bincount(strata, minlength=len(log_weight)).to(log_weight)
-    return (log_weight + counts.log()).logsumexp(dim=1)[strata]
+    def _log_sum(self, log_weight: Tensor, strata: Tensor | None) -> Tensor:
+        """log sum_j w_ij: of all keys alike, or of each query (n,) by the number of keys in each stratum."""
+        if strata is None:
+            return everyone.rows(log_weight, self.dist).logsumexp(dim=0)
+        counts = everyone.total(torch.bincount(strata, minlength=len(log_weight)), self.dist).to(log_weight)
+        return (log_weight + counts.log()).logsumexp(dim=1)[strata]

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from medgraph import checks
-from medgraph.losses import pairs
+from medgraph.losses import everyone, pairs
 
 
 class JointEntropy(nn.Module):
@@ -25,23 +25,34 @@ class JointEntropy(nn.Module):
         common_bandwidth: Variance of the kernel on the common part; smaller feels only near neighbors.
         salient_bandwidth: The same for the salient part.
         include_self: Whether j = i counts; without it the loss has no floor, and needs two examples.
+        dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
+            memory. None stays with those of this process.
 
     Example:
         >>> round(JointEntropy()(torch.eye(2), torch.eye(2)).item(), 4)
         -0.675
     """
 
-    def __init__(self, common_bandwidth: float = 0.5, salient_bandwidth: float = 0.5, include_self: bool = True):
+    def __init__(
+        self,
+        common_bandwidth: float = 0.5,
+        salient_bandwidth: float = 0.5,
+        include_self: bool = True,
+        dist: str | None = None,
+    ):
         super().__init__()
         self.common_bandwidth = checks.positive("common_bandwidth", common_bandwidth)
         self.salient_bandwidth = checks.positive("salient_bandwidth", salient_bandwidth)
         self.include_self = include_self
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
 
     def forward(self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"]) -> Float[Tensor, ""]:
-        others = len(common) - (not self.include_self)
+        num = everyone.count(common, self.dist)
+        others = num - (not self.include_self)
         if others < 1:
             return common.sum() * 0 + salient.sum() * 0
-        return self._log_sums(common, salient, self.include_self).mean() - math.log(others)
+        log_sums = self._log_sums(common, salient, self.include_self)
+        return everyone.world(self.dist) * log_sums.sum() / num - math.log(others)
 
     @torch.no_grad()
     def self_share(self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"]) -> Float[Tensor, ""]:
@@ -53,10 +64,11 @@ class JointEntropy(nn.Module):
         dtype = torch.promote_types(torch.promote_types(common.dtype, salient.dtype), torch.float32)
         parts = ((common, self.common_bandwidth), (salient, self.salient_bandwidth))
         points = torch.cat([part.to(dtype) / math.sqrt(bandwidth) for part, bandwidth in parts], dim=1)
-        points = points - points.detach().mean(dim=0)  # changes no distance, keeps the small digits
+        center = everyone.total(points.detach().sum(dim=0), self.dist) / max(everyone.count(points, self.dist), 1)
+        points = points - center  # changes no distance, keeps the small digits
         bias = -points.square().sum(dim=1) / 2
-        terms = () if include_self else (pairs.terms.ExcludeSameId(torch.arange(len(points), device=points.device)),)
-        return pairs.pair_lse(points, row_bias=bias, col_bias=bias, terms=terms)[0]
+        terms = () if include_self else (pairs.terms.ExcludeSameId(everyone.ids(points, self.dist)),)
+        return pairs.pair_lse(points, row_bias=bias, col_bias=bias, terms=terms, dist=self.dist)[0]
 
     def extra_repr(self) -> str:
         return (

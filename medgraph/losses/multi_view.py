@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.losses import pairs
+from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, unit
 from medgraph.losses.pairs.terms import ExcludeSameId, OnlyNegatives
 
@@ -20,6 +20,8 @@ class MVInfoNCE(ContrastiveLoss):
         temperature: Divides the scores; smaller stresses the hardest negatives.
         same_view_negatives: Whether other examples in the anchor's own view are negatives too.
         reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
+        dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
+            memory. None stays with those of this process.
 
     Example:
         >>> loss = MVInfoNCE(temperature=0.1)(torch.eye(4).repeat(3, 1, 1))
@@ -27,18 +29,26 @@ class MVInfoNCE(ContrastiveLoss):
         0.0002
     """
 
-    def __init__(self, temperature: float = 0.1, same_view_negatives: bool = True, reduction: str = "mean"):
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        same_view_negatives: bool = True,
+        reduction: str = "mean",
+        dist: str | None = None,
+    ):
         super().__init__()
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
         self.temperature = checks.positive("temperature", temperature)
         self.same_view_negatives = same_view_negatives
 
     def forward(self, views: Float[Tensor, "v n d"]) -> Float[Tensor, "..."]:
         num_views, n, _ = _check(views).shape
         views = unit(views, "views")
-        index = torch.arange(num_views * n, device=views.device)
-        term = ExcludeSameId(index) if self.same_view_negatives else OnlyNegatives(index // n)
-        denominator = pairs.pair_lse(views.flatten(0, 1), scale=1 / self.temperature, terms=(term,))[0]
+        stacked = views.flatten(0, 1)
+        view = torch.arange(num_views, device=views.device).repeat_interleave(n)
+        term = ExcludeSameId(everyone.ids(stacked, self.dist)) if self.same_view_negatives else OnlyNegatives(view)
+        denominator = pairs.pair_lse(stacked, scale=1 / self.temperature, terms=(term,), dist=self.dist)[0]
         own = _own_views(views) / self.temperature  # (n, v, v)
         own = own.masked_fill(torch.eye(num_views, dtype=torch.bool, device=views.device), -torch.inf)
         over_all, positive = denominator.view(num_views, n).logsumexp(dim=0), own.flatten(1).logsumexp(dim=1)
@@ -56,23 +66,26 @@ class MVDHEL(ContrastiveLoss):
     Args:
         temperature: Divides the scores; smaller stresses the hardest negatives.
         reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
+        dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
+            memory. None stays with those of this process.
 
     Example:
         >>> round(MVDHEL(temperature=1.0)(torch.eye(4).repeat(2, 1, 1)).item(), 4)
         1.1972
     """
 
-    def __init__(self, temperature: float = 0.1, reduction: str = "mean"):
+    def __init__(self, temperature: float = 0.1, reduction: str = "mean", dist: str | None = None):
         super().__init__()
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
         self.temperature = checks.positive("temperature", temperature)
 
     def forward(self, views: Float[Tensor, "v n d"]) -> Float[Tensor, "..."]:
-        num_views, n, _ = _check(views).shape
+        num_views = len(_check(views))
         views = unit(views, "views")
-        others = ExcludeSameId(torch.arange(n, device=views.device))
-        scale = 1 / self.temperature
-        energy = torch.stack([pairs.pair_lse(view, scale=scale, terms=(others,))[0] for view in views]).sum(dim=0)
+        others, scale = ExcludeSameId(everyone.ids(views[0], self.dist)), 1 / self.temperature
+        over_others = [pairs.pair_lse(view, scale=scale, terms=(others,), dist=self.dist)[0] for view in views]
+        energy = torch.stack(over_others).sum(dim=0)
         v, w = torch.triu_indices(num_views, num_views, 1, device=views.device)
         attraction = (scale * _own_views(views)[:, v, w]).logsumexp(dim=1)
         valid = energy.isfinite()

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.losses import pairs
+from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, paired
 from medgraph.losses.pairs.terms import ExcludeSameId
 
@@ -22,6 +22,8 @@ class NTXent(ContrastiveLoss):
     Args:
         temperature: Divides the scores; smaller stresses the hardest negatives.
         reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
+        dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
+            memory. None stays with those of this process.
 
     Example:
         >>> loss = NTXent(temperature=0.1)(torch.eye(4), torch.eye(4))
@@ -29,15 +31,16 @@ class NTXent(ContrastiveLoss):
         0.0003
     """
 
-    def __init__(self, temperature: float = 0.5, reduction: str = "mean"):
+    def __init__(self, temperature: float = 0.5, reduction: str = "mean", dist: str | None = None):
         super().__init__()
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
         self.temperature = checks.positive("temperature", temperature)
 
     def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
         views = torch.cat(paired(first=first, second=second))  # (2n, d)
         scale = 1 / self.temperature
         positive = scale * (views * views.roll(len(first), dims=0)).sum(dim=1)
-        others = ExcludeSameId(torch.arange(len(views), device=views.device))
-        over_others = pairs.pair_lse(views, scale=scale, terms=(others,))[0]
+        others = ExcludeSameId(everyone.ids(views, self.dist))
+        over_others = pairs.pair_lse(views, scale=scale, terms=(others,), dist=self.dist)[0]
         return self.reduce(over_others - positive, None, "other view", positive=positive, denominator=over_others)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.losses import pairs
+from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, paired
 from medgraph.losses.pairs.terms import ExcludeSameId, ScoreFloor
 
@@ -25,6 +25,8 @@ class QuantileNegatives(ContrastiveLoss):
         temperature: Divides the scores; hard negatives want a larger one.
         share: Part of the negatives kept; 1 keeps all.
         reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
+        dist: "gather" searches and contrasts with the examples of all processes, None with those of this one. There
+            is no "ring": a quantile needs all scores of an anchor at once.
 
     Example:
         >>> loss = QuantileNegatives(temperature=0.1, share=1.0)(torch.eye(4), torch.eye(4))
@@ -32,9 +34,10 @@ class QuantileNegatives(ContrastiveLoss):
         0.0003
     """
 
-    def __init__(self, temperature: float = 0.7, share: float = 0.05, reduction: str = "mean"):
+    def __init__(self, temperature: float = 0.7, share: float = 0.05, reduction: str = "mean", dist: str | None = None):
         super().__init__()
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather"))
         self.temperature = checks.positive("temperature", temperature)
         self.share = checks.fraction("share", checks.positive("share", share))
 
@@ -42,9 +45,9 @@ class QuantileNegatives(ContrastiveLoss):
         first, second = paired(first=first, second=second)
         views, scale = torch.cat([first, second]), 1 / self.temperature
         positive = scale * (first * second).sum(dim=1).repeat(2)  # (2n,)
-        ids = torch.arange(len(first), device=first.device).repeat(2)
+        ids = everyone.ids(first, self.dist).repeat(2)
         floor = ScoreFloor(scale * self._floor(views.detach(), ids))
-        over_kept = pairs.pair_lse(views, scale=scale, terms=(ExcludeSameId(ids), floor))[0]
+        over_kept = pairs.pair_lse(views, scale=scale, terms=(ExcludeSameId(ids), floor), dist=self.dist)[0]
         over_all = torch.logaddexp(over_kept, positive)
         return self.reduce(
             over_all - positive, over_kept.isfinite(), "negative", positive=positive, denominator=over_all
@@ -52,11 +55,12 @@ class QuantileNegatives(ContrastiveLoss):
 
     def _floor(self, views: Tensor, ids: Tensor) -> Tensor:
         """Half way between the last score kept and the first dropped, so that rounding does not decide."""
-        num_kept = math.ceil(self.share * (len(views) - 2))
-        if num_kept == len(views) - 2:
+        keys, key_ids = everyone.rows(views, self.dist), everyone.rows(ids, self.dist)
+        num_kept = math.ceil(self.share * (len(keys) - 2))
+        if num_kept == len(keys) - 2:
             return views.new_full((len(views),), -torch.inf)
         floors = []
         for rows, own in zip(views.split(BLOCK), ids.split(BLOCK), strict=True):
-            scores = (rows @ views.T).masked_fill(own[:, None] == ids, -torch.inf)
+            scores = (rows @ keys.T).masked_fill(own[:, None] == key_ids, -torch.inf)
             floors.append(scores.topk(num_kept + 1, dim=1).values[:, -2:].mean(dim=1))
         return torch.cat(floors)

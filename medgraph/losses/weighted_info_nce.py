@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.losses import pairs
+from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, units
 from medgraph.losses.pairs.terms import CodeDisagreement, ColumnLogWeight, ExcludeSameId, PairTerm
 
@@ -24,6 +24,8 @@ class WeightedInfoNCE(ContrastiveLoss):
         positive_in_denominator: "weighted" gives the positive its own weight, which is 0, so the value may be
             negative; "always" adds it with weight 1, so the value is at least 0.
         reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
+        dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
+            memory. None stays with those of this process.
 
     Example:
         >>> codes = torch.arange(4)[:, None]
@@ -32,13 +34,20 @@ class WeightedInfoNCE(ContrastiveLoss):
         0.0986
     """
 
-    def __init__(self, temperature: float = 0.1, positive_in_denominator: str = "weighted", reduction: str = "mean"):
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        positive_in_denominator: str = "weighted",
+        reduction: str = "mean",
+        dist: str | None = None,
+    ):
         super().__init__()
         self.temperature = checks.positive("temperature", temperature)
         self.positive_in_denominator = checks.one_of(
             "positive_in_denominator", positive_in_denominator, ("weighted", "always")
         )
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
 
     def forward(
         self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"], codes: Int[Tensor, "n r"]
@@ -47,7 +56,7 @@ class WeightedInfoNCE(ContrastiveLoss):
         queries, keys = units(queries=queries, keys=keys)
         scale = 1 / self.temperature
         positive = scale * (queries * keys).sum(dim=1)  # (n,)
-        denominator = pairs.pair_lse(queries, keys, scale=scale, terms=(CodeDisagreement(codes),))[0]
+        denominator = pairs.pair_lse(queries, keys, scale=scale, terms=(CodeDisagreement(codes),), dist=self.dist)[0]
         if self.positive_in_denominator == "always":
             denominator = torch.logaddexp(denominator, positive)
         valid = denominator.isfinite()
@@ -70,6 +79,8 @@ class GivenWeightInfoNCE(ContrastiveLoss):
         self_normalize: Divide the weights of each query by their mean, so that their size does not matter and the
             temperature keeps its meaning.
         reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
+        dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
+            memory. None stays with those of this process.
 
     Example:
         >>> loss = GivenWeightInfoNCE(temperature=1.0)(torch.eye(4), torch.eye(4), torch.zeros(4))
@@ -83,6 +94,7 @@ class GivenWeightInfoNCE(ContrastiveLoss):
         positive_in_denominator: str = "weighted",
         self_normalize: bool = False,
         reduction: str = "mean",
+        dist: str | None = None,
     ):
         super().__init__()
         self.temperature = checks.positive("temperature", temperature)
@@ -91,6 +103,7 @@ class GivenWeightInfoNCE(ContrastiveLoss):
         )
         self.self_normalize = self_normalize
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
 
     def forward(
         self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "m d"], log_weights: Float[Tensor, " m"] | PairTerm
@@ -106,15 +119,17 @@ class GivenWeightInfoNCE(ContrastiveLoss):
         scale, always = 1 / self.temperature, self.positive_in_denominator == "always"
         positive = scale * (queries * keys[:n]).sum(dim=1)  # (n,)
         weights = ColumnLogWeight(log_weights) if isinstance(log_weights, Tensor) else log_weights
-        ids = torch.arange(m, device=keys.device)
+        ids = everyone.ids(keys, self.dist)
         terms = (weights, ExcludeSameId(ids[:n], ids)) if always else (weights,)
         heads: list[tuple[float, tuple[PairTerm, ...]]] = [(1.0, ())]
         heads += [(0.0, ())] if self.self_normalize or self.collecting else []  # log of the total weight
         heads += [(0.0, (weights,))] if self.collecting else []  # log of the sum of squared weights
-        denominator, *totals = pairs.pair_lse(queries, keys, scale=scale, terms=terms, heads=heads)
+        denominator, *totals = pairs.pair_lse(queries, keys, scale=scale, terms=terms, heads=heads, dist=self.dist)
         valid = denominator.isfinite()
         if self.self_normalize:
-            denominator = denominator - (totals[0] - math.log(max(m - always, 1))).masked_fill(~valid, 0)
+            denominator = denominator - (
+                totals[0] - math.log(max(everyone.count(keys, self.dist) - always, 1))
+            ).masked_fill(~valid, 0)
         if always:
             denominator = torch.logaddexp(denominator, positive)
         parts = {"positive": positive, "denominator": denominator}
