@@ -55,5 +55,8 @@ class Method(nn.Module, ABC):
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def watched(self) -> Mapping[str, Tensor]:
-        """Tensors of the last step for the collapse watch: `embeddings` (n, d), `scores` (n, k), or none."""
+        """Tensors of the last step for the collapse watch: `embeddings` (n, d) and `scores` (n, k), or none.
+
+        Where the loss is a sum of several terms, `loss` is the one of these scores.
+        """
         return {}

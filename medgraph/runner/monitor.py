@@ -12,12 +12,10 @@ class CollapseWatch:
     A constant embedding gives uniform codes, so SwAV's loss cannot fall below ln K: hovering there is the alarm.
 
     Args:
-        num_prototypes: K.
         patience: Steps before anything is judged.
     """
 
-    def __init__(self, num_prototypes: int, patience: int = 50):
-        self.num_prototypes = num_prototypes
+    def __init__(self, patience: int = 50):
         self.patience = patience
         self._said: set[str] = set()
 
@@ -29,11 +27,12 @@ class CollapseWatch:
             step: Optimiser step.
             loss: The step's loss.
             embeddings: Unit rows (n, d).
-            scores: Scores against the prototypes (n, k).
+            scores: Scores against the K prototypes (n, K).
         """
         rank = effective_rank(embeddings)
-        used = scores.argmax(dim=1).unique().numel() / min(self.num_prototypes, len(scores))
-        above = loss - math.log(self.num_prototypes)
+        num_prototypes = scores.shape[1]
+        used = scores.argmax(dim=1).unique().numel() / min(num_prototypes, len(scores))
+        above = loss - math.log(num_prototypes)
         alarms = {
             "the loss stays at ln K: codes are uniform, which is what collapsed embeddings give": above > -0.01,
             f"the embeddings fill {rank:.1f} directions only: they are collapsing": rank < 2,

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from medgraph.config.schema import Train
-from medgraph.data.loader import epoch_batches, load
+from medgraph.data.loader import draw_batches, load
 from medgraph.errors import ConfigError, DataError, MedgraphError
 from medgraph.method import Method, Step
 from medgraph.runner import checkpoint
@@ -112,8 +112,7 @@ class _Loop:
                 f"{plan.batch_size} on each of {accelerator.num_processes} processes. Lower train.accumulate."
             )
         self.num_steps = plan.epochs * (self.num_batches // plan.accumulate)
-        prototypes = getattr(method, "prototypes", None)
-        self.watch = CollapseWatch(num_prototypes=len(prototypes.weight)) if prototypes is not None else None
+        self.watch = CollapseWatch()
         self.patience = Patience(plan.patience, folder) if plan.patience is not None else None
         self.losses: list[float] = []  # of the epoch under way
 
@@ -180,7 +179,7 @@ class _Loop:
         """All batches of one epoch: the method's own, or a plain shuffle."""
         size = self.plan.batch_size
         own = self.method.epoch_batches(self.dataset, size, self.seed, epoch)
-        return epoch_batches(len(self.dataset), size, self.seed, epoch, drop_last=True) if own is None else own
+        return draw_batches(self.dataset, size, self.seed, epoch) if own is None else own
 
     def _start_epoch(self, dataset: Any, epoch: int, step: int) -> None:
         size = self.plan.batch_size
@@ -214,9 +213,10 @@ class _Loop:
 
     def _watched(self, loss: float, step: Step) -> dict[str, float]:
         seen = self.method.watched()
-        if self.watch is None or not seen or step.number % 10:
+        if not seen or step.number % 10:
             return {}
-        values, messages = self.watch.observe(step.number, loss, seen["embeddings"], seen["scores"])
+        own_loss = float(seen.get("loss", loss))
+        values, messages = self.watch.observe(step.number, own_loss, seen["embeddings"], seen["scores"])
         for message in messages:
             warnings.warn(f"{self.title}, step {step.number}: {message}", stacklevel=2)
         return values

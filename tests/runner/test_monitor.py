@@ -13,7 +13,7 @@ def spread(rng):
 
 
 def test_healthy_embeddings_are_left_alone(rng):
-    values, messages = CollapseWatch(num_prototypes=8).observe(100, 1.5, *spread(rng))
+    values, messages = CollapseWatch().observe(100, 1.5, *spread(rng))
     assert messages == []
     assert values["loss_minus_ln_k"] == pytest.approx(1.5 - math.log(8))
     assert values["effective_rank"] > 12
@@ -21,7 +21,7 @@ def test_healthy_embeddings_are_left_alone(rng):
 
 
 def test_collapse_is_said_once_and_in_words(rng):
-    watch = CollapseWatch(num_prototypes=64)
+    watch = CollapseWatch()
     z, scores = torch.ones(64, 16), torch.ones(64, 64)
     assert watch.observe(10, math.log(64), z, scores)[1] == []
     messages = " ".join(watch.observe(60, math.log(64), z, scores)[1])

@@ -9,17 +9,18 @@ from medgraph.losses.prototype_cross_entropy import PrototypeCrossEntropy
 from medgraph.method import Step
 from medgraph.nn.encoders import ResNetEncoder
 from medgraph.transforms.crops import MultiCrop
+from medgraph.volume.assigner import DeepCluster, SwAV
 from medgraph.volume.intra import Intra
 
 SPEC = ImageSpec(spatial_dims=2, channels=1, size=(32, 32), num_examples=64)
+FLAVOURS = {"swav": SwAV(num_prototypes=8, queue_size=0), "deepcluster": DeepCluster(num_prototypes=4, num_heads=2)}
 
 
-def make(**arguments) -> Intra:
+def make(assigner=FLAVOURS["swav"]) -> Intra:
     torch.manual_seed(3)
     encoder = ResNetEncoder(SPEC, depth=18, width=8)
     views = MultiCrop(sizes=(32, 16), counts=(2, 1))
-    arguments = {"num_prototypes": 8, "queue_size": 0, **arguments}
-    return Intra(SPEC, encoder, views, PrototypeCrossEntropy(temperature=0.1), embedding_dim=16, **arguments)
+    return Intra(SPEC, encoder, views, PrototypeCrossEntropy(temperature=0.1), assigner, embedding_dim=16)
 
 
 @pytest.fixture
@@ -27,19 +28,16 @@ def batch(rng):
     return ImageBatch(torch.arange(16), torch.rand(16, 1, 32, 32, generator=rng), torch.zeros(16, dtype=torch.long))
 
 
-def test_a_step_reaches_encoder_projector_and_prototypes(batch):
-    method = make()
-    method.training_step(batch, Step(0, 0, 0))["loss"].backward()
-    for part in (method.encoder, method.projector, method.prototypes):
-        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters() if p.ndim > 1)
-
-
-def test_frozen_prototypes_get_no_gradient(batch):
-    method = make(num_frozen_steps=2)
-    method.training_step(batch, Step(0, 0, 1))["loss"].backward()
-    assert method.prototypes.weight.grad is None
-    method.training_step(batch, Step(0, 0, 2))["loss"].backward()
-    assert method.prototypes.weight.grad.abs().sum() > 0
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_step_reaches_encoder_and_projector(flavour, batch):
+    method = make(FLAVOURS[flavour])
+    method.on_epoch_start(Step(0, 0, 0), [batch])
+    outputs = method.training_step(batch, Step(0, 0, 0))
+    outputs["loss"].backward()
+    learned = [p for p in method.parameters() if p.requires_grad and p.ndim > 1]
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in learned)
+    assert {"code_entropy", "source_nmi"} <= outputs.keys()
+    assert method.watched()["scores"].shape == (16, FLAVOURS[flavour].num_prototypes)
 
 
 def test_equal_embeddings_cost_at_least_ln_k(batch):
@@ -52,21 +50,39 @@ def test_equal_embeddings_cost_at_least_ln_k(batch):
     assert outputs["code_entropy"].item() == pytest.approx(math.log(8), abs=1e-4)
 
 
-def test_the_queue_fills_and_then_takes_part(batch):
-    method = make(queue_size=32, queue_from_epoch=1)
-    for number in range(3):
-        method.training_step(batch, Step(0, 0, number))
-    assert method.queues[0].full
-    before = method.training_step(batch, Step(0, 0, 3))["code_entropy"]
-    after = method.training_step(batch, Step(0, 1, 4))["code_entropy"]
-    assert before != after
+@pytest.mark.parametrize(("mode", "changes"), [("eval", False), ("train", True)])
+def test_filling_leaves_batch_statistics_alone_in_eval_mode(mode, changes, batch):
+    method = make(DeepCluster(num_prototypes=4, fill_mode=mode))
+    before = method.encoder.network.bn1.running_mean.clone()
+    method.on_epoch_start(Step(0, 0, 0), [batch])
+    assert method.training
+    assert torch.equal(method.encoder.network.bn1.running_mean, before) != changes
 
 
-def test_same_step_same_loss(batch):
-    losses = [make().training_step(batch, Step(5, 2, 9))["loss"].item() for _ in range(2)]
+def test_examples_are_embedded_once_and_clustered_each_epoch(batch):
+    method = make(FLAVOURS["deepcluster"])
+    method.on_epoch_start(Step(0, 0, 0), [batch])
+    first = method.assigner.labels.clone()
+    assert (first[:, :16] >= 0).all()
+
+    def forbidden():
+        raise AssertionError("filled twice")
+        yield
+
+    method.on_epoch_start(Step(0, 1, 4), forbidden())
+    assert not torch.equal(method.assigner.labels, first)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_same_step_same_loss(flavour, batch):
+    losses = []
+    for _ in range(2):
+        method = make(FLAVOURS[flavour])
+        method.on_epoch_start(Step(5, 2, 9), [batch])
+        losses.append(method.training_step(batch, Step(5, 2, 9))["loss"].item())
     assert losses[0] == losses[1]
 
 
 def test_more_prototypes_than_examples_are_refused():
-    with pytest.raises(ValueError, match="num_prototypes: 65 prototypes for 64 training examples"):
-        make(num_prototypes=65)
+    with pytest.raises(ValueError, match=r"assigner.num_prototypes: 65 prototypes for 64 training examples"):
+        make(SwAV(num_prototypes=65))
