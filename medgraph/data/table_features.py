@@ -1,0 +1,96 @@
+"""Node features from columns and embedding files: numbers standardized, categories one-hot."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.sparse as sp
+
+from medgraph.data.table_files import read_table, unique_keys
+from medgraph.errors import DataError
+
+_DENSE_WIDTH = 128  # one-hot columns up to this many are stored dense
+
+
+def numeric_features(column: pa.ChunkedArray, what: str, notes: list[str]) -> np.ndarray:
+    """(n, 1): zero mean and unit deviation over the known values; an unknown one becomes the mean, which is noted."""
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
+        raise DataError(f"{what}: holds {column.type}, expected numbers. Is it categorical?")
+    values = np.array(pc.cast(column, pa.float64()).to_numpy(), dtype=np.float64)
+    known = np.isfinite(values)
+    if not known.any():
+        raise DataError(f"{what}: no value is a finite number.")
+    if not known.all():
+        notes.append(f"{what}: {int((~known).sum())} of {len(values)} values are missing; set to the mean.")
+    mean, deviation = values[known].mean(), values[known].std()
+    values[~known] = mean
+    return ((values - mean) / (deviation if deviation > 0 else 1.0))[:, None]
+
+
+def categorical_features(column: pa.ChunkedArray) -> sp.csr_matrix:
+    """(n, categories): 1 at the category, in order of their text; a missing one gives a row of zeros."""
+    text = pc.fill_null(pc.cast(column, pa.string()), "")
+    categories = sorted(set(pc.unique(text).to_pylist()) - {""})
+    codes = pc.index_in(text, value_set=pa.array(categories, pa.string()))
+    rows = np.flatnonzero(pc.is_valid(codes).to_numpy())
+    columns = pc.drop_null(codes).to_numpy()
+    return sp.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(column), len(categories)))
+
+
+def embedding_features(file: Path, ids: Path | None, key: str, keys: pa.Array, notes: list[str]) -> np.ndarray:
+    """(n, d) from an exported `.npy`, a row for each node.
+
+    Args:
+        file: The array.
+        ids: Table whose column `key`, or else `id`, names the node of each row; None: rows are in the table's order.
+        key: Name of the node table's key.
+        keys: The keys of the nodes.
+        notes: Takes a line if nodes have no embedding (they get zeros) or rows belong to no node (they are left out).
+    """
+    if not file.is_file():
+        raise DataError(f"{file}: no such file, expected the embeddings of an encoder.")
+    try:
+        array = np.load(file, allow_pickle=False)
+    except ValueError as error:
+        raise DataError(f"{file}: expected an array of numbers, never a pickle: {error}") from error
+    if array.ndim != 2:
+        raise DataError(f"{file}: has shape {array.shape}, expected (nodes, width).")
+    if ids is None:
+        if len(array) != len(keys):
+            raise DataError(
+                f"{file}: {len(array)} rows for {len(keys)} nodes; name an embedding_ids file that pairs them."
+            )
+        return array
+    named = unique_keys(_ids(ids, key), f"{ids}")
+    if len(named) != len(array):
+        raise DataError(f"{ids}: {len(named)} ids for the {len(array)} rows of {file.name}.")
+    place = pc.index_in(keys, value_set=named)
+    known = pc.is_valid(place).to_numpy(zero_copy_only=False)
+    if not known.all():
+        notes.append(f"{file}: {int((~known).sum())} of {len(keys)} nodes have no embedding; set to zeros.")
+    spare = len(named) - int(known.sum())
+    if spare:
+        notes.append(f"{file}: {spare} of {len(named)} rows belong to no node; left out.")
+    features = np.zeros((len(keys), array.shape[1]), dtype=np.float32)
+    features[known] = array[pc.drop_null(place).to_numpy()]
+    return features
+
+
+def join_features(blocks: Sequence[np.ndarray | sp.csr_matrix]) -> np.ndarray | sp.csr_matrix | None:
+    """Blocks side by side, sparse if many of their columns are one-hot; None without blocks."""
+    if not blocks:
+        return None
+    if sum(block.shape[1] for block in blocks if sp.issparse(block)) > _DENSE_WIDTH:
+        return sp.hstack(blocks, format="csr")
+    return np.hstack([sp.csr_matrix(block).toarray() if sp.issparse(block) else block for block in blocks])
+
+
+def _ids(file: Path, key: str) -> pa.ChunkedArray:
+    try:
+        return read_table(file, [key], [key])[key]
+    except DataError as error:
+        if "no column is called" not in str(error):
+            raise
+    return read_table(file, ["id"], ["id"])["id"]

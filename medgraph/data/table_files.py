@@ -1,0 +1,91 @@
+"""Columns of CSV, TSV and parquet files, with errors that name the file and the column."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from medgraph.errors import DataError
+
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
+
+def read_table(file: Path, columns: Sequence[str], text: Sequence[str] = ()) -> pa.Table:
+    """These columns of a table.
+
+    Args:
+        file: A `.csv` or `.tsv` with a header, or a `.parquet`.
+        columns: What is needed, each once.
+        text: Those of them that are text whatever they look like, as keys are: `007` is not `7`.
+
+    Raises:
+        DataError: No such file or column, or a file that is no such table.
+    """
+    if not file.is_file():
+        raise DataError(f"{file}: no such file, expected a table with the columns {', '.join(columns)}.")
+    wanted = list(dict.fromkeys(columns))
+    try:
+        if file.suffix == ".parquet":
+            known = pyarrow.parquet.read_schema(file).names
+            _check_columns(file, wanted, known)
+            table = pyarrow.parquet.read_table(file, columns=wanted)
+        elif file.suffix in _DELIMITERS:
+            parse = pyarrow.csv.ParseOptions(delimiter=_DELIMITERS[file.suffix], newlines_in_values=True)
+            with pyarrow.csv.open_csv(file, parse_options=parse) as stream:
+                known = stream.schema.names
+            _check_columns(file, wanted, known)
+            convert = pyarrow.csv.ConvertOptions(
+                include_columns=wanted, column_types={name: pa.string() for name in text}
+            )
+            table = pyarrow.csv.read_csv(file, parse_options=parse, convert_options=convert)
+        else:
+            raise DataError(f"{file}: expected a .csv, .tsv or .parquet file.")
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{file}: not a readable table: {error}") from error
+    for name in text:
+        table = table.set_column(table.column_names.index(name), name, table[name].cast(pa.string()))
+    return table.combine_chunks()
+
+
+def unique_keys(column: pa.ChunkedArray, what: str) -> pa.Array:
+    """The keys of a table. Raises DataError for one that is empty or comes twice."""
+    keys = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    keys = keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys
+    empty = np.flatnonzero(_to_numpy(pc.fill_null(pc.equal(keys, ""), True)))
+    if len(empty):
+        raise DataError(f"{what}, row {empty[0]}: empty key, expected one for each node.")
+    counts = pc.value_counts(keys)
+    if len(counts) < len(keys):
+        twice = next(count["values"].as_py() for count in counts if count["counts"].as_py() > 1)
+        raise DataError(f"{what}: key {twice!r} comes more than once, expected each node once.")
+    return keys
+
+
+def rows_of(column: pa.ChunkedArray, keys: pa.Array, what: str, owner: str) -> np.ndarray:
+    """The row of each key in `keys`. Raises DataError for one that is not there."""
+    found = pc.index_in(column, value_set=keys)
+    missing = np.flatnonzero(_to_numpy(pc.is_null(found)))
+    if len(missing):
+        value = column[int(missing[0])].as_py()
+        raise DataError(
+            f"{what}, row {missing[0]}: {value!r} is not a key of {owner} ({len(missing)} such rows). "
+            "Add the node, or take the row out."
+        )
+    return _to_numpy(found).astype(np.int64)
+
+
+def _to_numpy(column: pa.ChunkedArray) -> np.ndarray:
+    return column.to_numpy() if isinstance(column, pa.ChunkedArray) else column.to_numpy(zero_copy_only=False)
+
+
+def _check_columns(file: Path, wanted: Sequence[str], known: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f". Columns: {', '.join(known)}."
+            raise DataError(f"{file}: no column is called {name!r}{hint}")
