@@ -116,6 +116,12 @@ def read_volume(path: str | os.PathLike[str], frame: int | None = None) -> Volum
     image = _open(path)
     grid = _grid(path, image)
     voxels = _decode(path, image, frame).astype(np.float32)
+    check_intensities(path, voxels)
+    return Volume(grid.to_ras(voxels), grid, path)
+
+
+def check_intensities(path: Path, voxels: np.ndarray) -> None:
+    """Raise DataError for voxels that are not finite, or all equal."""
     bad = int(voxels.size - np.isfinite(voxels).sum())
     if bad:
         raise DataError(
@@ -126,7 +132,6 @@ def read_volume(path: str | os.PathLike[str], frame: int | None = None) -> Volum
         raise DataError(
             f"{path}: all voxels are {voxels.min():g}, expected an image with contrast. Leave this volume out."
         )
-    return Volume(grid.to_ras(voxels), grid, path)
 
 
 def read_labels(path: str | os.PathLike[str], image: Grid, classes: tuple[str, ...]) -> np.ndarray:
