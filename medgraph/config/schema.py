@@ -27,6 +27,8 @@ class Train:
         accumulate: Steps whose gradients are added up before the optimiser moves.
         clip_norm: Largest norm of the gradient; none for no limit.
         num_workers: Processes that load data; 0 loads in the main one.
+        grad_cache_chunks: Chunks in which the encoder sees a batch: memory of one of them, at the price of a second
+            forward pass; 1 for the whole batch at once.
         steps_per_epoch: Ends an epoch after so many steps; none for all batches.
         patience: Stops after so many epochs without a new minimum of the training loss; none trains all epochs.
         keep: With patience, the weights that training leaves: of the "best" epoch, or of the "last".
@@ -40,6 +42,7 @@ class Train:
     accumulate: int = 1
     clip_norm: float | None = None
     num_workers: int = 0
+    grad_cache_chunks: int = 1
     steps_per_epoch: int | None = None
     patience: int | None = None
     keep: Literal["best", "last"] = "best"
@@ -49,6 +52,7 @@ class Train:
         checks.at_least("batch_size", self.batch_size, 1)
         checks.at_least("accumulate", self.accumulate, 1)
         checks.at_least("num_workers", self.num_workers, 0)
+        checks.at_least("grad_cache_chunks", self.grad_cache_chunks, 1)
         if self.clip_norm is not None:
             checks.positive("clip_norm", self.clip_norm)
         if self.steps_per_epoch is not None:

@@ -1,14 +1,17 @@
 """Exact gradients of a large batch while the encoder sees only chunks of it."""
 
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from medgraph import checks
+from medgraph.errors import ConfigError
+from medgraph.method import Method
 
 NORMS_OVER_BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -39,12 +42,7 @@ class GradCacheStep:
     def __init__(self, encoder: nn.Module, chunks: int, loss: Callable[[Tensor], Tensor]):
         self.encoder, self.loss = encoder, loss
         self.chunks = checks.at_least("chunks", chunks, 1)
-        if chunks > 1 and any(isinstance(module, NORMS_OVER_BATCH) for module in encoder.modules()):
-            warnings.warn(
-                "GradCacheStep: the encoder has batch normalization, whose statistics will be those of a chunk, "
-                "not of the batch; use group or layer normalization for exact gradients",
-                stacklevel=2,
-            )
+        _warn_of_norms(encoder, chunks, "GradCacheStep")
 
     def __call__(self, examples: Tensor) -> Tensor:
         """Add the gradient of the loss to all parameters; returns the loss without a graph."""
@@ -70,6 +68,62 @@ class GradCacheStep:
 
     def _without_averaging(self) -> Any:
         return getattr(self.encoder, "no_sync", nullcontext)()
+
+
+@contextmanager
+def encoder_in_chunks(method: Method, chunks: int, title: str) -> Iterator[None]:
+    """While it lasts, the encoder of `method` keeps the graph of one chunk of its batch, as `GradCacheStep` does.
+
+    For every method as it is: whatever its loss does with the embeddings sees all of them. The encoder runs forward
+    twice, the second time chunk by chunk in the backward pass; parameters get their gradient once, so that processes
+    average once.
+
+    Args:
+        method: Its encoder takes a batch as one tensor.
+        chunks: Number of chunks; 1 changes nothing.
+        title: Opens messages.
+
+    Raises:
+        ConfigError: The first training step does not call the encoder on one tensor, so that chunks have no effect.
+    """
+    if checks.at_least("chunks", chunks, 1) == 1:
+        yield
+        return
+    encoder, calls = method.encoder, 0
+    whole = encoder.forward
+    _warn_of_norms(encoder, chunks, f"{title}: train.grad_cache_chunks")
+
+    def in_chunks(*inputs: Any) -> Any:
+        nonlocal calls
+        if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or not torch.is_grad_enabled():
+            return whole(*inputs)
+        calls += 1
+        return torch.cat([checkpoint(whole, piece, use_reentrant=False) for piece in inputs[0].chunk(chunks)])
+
+    def check_once(*_: Any) -> None:
+        hook.remove()
+        if calls == 0:
+            raise ConfigError(
+                f"{title}: train.grad_cache_chunks has no effect: {type(method).__name__} does not call its encoder on "
+                "one batch of tensors. Remove this line."
+            )
+
+    hook = method.register_forward_hook(check_once)
+    encoder.forward = in_chunks
+    try:
+        yield
+    finally:
+        del encoder.forward
+        hook.remove()
+
+
+def _warn_of_norms(encoder: nn.Module, chunks: int, title: str) -> None:
+    if chunks > 1 and any(isinstance(module, NORMS_OVER_BATCH) for module in encoder.modules()):
+        warnings.warn(
+            f"{title}: the encoder has batch normalization, whose statistics will be those of a chunk, "
+            "not of the batch; use group or layer normalization for exact gradients",
+            stacklevel=3,
+        )
 
 
 def _rng_state(device: torch.device) -> tuple[Tensor, list[Tensor]]:

@@ -18,6 +18,7 @@ from medgraph.errors import ConfigError, DataError, MedgraphError
 from medgraph.method import Method, Step
 from medgraph.runner import checkpoint
 from medgraph.runner.checkpoint import Position
+from medgraph.runner.grad_cache import encoder_in_chunks
 from medgraph.runner.log import MetricsLog, Progress
 from medgraph.runner.monitor import CollapseWatch
 from medgraph.runner.patience import Patience
@@ -82,7 +83,8 @@ def train(
     position = checkpoint.restore(folder, method, torch_optimizer) or Position()
     model, prepared = accelerator.prepare(method, torch_optimizer)
     loop = _Loop(accelerator, model, method, prepared, schedule, plan, seed, folder, title, dataset)
-    loop.run(dataset, position)
+    with encoder_in_chunks(method, plan.grad_cache_chunks, title):
+        loop.run(dataset, position)
     accelerator.end_training()
 
 

@@ -2,10 +2,13 @@ import contextlib
 
 import pytest
 import torch
+from spawned import run_in_processes
 from torch import nn
 
+from medgraph.errors import ConfigError
 from medgraph.losses.pairs import pair_lse
-from medgraph.runner.grad_cache import GradCacheStep
+from medgraph.method import Method
+from medgraph.runner.grad_cache import GradCacheStep, encoder_in_chunks
 
 
 class Contrast(nn.Module):
@@ -70,3 +73,58 @@ def test_batch_normalization_is_warned_about():
 def test_chunks_must_be_positive():
     with pytest.raises(ValueError, match="chunks: expected 1 or more"):
         GradCacheStep(nn.Identity(), 0, torch.sum)
+
+
+class Contrasting(Method):
+    """A method that contrasts all embeddings of its batch, or does not call its encoder on a batch."""
+
+    def __init__(self, pieces=False):
+        super().__init__()
+        self.encoder, self.contrast, self.pieces = encoder(), Contrast(), pieces
+
+    def training_step(self, batch, step):
+        z = self.encoder[0](batch) if self.pieces else self.encoder(batch)
+        return {"loss": self.contrast(z)}
+
+
+@pytest.mark.parametrize("chunks", [2, 4])
+def test_any_method_keeps_the_graph_of_one_chunk(chunks, rng):
+    x = torch.randn(11, 5, generator=rng, dtype=torch.float64)
+    plain, chunked = Contrasting().eval(), Contrasting().eval()  # no dropout: the order of random numbers differs
+    plain(x, None)["loss"].backward()
+    rows = []
+    chunked.encoder[0].register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
+    with encoder_in_chunks(chunked, chunks, "test"):
+        chunked(x, None)["loss"].backward()
+        with torch.no_grad():
+            assert len(chunked.encoder(x)) == 11  # nothing to save
+    assert sorted(rows)[:-1] == sorted(2 * [len(piece) for piece in x.chunk(chunks)])  # once forward, once backward
+    torch.testing.assert_close(gradients(chunked), gradients(plain), rtol=0, atol=1e-14)
+    assert "forward" not in vars(chunked.encoder)
+
+
+def test_dropout_draws_the_same_numbers_in_the_second_pass(rng):
+    x = torch.randn(9, 5, generator=rng, dtype=torch.float64)
+    plain, chunked = Contrasting(), Contrasting()
+    torch.manual_seed(7)
+    plain.contrast(torch.cat([plain.encoder(piece) for piece in x.chunk(3)])).backward()
+    torch.manual_seed(7)
+    with encoder_in_chunks(chunked, 3, "test"):
+        chunked(x, None)["loss"].backward()
+    torch.testing.assert_close(gradients(chunked), gradients(plain), rtol=0, atol=1e-14)
+
+
+def test_chunks_without_effect_are_refused():
+    method = Contrasting(pieces=True)
+    with (
+        pytest.raises(ConfigError, match=r"one: train.grad_cache_chunks has no effect: Contrasting does not call its"),
+        encoder_in_chunks(method, 2, "one"),
+    ):
+        method(torch.ones(4, 5, dtype=torch.float64), None)
+    with encoder_in_chunks(method, 1, "one"):
+        method(torch.ones(4, 5, dtype=torch.float64), None)
+
+
+@pytest.mark.slow
+def test_processes_average_once_and_exactly(tmp_path):
+    run_in_processes("reference.grad_cache_checks", "check_data_parallel", 2, tmp_path)

@@ -87,6 +87,12 @@ def test_steps_per_epoch_walks_a_small_set_again(tmp_path):
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 12
 
 
+@pytest.mark.parametrize("chunks", [2, 3, 9])
+def test_an_encoder_in_chunks_learns_the_same_weights(chunks, tmp_path):
+    whole = fit(Toy(), tmp_path / "whole")
+    torch.testing.assert_close(fit(Toy(), tmp_path / "chunks", grad_cache_chunks=chunks), whole, rtol=0, atol=1e-6)
+
+
 def test_accumulation_takes_fewer_steps(tmp_path):
     fit(Toy(), tmp_path, accumulate=2, epochs=2)
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 4
