@@ -15,6 +15,9 @@ from medgraph.errors import ConfigError
 TABLES: dict[str, dict[str, str]] = {
     "methods": {
         "intra": "medgraph.volume.intra:Intra",
+        "masked": "medgraph.volume.masked:Masked",
+        "inter": "medgraph.volume.inter:Inter",
+        "joint": "medgraph.volume.joint:Joint",
         "segmentation": "medgraph.volume.segmentation:Segmentation",
         "sepclr": "medgraph.sepclr.sepclr:SepCLR",
         "sepclr_supervised": "medgraph.sepclr.supervised:SupervisedSepCLR",
@@ -63,6 +66,7 @@ TABLES: dict[str, dict[str, str]] = {
         "sigmoid_pair": "medgraph.losses.sigmoid_pair:SigmoidPairLoss",
         "replay": "medgraph.losses.replay:ReplayLoss",
         "relational_distillation": "medgraph.losses.relational_distillation:RelationalDistillation",
+        "label_alignment": "medgraph.losses.label_alignment:LabelAlignment",
     },
     "encoders": {
         "resnet": "medgraph.nn.encoders:ResNetEncoder",
@@ -112,6 +116,7 @@ TABLES: dict[str, dict[str, str]] = {
         "pyg_dataset": "medgraph.data.pyg_graphs:PyGGraph",
         "sample_graph": "medgraph.data.sample_graph:SampleGraph",
         "tables": "medgraph.data.tables:TablesGraph",
+        "planted_graph": "medgraph.data.synthetic_graph:PlantedGraph",
     },
     "transforms": {
         "multi_crop": "medgraph.transforms.crops:MultiCrop",
@@ -124,6 +129,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "evaluators": {
         "segmentation": "medgraph.evaluation.segmentation:SegmentationScores",
+        "separation": "medgraph.evaluation.separation:SeparationScores",
         "linear_probe": "medgraph.evaluation.linear_probe:LinearProbe",
         "knn_probe": "medgraph.evaluation.knn_probe:KNNProbe",
     },

@@ -46,3 +46,16 @@ def test_refuses_wrong_settings():
         AdaptiveInfoNCE(4, weight_norm="sum")
     with pytest.raises(ValueError, match="dim: expected 1 or more"):
         AdaptiveInfoNCE(0)
+
+
+def test_one_layer_for_the_sum_of_a_pair_equals_loop(any_tile, rng):
+    queries, keys = torch.randn(2, 7, 3, generator=rng, dtype=torch.float64)
+    loss = AdaptiveInfoNCE(3, 5, 0.5, pair_input="sum").double()
+    first = loss.of_queries.weight.repeat(1, 2), loss.of_queries.bias
+    second = loss.score.weight[0], loss.score.bias[0]
+    assert_equal_with_gradients(loss, lambda q, k: loop_adaptive(q, k, first, second, False, 0.5), queries, keys)
+
+
+def test_refuses_embeddings_of_another_width():
+    with pytest.raises(ValueError, match="dim: the loss was made for width 4, got 3"):
+        AdaptiveInfoNCE(4)(torch.eye(3), torch.eye(3))

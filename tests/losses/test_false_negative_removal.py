@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from reference.losses_pairwise import assert_equal_with_gradients, loop_false_negative_removal
+from reference.losses_pairwise import assert_equal_with_gradients, loop_false_negative_removal, loop_guided_removal
 
 from medgraph.losses.false_negative_removal import FalseNegativeRemoval
 from medgraph.losses.nt_xent import NTXent
@@ -40,3 +40,22 @@ def test_refuses_wrong_settings():
         FalseNegativeRemoval(0.0)
     with pytest.raises(ValueError, match="margin: expected a number from"):
         FalseNegativeRemoval(margin=3.0)
+
+
+@pytest.mark.parametrize("margin", [0.1, 2.0])
+def test_guide_equals_loop(margin, any_tile, rng):
+    first, second, guide = (torch.randn(6, d, generator=rng, dtype=torch.float64) for d in (3, 3, 2))
+    loss = FalseNegativeRemoval(0.5, margin, guide_threshold=0.6)
+    assert_equal_with_gradients(
+        lambda a, b: loss(a, b, guide), lambda a, b: loop_guided_removal(a, b, guide, 0.5, margin, 0.6), first, second
+    )
+
+
+def test_refuses_a_guide_without_threshold_and_the_reverse():
+    x = torch.eye(3)
+    with pytest.raises(ValueError, match="guide: expected embeddings exactly if guide_threshold is set"):
+        FalseNegativeRemoval()(x, x, x)
+    with pytest.raises(ValueError, match="guide: expected embeddings exactly if guide_threshold is set"):
+        FalseNegativeRemoval(guide_threshold=0.5)(x, x)
+    with pytest.raises(ValueError, match="guide_threshold: expected a number from -1"):
+        FalseNegativeRemoval(guide_threshold=1.5)

@@ -74,3 +74,32 @@ def test_refuses_lists_of_different_lengths(rng):
     embeddings, centroids, labels, concentrations = _inputs(rng)
     with pytest.raises(ValueError, match="got centroids: 2, labels: 1, concentrations: 2"):
         PrototypeContrast()(embeddings, centroids, labels[:1], concentrations)
+
+
+def test_drawn_negatives_are_the_other_centroids_of_the_loss(rng):
+    embeddings, _, _, _ = _inputs(rng)
+    centroids, concentration = torch.randn(20, 4, generator=rng, dtype=torch.float64), torch.full((20,), 0.5).double()
+    labels = torch.tensor([3, 3, 7, 3, -100, 7, 3, 7])
+    drawn = PrototypeContrast(num_negatives=5)(
+        embeddings, [centroids], [labels], [concentration], torch.Generator().manual_seed(8)
+    )
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(8)).tolist()
+    others = [k for k in order if k not in (3, 7)][:5]
+    logits = F.normalize(embeddings, dim=1) @ centroids[[3, 7, *others]].T / 0.5
+    known = labels != -100
+    torch.testing.assert_close(drawn, F.cross_entropy(logits[known], (labels[known] == 7).long()))
+
+
+def test_draws_without_generator_repeat_and_enough_negatives_are_all(rng):
+    inputs = _inputs(rng)
+    loss = PrototypeContrast(num_negatives=2)
+    assert loss(*inputs) == loss(*inputs)
+    torch.testing.assert_close(PrototypeContrast(num_negatives=99)(*inputs), PrototypeContrast()(*inputs))
+
+
+def test_refuses_wrong_draws_and_concentrations(rng):
+    embeddings, centroids, labels, concentrations = _inputs(rng)
+    with pytest.raises(ValueError, match="num_negatives: expected 1 or more"):
+        PrototypeContrast(num_negatives=0)
+    with pytest.raises(ValueError, match="concentrations: expected numbers above 0, got a minimum of 0"):
+        PrototypeContrast()(embeddings, centroids, labels, [0 * c for c in concentrations])

@@ -56,6 +56,25 @@ def test_no_negative_per_positive_gives_zero_with_a_graph(rng):
     assert (x.grad == 0).all()
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_pair_reduction_weighs_anchors_by_their_positives(mode, rng):
+    x, labels = torch.randn(9, 3, generator=rng, dtype=torch.float64), torch.tensor([0, 1, 0, 2, 1, 0, 3, 1, 0])
+    count = torch.tensor([3, 2, 3, 0, 2, 3, 0, 2, 3])
+    each = SupCon(0.5, mode, reduction="none")(x, labels)
+    assert each[[3, 6]].tolist() == [0, 0]
+    torch.testing.assert_close(SupCon(0.5, mode, reduction="pair")(x, labels), (count * each).sum() / count.sum())
+    torch.testing.assert_close(SupCon(0.5, mode, reduction="sum")(x, labels), each.sum())
+    torch.testing.assert_close(SupCon(0.5, mode)(x, labels), each.sum() / 7)
+
+
+def test_per_positive_holds_no_matrix(rng, monkeypatch):
+    monkeypatch.setattr("medgraph.losses.pairs.lse.dense_lse", None)
+    monkeypatch.setattr("medgraph.losses.pairs.sum.dense.scores", None)
+    x = torch.randn(300, 3, generator=rng, requires_grad=True)
+    SupCon(mode="per_positive")(x, torch.arange(300) % 2).backward()
+    assert x.grad.isfinite().all()
+
+
 def test_refuses_wrong_settings():
     with pytest.raises(ValueError, match="temperature: expected a number above 0"):
         SupCon(-1.0)

@@ -66,3 +66,14 @@ def draw_shares(n, seed):
     seed = int(torch.randint(2**31, (), generator=torch.Generator().manual_seed(seed)))
     draws = torch.rand(9, n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return draws.sort(dim=0).values[1]
+
+
+def loop_label_alignment(embeddings, labels, bandwidth, label_bandwidth):
+    """Squared distances weighted by a kernel on labels."""
+    losses = []
+    for i, x in enumerate(embeddings):
+        others = [j for j in range(len(embeddings)) if j != i]
+        weights = [(-(labels[i] - labels[j]).square().sum() / (2 * label_bandwidth)).exp() for j in others]
+        pulls = [(x - embeddings[j]).square().sum() / (2 * bandwidth) for j in others]
+        losses.append(sum(w * p for w, p in zip(weights, pulls, strict=True)) / sum(weights))
+    return mean(losses)

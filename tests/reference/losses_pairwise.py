@@ -180,3 +180,26 @@ def loop_quantile(first, second, temperature, num_kept):
         kept = sorted((x[j] for j in negatives), key=lambda s: -s.item())[:num_kept]
         losses.append(log_sum([p, *kept]) - p)
     return mean(losses)
+
+
+def loop_given_weights(queries, keys, weights, temperature, always, self_normalize):
+    """InfoNCE with a matrix of weights."""
+    x, losses = cosines(queries, keys, temperature), []
+    for i in range(len(queries)):
+        used = [j for j in range(len(keys)) if not (always and j == i)]
+        norm = mean([weights[i][j] for j in used]) if self_normalize else 1
+        total = sum(weights[i][j] / norm * x[i][j].exp() for j in used) + (x[i][i].exp() if always else 0)
+        losses.append(total.log() - x[i][i])
+    return mean(losses)
+
+
+def loop_guided_removal(first, second, guide, temperature, margin, threshold):
+    """NT-Xent without negatives that a guide finds similar, or above the positive by a margin."""
+    losses, guide = [], unit(torch.cat([guide, guide]))
+    for i, x, p, negatives in two_views(first, second, temperature):
+        kept = [
+            x[j] for j in negatives if x[j] <= p + margin / temperature and (guide[i] * guide[j]).sum() <= threshold
+        ]
+        if kept:
+            losses.append(log_sum([p, *kept]) - p)
+    return mean(losses)
