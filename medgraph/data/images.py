@@ -1,4 +1,4 @@
-"""Folders of 2D images, PNG or JPEG, with or without a list of parts and classes. The only reader of such files."""
+"""Folders of 2D images, PNG or JPEG, with or without a list of parts and classes."""
 
 import csv
 import os
@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from medgraph import checks
 from medgraph.data.batches import ImageBatch
+from medgraph.data.pixels import SUFFIXES, open_image
 from medgraph.data.spec import ImageSpec
 from medgraph.data.splits import PARTS, split_subjects
 from medgraph.data.volumes import prepare
 from medgraph.errors import DataError
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
 _PART_OF_WORD = {part: part for part in PARTS} | {"val": "validation"}
 
 
@@ -153,14 +153,7 @@ class Images:
 
 def read_image(path: Path, channels: int, size: tuple[int, int], percentiles: tuple[float, float]) -> np.ndarray:
     """Pixels `(channels, *size)` in [0, 1], float32. Raises DataError for a file that is no image or shows nothing."""
-    try:
-        with Image.open(path) as file:
-            deep = file.mode in ("I", "F") or file.mode.startswith("I;16")
-            image = file.convert("F") if deep else file.convert("L" if channels == 1 else "RGB")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file, expected an image. Correct the list, or add the file.") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}). Repair it, or leave it out.") from error
+    image = open_image(path, channels)
     share = min(size[0] / image.height, size[1] / image.width)
     height, width = (max(1, round(n * share)) for n in (image.height, image.width))
     scaled = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)

@@ -10,8 +10,10 @@ from medgraph import checks
 from medgraph.data import nifti
 from medgraph.data.batches import LabelledImageBatch, VolumeCase
 from medgraph.data.cases import Case, Source, of_part
+from medgraph.data.formats import CaseFile
 from medgraph.data.slices import Slices, planes_of
 from medgraph.data.spec import ImageSpec
+from medgraph.data.unseen import NewCase, slice_case
 from medgraph.data.volumes import VolumeCache
 from medgraph.errors import DataError
 
@@ -87,6 +89,10 @@ class LabelledSliceData:
     def test(self) -> "VolumeCases":
         """The test volumes, whole."""
         return self._volumes("test")
+
+    def new_case(self, file: CaseFile, whole: bool = False) -> NewCase:
+        """A file of no part, prepared like the others; `whole` crops nothing. Raises DataError."""
+        return slice_case(file, self.cache, self.axis, self.size, whole)
 
     def _volumes(self, part: str) -> "VolumeCases":
         cases = _with_labels(of_part(self.source, part), self.source)

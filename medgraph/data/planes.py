@@ -50,6 +50,18 @@ class Planes:
         Raises:
             ValueError: The stack has another shape than the one that `cut` returns.
         """
+        return self.grid.from_ras(resample_labels(self._whole(slices), self.grid.ras_shape))
+
+    def values_to_native(self, slices: np.ndarray | Tensor) -> np.ndarray:
+        """Values in slices `(n, h, w)`, float32, on the native grid, interpolated linearly; 0 outside the crop.
+
+        Raises:
+            ValueError: The stack has another shape than the one that `cut` returns.
+        """
+        return self.grid.from_ras(resample(self._whole(slices), self.grid.ras_shape))
+
+    def _whole(self, slices: np.ndarray | Tensor) -> np.ndarray:
+        """The slices put back in place, RAS axes, `shape`; 0 outside the crop."""
         stack = slices.cpu().numpy() if isinstance(slices, Tensor) else np.asarray(slices)
         if stack.shape != (self.num_slices, *self.size):
             raise ValueError(f"label_slices: expected shape {(self.num_slices, *self.size)}, got {stack.shape}")
@@ -57,7 +69,7 @@ class Planes:
         plane = [n for axis, n in enumerate(self.shape) if axis != self.axis]
         whole = np.zeros((self.num_slices, *plane), dtype=stack.dtype)
         whole[:, source[0], source[1]] = stack[:, target[0], target[1]]
-        return self.grid.from_ras(resample_labels(np.moveaxis(whole, 0, self.axis), self.grid.ras_shape))
+        return np.moveaxis(whole, 0, self.axis)
 
     def _windows(self) -> tuple[list[slice], list[slice]]:
         """In-plane windows: of the volume's plane, and of the slice that it is copied to."""

@@ -10,8 +10,10 @@ from medgraph import checks
 from medgraph.data import nifti, planes
 from medgraph.data.batches import ImageBatch
 from medgraph.data.cases import Case, Source, of_part
+from medgraph.data.formats import CaseFile
 from medgraph.data.planes import Planes
 from medgraph.data.spec import ImageSpec
+from medgraph.data.unseen import NewCase, slice_case
 from medgraph.data.volumes import VolumeCache
 
 _STACK_BYTES = 2**30  # sets of slices up to this size are held in memory as one tensor
@@ -64,6 +66,10 @@ class SliceData:
     def test(self) -> "Slices":
         """Slices of the test volumes."""
         return self._slices("test")
+
+    def new_case(self, file: CaseFile, whole: bool = False) -> NewCase:
+        """A file of no part, prepared like the others; `whole` crops nothing. Raises DataError."""
+        return slice_case(file, self.cache, self.axis, self.size, whole)
 
     def _planes(self, cases: Sequence[Case]) -> list[Planes]:
         return [planes_of(case, self.cache, self.axis, self.size) for case in cases]

@@ -9,9 +9,11 @@ from torch import Tensor
 from medgraph import checks
 from medgraph.data.batches import StackBatch
 from medgraph.data.cases import Case, Source, of_part
+from medgraph.data.formats import CaseFile
 from medgraph.data.planes import Planes
 from medgraph.data.slices import planes_of
 from medgraph.data.spec import ImageSpec
+from medgraph.data.unseen import NewCase, slice_case
 from medgraph.data.volumes import VolumeCache
 
 
@@ -58,6 +60,10 @@ class StackData:
     def test(self) -> "Stacks":
         """The test volumes."""
         return self._stacks("test")
+
+    def new_case(self, file: CaseFile, whole: bool = False) -> NewCase:
+        """A file of no part, prepared like the others; `whole` crops nothing. Raises DataError."""
+        return slice_case(file, self.cache, self.axis, self.size, whole)
 
     def _planes(self, cases: Sequence[Case]) -> list[Planes]:
         return [planes_of(case, self.cache, self.axis, self.size) for case in cases]

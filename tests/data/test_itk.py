@@ -49,7 +49,7 @@ def test_two_series_are_both_named_and_one_can_be_chosen(tmp_path):
     uid = next(uid for uid, words in itk.list_series(tmp_path).items() if words == "localizer")
     volume = itk.read_series(tmp_path, uid)
     assert volume.grid.from_ras(volume.voxels)[0, 0, 0] == 1
-    with pytest.raises(DataError, match="holds no DICOM series '9'. There are"):
+    with pytest.raises(DataError, match="holds no DICOM series '9'"):
         itk.read_series(tmp_path, "9")
 
 
@@ -72,7 +72,7 @@ def test_slices_of_differing_size_are_refused(tmp_path):
     write_series(tmp_path, np.arange(120, dtype=np.int16).reshape(4, 5, 6), np.eye(4))
     write_series(tmp_path / "other", np.arange(180, dtype=np.int16).reshape(6, 5, 6), np.eye(4))
     (tmp_path / "other" / "1.2.3-3.dcm").replace(tmp_path / "1.2.3-3.dcm")
-    with pytest.raises(DataError, match="cannot be read .*expected an NRRD, MetaImage or DICOM volume"):
+    with pytest.raises(DataError, match=r"cannot be read .*expected an NRRD, MetaImage or DICOM volume"):
         itk.read_series(tmp_path)
 
 

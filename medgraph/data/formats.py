@@ -1,0 +1,143 @@
+"""Files of new cases, whatever their kind: find them in a folder, read them, write label maps on their own grid."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medgraph.data import itk, nifti, pixels
+from medgraph.data.nifti import Grid, Volume
+from medgraph.errors import DataError
+
+_SUFFIXES = {
+    "NIfTI": (".nii.gz", ".nii"),
+    "NRRD": (".nrrd", ".nhdr"),
+    "MetaImage": (".mha", ".mhd"),
+    "image": pixels.SUFFIXES,
+}
+_WRITTEN = {"NIfTI": ".nii.gz", "NRRD": ".nrrd", "MetaImage": ".mha", "image": ".png", "DICOM": ".nii.gz"}
+_FLAT = np.eye(4)  # a PNG knows no millimetres: pixel (row, column) lies at (row, column)
+
+
+@dataclass(frozen=True)
+class CaseFile:
+    """A case that belongs to no part of a data set.
+
+    Attributes:
+        id: Name without ending.
+        path: The file; the folder of a DICOM series.
+        kind: NIfTI, NRRD, MetaImage, DICOM or image (PNG, JPEG).
+        series: UID of the DICOM series; None where the folder holds one.
+    """
+
+    id: str
+    path: Path
+    kind: str
+    series: str | None = None
+
+    @property
+    def suffix(self) -> str:
+        """Ending of what is written for the case; a DICOM series gets NIfTI."""
+        return _WRITTEN[self.kind]
+
+
+def case_file(path: str | os.PathLike[str], series: str | None = None) -> CaseFile:
+    """A file, or the folder of a DICOM series, as a case. Raises DataError for another kind of file."""
+    path = Path(path)
+    for kind, suffixes in _SUFFIXES.items():
+        for suffix in suffixes:
+            if path.name.lower().endswith(suffix):
+                return CaseFile(path.name[: -len(suffix)], path, kind)
+    if path.is_dir():
+        return CaseFile(path.resolve().name, path, "DICOM", series)
+    raise DataError(
+        f"{path}: is of no kind that can be read, expected NIfTI, NRRD, MetaImage, PNG, JPEG or the folder of a "
+        "DICOM series. Convert it."
+    )
+
+
+def find_cases(folder: str | os.PathLike[str], series: str | None = None) -> tuple[list[CaseFile], list[Path]]:
+    """The cases of a folder, sorted by id, and what lies there besides: either files of one kind, or DICOM series, each
+    in a folder of its own or all files of one in the folder itself.
+
+    Raises:
+        DataError: No such folder; no case; several kinds of file; two files with one id.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder, expected one with the cases. Check the path.")
+    cases, rest = [], []
+    for path in sorted(folder.iterdir()):
+        is_file = any(path.name.lower().endswith(suffix) for some in _SUFFIXES.values() for suffix in some)
+        if is_file or (path.is_dir() and itk.list_series(path)):
+            cases.append(case_file(path, series))
+        elif not path.name.startswith("."):
+            rest.append(path)
+    if rest and itk.list_series(folder):
+        cases.append(case_file(folder, series))
+        rest = []
+    _check_cases(folder, cases)
+    return sorted(cases, key=lambda case: case.id), rest
+
+
+def read(file: CaseFile) -> Volume:
+    """The case in RAS axis order; an image as a volume of one slice along the last axis. Raises DataError."""
+    if file.kind == "NIfTI":
+        return nifti.read_volume(file.path)
+    if file.kind == "DICOM":
+        return itk.read_series(file.path, file.series)
+    if file.kind == "image":
+        gray = pixels.read_gray(file.path)[..., None]
+        return Volume(gray, Grid(gray.shape, _FLAT), file.path)
+    return itk.read_volume(file.path)
+
+
+def write(path: Path, voxels: np.ndarray, grid: Grid) -> None:
+    """Write an array on the native grid of a case, in the kind that the ending names; read the grid again to prove it.
+
+    The file appears whole or not at all.
+
+    Raises:
+        DataError: What was written lies elsewhere than the case.
+    """
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        if path.name.endswith(pixels.SUFFIXES):
+            pixels.write_gray(temporary, voxels[..., 0])
+            written = Grid((*pixels.read_gray(temporary).shape, 1), _FLAT)
+        elif path.name.endswith(_SUFFIXES["NIfTI"]):
+            nifti.write_volume(temporary, voxels, grid.affine)
+            written = nifti.read_grid(temporary)
+        else:
+            itk.write_volume(temporary, voxels, grid.affine)
+            written = itk.read_grid(temporary)
+        if not written.same_as(grid):
+            shift = float(np.abs(written.affine - grid.affine).max())
+            raise DataError(
+                f"{path}: this kind of file cannot hold the grid of the case (affines differ by up to {shift:.3g}). "
+                "Convert the case to another kind, or repair its affine."
+            )
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check_cases(folder: Path, cases: Sequence[CaseFile]) -> None:
+    if not cases:
+        raise DataError(
+            f"{folder}: holds no case, expected NIfTI, NRRD, MetaImage, PNG or JPEG files, or folders with a DICOM "
+            "series each."
+        )
+    examples = {case.kind: case.path.name for case in cases}
+    if len(examples) > 1:
+        named = ", ".join(f"{kind} ({name})" for kind, name in examples.items())
+        raise DataError(f"{folder}: mixes kinds of file: {named}. Expected one; give each kind a folder of its own.")
+    by_id: dict[str, CaseFile] = {}
+    for case in cases:
+        if case.id in by_id:
+            raise DataError(
+                f"{case.path}: has the same id {case.id!r} as {by_id[case.id].path.name}, expected one file for each."
+            )
+        by_id[case.id] = case

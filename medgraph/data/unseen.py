@@ -1,0 +1,75 @@
+"""New files, prepared as the files of a training were."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medgraph.data import formats, planes
+from medgraph.data.formats import CaseFile
+from medgraph.data.nifti import Grid
+from medgraph.data.planes import Planes
+from medgraph.data.volumes import VolumeCache, prepare
+from medgraph.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class NewCase:
+    """A case without labels, as a model needs it, and the way back.
+
+    Attributes:
+        file: Where it was read from.
+        images: All its prepared slices `(n, c, h, w)`.
+        record: How they were cut.
+    """
+
+    file: CaseFile
+    images: Tensor
+    record: Planes
+
+    @property
+    def grid(self) -> Grid:
+        """The native grid of the case."""
+        return self.record.grid
+
+    def to_native(self, label_slices: Tensor) -> np.ndarray:
+        """Labels of the slices `(n, h, w)` on the native grid."""
+        return self.record.to_native(label_slices)
+
+    def values_to_native(self, slices: Tensor) -> np.ndarray:
+        """Values of the slices `(n, h, w)` on the native grid, interpolated linearly; 0 outside the slices."""
+        return self.record.values_to_native(slices)
+
+
+def slice_case(file: CaseFile, cache: VolumeCache, axis: int, size: tuple[int, int], whole: bool) -> NewCase:
+    """A file as slices, prepared like the volumes of `cache`; an image is one slice.
+
+    Args:
+        file: The case.
+        cache: Says how volumes are prepared; nothing is cached.
+        axis: Axis that is sliced along.
+        size: Height and width of a slice.
+        whole: Enlarge `size` where the plane is larger, so that nothing is cropped.
+
+    Raises:
+        DataError: The file cannot be read; shows nothing; is an image, but the training had a spacing.
+    """
+    volume = formats.read(file)
+    if file.kind == "image":
+        axis = 2
+        if cache.spacing is not None:
+            raise DataError(
+                f"{file.path}: an image has no millimetres, but the model was trained at a spacing of "
+                f"{cache.spacing} mm. Give NIfTI, NRRD, MetaImage or DICOM files."
+            )
+    shape = planes.resampled_shape(volume.grid, cache.spacing)
+    try:
+        voxels = prepare(planes.resample(volume.voxels, shape), cache.percentiles)
+    except ValueError as error:
+        raise DataError(f"{file.path}: {error}") from error
+    if whole:
+        plane = [n for i, n in enumerate(shape) if i != axis]
+        size = (max(size[0], plane[0]), max(size[1], plane[1]))
+    record = Planes(volume.grid, shape, axis, size)
+    return NewCase(file, torch.from_numpy(record.cut(voxels))[:, None], record)

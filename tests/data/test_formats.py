@@ -1,0 +1,102 @@
+"""Cases are found by kind, read to one record, and what is written for them lies where they lie."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from reference.dicom_files import write_series
+from reference.nifti_files import FLIPPED, rotation, write
+
+from medgraph.data import formats, itk, nifti, pixels
+from medgraph.errors import DataError
+
+FAR = np.array([[1, 0, 0, 3e6 + 0.13], [0, 1, 0, 2], [0, 0, 2, 1], [0, 0, 0, 1.0]])  # NIfTI has 7 digits
+
+
+def put(folder, kind, affine):
+    """A case of a kind, 6 x 8 x 10 voxels; returns its path."""
+    folder.mkdir(exist_ok=True)
+    voxels = np.arange(480, dtype=np.int16).reshape(6, 8, 10)
+    if kind == "dicom":
+        write_series(folder / "case", voxels, affine)
+        return folder / "case"
+    if kind == "png":
+        Image.fromarray(voxels[0].astype(np.uint8)).save(folder / "case.png")
+    elif kind == "nii.gz":
+        write(folder / "case.nii.gz", voxels, affine)
+    else:
+        itk.write_volume(folder / f"case.{kind}", voxels, affine)
+    return folder / f"case.{kind}"
+
+
+@pytest.mark.parametrize("affine", [np.eye(4), FLIPPED, rotation(25)], ids=["plain", "flipped", "oblique"])
+@pytest.mark.parametrize("kind", ["nii.gz", "nrrd", "mha", "dicom"])
+def test_a_mark_is_written_at_the_place_in_the_world_where_it_was_seen(tmp_path, kind, affine):
+    case = formats.case_file(put(tmp_path / "in", kind, affine))
+    volume = formats.read(case)
+    seen = np.array([1, 2, 3])
+    marks = np.zeros(volume.voxels.shape, np.uint8)
+    marks[tuple(seen)] = 1
+    path = tmp_path / f"out{case.suffix}"
+    formats.write(path, volume.grid.from_ras(marks), volume.grid)
+    again = formats.read(formats.case_file(path))
+    found = np.argwhere(again.voxels == 1)
+    assert len(found) == 1
+    np.testing.assert_allclose(again.affine @ [*found[0], 1], volume.affine @ [*seen, 1], atol=1e-3)
+    assert again.grid.same_as(volume.grid)
+
+
+def test_an_image_is_one_slice_and_its_labels_have_its_pixels(tmp_path):
+    case = formats.case_file(put(tmp_path / "in", "png", None))
+    volume = formats.read(case)
+    assert volume.voxels.shape == (8, 10, 1)
+    labels = (volume.voxels > 40).astype(np.uint8)
+    formats.write(tmp_path / "out.png", labels, volume.grid)
+    np.testing.assert_array_equal(pixels.read_gray(tmp_path / "out.png"), labels[..., 0])
+    formats.write(tmp_path / "p.png", (labels * 0.5).astype(np.float32), volume.grid)
+    np.testing.assert_allclose(pixels.read_gray(tmp_path / "p.png") / 65535, labels[..., 0] * 0.5, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["nii.gz", "nrrd", "mha", "dicom", "png"])
+def test_cases_are_found_beside_other_files(tmp_path, kind):
+    put(tmp_path, kind, np.eye(4))
+    (tmp_path / "README.md").write_text("about")
+    cases, rest = formats.find_cases(tmp_path)
+    assert [case.id for case in cases] == ["case"]
+    assert [path.name for path in rest] == ["README.md"]
+
+
+def test_a_folder_that_is_a_series_is_one_case(tmp_path):
+    cases, rest = formats.find_cases(put(tmp_path, "dicom", np.eye(4)), series="1.2.3")
+    assert [(case.id, case.kind, case.series) for case in cases] == [("case", "DICOM", "1.2.3")]
+    assert rest == []
+
+
+def test_mixed_kinds_are_refused(tmp_path):
+    put(tmp_path, "nrrd", np.eye(4))
+    put(tmp_path, "nii.gz", np.eye(4))
+    with pytest.raises(DataError, match=r"mixes kinds of file: NIfTI \(case.nii.gz\), NRRD \(case.nrrd\)"):
+        formats.find_cases(tmp_path)
+
+
+def test_two_files_of_one_id_are_refused(tmp_path):
+    put(tmp_path, "nii.gz", np.eye(4))
+    write(tmp_path / "case.nii", np.ones((2, 2, 2), np.float32))
+    with pytest.raises(DataError, match="has the same id 'case' as"):
+        formats.find_cases(tmp_path)
+
+
+def test_folders_without_cases_and_foreign_files_are_refused(tmp_path):
+    with pytest.raises(DataError, match="holds no case, expected NIfTI"):
+        formats.find_cases(tmp_path)
+    with pytest.raises(DataError, match="no such folder, expected one with the cases"):
+        formats.find_cases(tmp_path / "none")
+    (tmp_path / "a.txt").write_text("")
+    with pytest.raises(DataError, match="is of no kind that can be read"):
+        formats.case_file(tmp_path / "a.txt")
+
+
+def test_a_grid_that_the_kind_cannot_hold_is_refused_and_nothing_is_left(tmp_path):
+    grid = nifti.Grid((2, 3, 4), FAR)
+    with pytest.raises(DataError, match="cannot hold the grid of the case"):
+        formats.write(tmp_path / "a.nii.gz", np.zeros((2, 3, 4), np.uint8), grid)
+    assert list(tmp_path.iterdir()) == []
