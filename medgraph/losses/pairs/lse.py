@@ -69,7 +69,8 @@ def pair_lse(
     checks.one_of("dist", dist, exchange.EXCHANGES)
     if dist == "ring" and backend in ("dense", "triton"):
         raise ValueError('dist="ring" works on tiles; use backend "auto" or "tiled", or dist="gather"')
-    over_rows, over_columns = _reduce(
+    reduce = torch.compiler.disable(_reduce) if torch.compiler.is_compiling() else _reduce  # its loops are no graph
+    over_rows, over_columns = reduce(
         q, keys, scale, row_bias, col_bias, tuple(terms), all_heads, columns, dist, group, tile, backend
     )
     return over_rows if over_columns is None else (over_rows, over_columns)
@@ -110,7 +111,7 @@ def _reduce(
             over_rows, over_columns = dense_lse(queries, keys, scale, a, b, terms, heads, columns)
         else:
             plan = _plan(queries, scale, terms, heads, columns, symmetric, tile)
-            inputs = queries, keys, torch.as_tensor(scale).to(q.device, vectors), a, b, plan
+            inputs = queries, keys, torch.as_tensor(scale, dtype=vectors, device=q.device), a, b, plan
             if ring:
                 over_rows, over_columns = exchange.ring_lse(*inputs, group)
             else:

@@ -75,7 +75,7 @@ def pair_sum(
         row_bias = -offset if row_bias is None else row_bias - offset
     with torch.autocast(q.device.type, enabled=False):
         dtype = torch.promote_types(torch.promote_types(q.dtype, keys.dtype), torch.float32)
-        q, keys, scale = q.to(dtype), keys.to(dtype), torch.as_tensor(scale).to(q.device, dtype)
+        q, keys, scale = q.to(dtype), keys.to(dtype), torch.as_tensor(scale, dtype=dtype, device=q.device)
         a, b = (None if bias is None else bias.to(dtype) for bias in (row_bias, col_bias))
         together = dist is not None and processes.world_size(group) > 1
         if together and dist == "gather":

@@ -24,6 +24,13 @@ def test_a_head_with_alpha_zero_gives_the_total_weight(rng):
     torch.testing.assert_close(lse[0], weights.sum().log().expand(6))
 
 
+def test_a_scale_that_float32_cannot_hold_is_not_rounded(rng):
+    z = torch.randn(6, 4, generator=rng, dtype=torch.float64)
+    expected = (z @ z.T / 0.3).logsumexp(1)
+    for backend in ("dense", "tiled"):
+        torch.testing.assert_close(pair_lse(z, scale=1 / 0.3, backend=backend)[0], expected, rtol=0, atol=1e-13)
+
+
 @pytest.mark.parametrize("backend", ["dense", "tiled"])
 @pytest.mark.parametrize(
     "term", [ExcludeSameId(torch.zeros(3, dtype=torch.long)), CodeDisagreement(torch.zeros(3, 2, dtype=torch.long))]

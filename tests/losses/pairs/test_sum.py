@@ -93,3 +93,10 @@ def test_gradcheck(rng):
 def test_names_what_does_not_fit(arguments, text):
     with pytest.raises(ValueError, match=text):
         pair_sum(torch.ones(2, 2), **arguments)
+
+
+def test_a_scale_that_float32_cannot_hold_is_not_rounded(rng):
+    z = torch.randn(6, 4, generator=rng, dtype=torch.float64)
+    expected = (z @ z.T / 0.3).exp().sum(1)
+    for backend in ("dense", "tiled"):
+        torch.testing.assert_close(pair_sum(z, phi="exp", scale=1 / 0.3, backend=backend), expected, rtol=1e-13, atol=0)
