@@ -28,6 +28,7 @@ TABLES: dict[str, dict[str, str]] = {
         "swapped_prediction": "medgraph.losses.swapped_prediction:SwappedPrediction",
         "prototype_contrast": "medgraph.losses.prototype_contrast:PrototypeContrast",
         "masked_prediction": "medgraph.losses.masked_prediction:MaskedPrediction",
+        "momentum_contrast": "medgraph.losses.momentum_contrast:MomentumContrast",
         "mean_normalized_negatives": "medgraph.losses.mean_normalized_negatives:MeanNormalizedNegatives",
         "pearson": "medgraph.losses.pearson:Pearson",
         "rank_divergence": "medgraph.losses.rank_divergence:RankDivergence",

@@ -55,6 +55,7 @@ CASES = [
     ("false_negative_removal", {"guide_threshold": 0.2}, _with("guide")),
     ("quantile_negatives", {"share": 0.3}, _two),
     ("mean_normalized_negatives", {}, _two),
+    ("momentum_contrast", {}, lambda first, second, **_: (first, second, torch.eye(4, dtype=torch.float64))),
     ("alignment", {}, _two),
     ("alignment", {"power": 1.0}, _two),
     ("uniformity", {}, lambda first, **_: (first,)),
