@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -60,3 +61,6 @@ class Method(nn.Module, ABC):
         Where the loss is a sum of several terms, `loss` is the one of these scores.
         """
         return {}
+
+    def illustrate(self, folder: Path, batch: Any) -> None:
+        """Leave pictures of what was learned in `folder`, from a few training examples. Default: none."""
