@@ -174,16 +174,20 @@ def test_runs_are_reproducible_to_the_last_bit(rng):
     assert all(torch.equal(first, second) for first, second in zip(*runs, strict=True))
 
 
-def test_single_precision_is_close_to_double(rng):
-    z = F.normalize(torch.randn(1200, 32, generator=rng), dim=1)
+@pytest.mark.slow
+@pytest.mark.parametrize("temperature", [0.05, 0.5])
+def test_single_precision_is_close_to_double(temperature, rng):
+    z = F.normalize(torch.randn(4096, 128, generator=rng), dim=1)
+    exclude = (ExcludeSameId(torch.arange(4096)),)
     found = []
     for dtype in (torch.float32, torch.float64):
-        x = z.to(dtype).requires_grad_()
-        loss = pair_lse(x, scale=20.0, terms=(ExcludeSameId(torch.arange(1200)),), backend="tiled").mean()
-        found.append((loss.double(), torch.autograd.grad(loss, x)[0].double()))
-    (single, gradient), (double, expected) = found
+        x, scale = z.to(dtype).requires_grad_(), torch.tensor(1 / temperature, dtype=dtype).requires_grad_()
+        loss = pair_lse(x, scale=scale, terms=exclude, backend="tiled").mean()
+        found.append((loss.double(), *(g.double() for g in torch.autograd.grad(loss, (x, scale)))))
+    (single, gradient, scale_gradient), (double, expected, expected_scale) = found
     assert abs(single - double) < 1e-5
     assert (gradient - expected).norm() / expected.norm() < 1e-6
+    assert abs(scale_gradient - expected_scale) / abs(expected_scale) < 1e-6
 
 
 def test_reduced_precision_contexts_do_not_reach_the_sums(rng):
