@@ -1,11 +1,11 @@
-"""The command line: run, check, list, show, copy, doctor."""
+"""The command line: run, check, list, show, copy, predict, doctor."""
 
 import json
 import shutil
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -151,6 +151,63 @@ def copy(
 
 
 @app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or the folder of a model in it.")],
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of new cases, all of one kind of file.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    model: Annotated[str | None, typer.Option(help="Which of several models of the run.")] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write each class's probability.")
+    ] = False,
+    series: Annotated[str | None, typer.Option(help="UID of the DICOM series, where folders hold several.")] = None,
+    workers: Annotated[int, typer.Option(help="Cases read at the same time.")] = 2,
+    device: Annotated[Device, typer.Option(help="`auto` takes a GPU if there is one.")] = Device.auto,
+    debug: Debug = False,
+) -> None:
+    """Apply a fine-tuned model to new cases: NIfTI, NRRD, MetaImage, DICOM series, PNG, JPEG.
+
+    Each case gets a label map on its own grid. A case that fails does not stop the others; exit code 3 then.
+
+    - `medgraph predict runs/quickstart images/ --out masks/`
+    - `medgraph predict runs/quickstart images/ --out masks/ --model verdict/from-scratch-4-seed31 --probabilities`
+    """
+    from medgraph.runner.predict import predict as predict_cases
+
+    settings: dict[str, Any] = {"model": model, "probabilities": probabilities, "series": series, "workers": workers}
+    predict_cases(run, images, out, device=device.value, **settings)
+
+
+@app.command()
+def data(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Folder or file of data, or a pipeline, for its data.")],
+    overrides: Overrides = None,
+    debug: Debug = False,
+) -> None:
+    """Describe data before training on it.
+
+    Of a graph: types, degrees, labels, splits, meta-paths, and the memory it will need. Of volumes: parts and grids.
+
+    - `medgraph data data/graphs/acm`
+    - `medgraph data my-graph.yaml pretrain.data.source.target_type=patient`
+    """
+    from medgraph.data import audit
+
+    if Path(name).exists() and Path(name).suffix not in (".yaml", ".yml"):
+        if overrides:
+            raise typer.BadParameter("only a pipeline takes changes", param_hint="[STAGE.KEY=VALUE]...")
+        sources = [audit.recognize(Path(name))]
+    else:
+        stages = config.load(name, overrides or []).stages.values()
+        nodes = [part for stage in stages for part in _sources(stage.data or {})]
+        sources = [config.build(node, "sources") for number, node in enumerate(nodes) if node not in nodes[:number]]
+        if not sources:
+            raise MedgraphError(f"{name}: no stage has a source of data that could be described.")
+    for source in sources:
+        for line in audit.lines(source):
+            typer.echo(line)
+
+
+@app.command()
 def doctor() -> None:
     """Say what this machine offers: versions, devices, optional packages, disk.
 
@@ -178,3 +235,9 @@ def _report_check(name: str, overrides: list[str]) -> None:
     for note in notes:
         typer.echo(f"Note: {note}", err=True)
     typer.echo(f"{pipeline.name}: {len(pipeline.stages)} stages, no mistakes found.")
+
+
+def _sources(data_part: dict[str, Any]) -> list[dict[str, Any]]:
+    """The sources that a part of the table `data` names."""
+    found = [value for key, value in data_part.items() if catalogue.kind_of_key(key) == "sources"]
+    return [part for value in found for part in (value if isinstance(value, list) else [value]) if part is not None]

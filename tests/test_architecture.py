@@ -29,8 +29,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transforms": LOW | {"transforms", "data"},
     "evaluation": LOW | {"evaluation", "data", "transforms.invert"},
     **{room: LOW | {room, "method", "losses", "clustering", "nn", "data", "transforms"} for room in ROOMS},
-    "runner": FOUNDATIONS | {"", "runner", "data.spec", "data.loader", "evaluation.scores", "evaluation.bootstrap"},
-    "cli": FOUNDATIONS | {"", "runner", "doctor"},
+    "runner": FOUNDATIONS
+    | {"", "runner", "data.spec", "data.loader", "data.formats"}
+    | {"evaluation.scores", "evaluation.bootstrap"},
+    "cli": FOUNDATIONS | {"", "runner", "doctor", "data.audit"},
     "doctor": {""},
     "contracts": FOUNDATIONS | {"runner", "data.synthetic"},
     "__init__": FOUNDATIONS | {"runner"},

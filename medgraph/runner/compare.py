@@ -13,6 +13,7 @@ from medgraph.runner import checkpoint
 from medgraph.runner.evaluate import evaluate
 from medgraph.runner.export import export_encoder
 from medgraph.runner.folder import RunFolder
+from medgraph.runner.model import export_model
 from medgraph.runner.stage import build_method, fit
 
 ARMS = ("pretrained", "from scratch")
@@ -91,7 +92,9 @@ def _run_arm(
     method, data = build_method(stage, {**stage.data, "num_labelled": num_labelled}, seed, start, console)
     fit(stage, method, data, seed, path, device, title, console)
     facts = {"stage": stage.name, "arm": arm, "num_labelled": num_labelled, "seed": seed, "pipeline": pipeline.name}
+    facts |= {"method": stage.method, "data": stage.data}
     export_encoder(path / "encoder", method.encoder, stage.method["encoder"], data.spec, facts)
+    export_model(path / "model", method, stage, data.spec, facts)
     evaluate(stage.evaluator, method, data, path / "scores.json", device)
 
 

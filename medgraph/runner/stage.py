@@ -12,8 +12,11 @@ from medgraph.method import Method
 from medgraph.runner.evaluate import evaluate
 from medgraph.runner.export import export_encoder, transfer
 from medgraph.runner.folder import RunFolder
+from medgraph.runner.model import export_model
 from medgraph.runner.seed import seed_all
-from medgraph.runner.train import train
+from medgraph.runner.train import pick_device, train
+
+_ILLUSTRATED = 4  # training examples that a method may draw
 
 
 def train_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str, console: Console) -> None:
@@ -30,6 +33,7 @@ def train_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str
         "seed": pipeline.seed,
     }
     export_encoder(folder.encoder(stage.name), method.encoder, stage.method["encoder"], data.spec, facts)
+    export_model(path / "model", method, stage, data.spec, facts)
     if stage.evaluator is not None:
         evaluate(stage.evaluator, method, data, path / "scores.json", device)
 
@@ -70,6 +74,8 @@ def fit(
         device=device,
         title=title,
     )
+    if type(method).illustrate is not Method.illustrate:
+        method.illustrate(path, dataset.__getitems__(range(min(_ILLUSTRATED, len(dataset)))).to(pick_device(device)))
 
 
 def _cache_line(report: Any) -> str:

@@ -1,0 +1,139 @@
+"""New cases get their masks where they lie in the world, whatever their kind; bad ones are told at the end."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from reference.dicom_files import write_series
+from reference.nifti_files import rotation
+from typer.testing import CliRunner
+
+from medgraph import cli
+from medgraph.data import formats, itk
+from medgraph.errors import CheckpointError, ConfigError, DataError
+from medgraph.runner.model import FACTS
+from medgraph.runner.predict import CasesFailed, predict
+
+
+def box(folder, write_case):
+    """Write a case with a bright box whose first corner is (3, 5, 6), by `write_case(voxels, affine)`."""
+    voxels = np.random.default_rng(0).normal(0, 10, (14, 18, 20)).astype(np.int16)
+    voxels[3:6, 5:9, 6:12] += 300
+    folder.mkdir(parents=True, exist_ok=True)
+    write_case(voxels, rotation(25))
+    return folder
+
+
+def check_box(path):
+    """The mask is the box, at its place in the world: corners by the oblique affine of the case."""
+    volume = formats.read(formats.case_file(path))
+    found = np.argwhere(volume.voxels == 1)
+    assert len(found) == 3 * 4 * 6
+    seen = np.sort((volume.affine[:3, :3] @ found.T).T + volume.affine[:3, 3], axis=0)
+    wanted = np.argwhere(np.ones((3, 4, 6))) + np.array([3, 5, 6])
+    expected = np.sort((rotation(25)[:3, :3] @ wanted.T).T + rotation(25)[:3, 3], axis=0)
+    np.testing.assert_allclose(seen, expected, atol=1e-3)
+
+
+def test_each_mask_lies_on_the_grid_of_its_case(run_folder, cases, tmp_path):
+    predict(run_folder, cases, tmp_path / "out", probabilities=True, device="cpu")
+    for number in range(3):
+        case = formats.read(formats.case_file(cases / f"case{number}.nii.gz"))
+        mask = formats.read(formats.case_file(tmp_path / "out" / f"case{number}.nii.gz"))
+        assert mask.grid.same_as(case.grid)
+        np.testing.assert_array_equal(mask.voxels == 1, case.voxels > 20)
+        bright = formats.read(formats.case_file(tmp_path / "out" / f"case{number}_bright.nii.gz"))
+        assert bright.grid.same_as(case.grid)
+        np.testing.assert_array_equal(bright.voxels > 0.5, case.voxels > 20)
+    told = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [case["voxels"]["bright"] for case in told["cases"]] == [72, 84, 96]
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".mhd"])
+def test_itk_files_are_answered_in_kind(run_folder, tmp_path, suffix):
+    folder = box(tmp_path / "in", lambda voxels, affine: itk.write_volume(tmp_path / f"in/a{suffix}", voxels, affine))
+    predict(run_folder, folder, tmp_path / "out", device="cpu")
+    check_box(tmp_path / "out" / f"a{suffix.replace('mhd', 'mha')}")
+
+
+def test_a_dicom_series_is_answered_by_nifti(run_folder, tmp_path):
+    folder = box(
+        tmp_path / "in" / "patient", lambda voxels, affine: write_series(tmp_path / "in/patient", voxels, affine)
+    )
+    predict(run_folder, folder.parent, tmp_path / "out", device="cpu")
+    check_box(tmp_path / "out" / "patient.nii.gz")
+
+
+def test_images_are_answered_by_images(run_folder, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 40, (30, 50), dtype=np.uint8)
+    pixels[4:7, 20:24] = 250
+    (tmp_path / "in").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "in" / "a.png")
+    predict(run_folder, tmp_path / "in", tmp_path / "out", device="cpu")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png")), pixels == 250)
+
+
+def test_one_bad_case_does_not_stop_the_others_and_is_told_by_exit_code_3(
+    run_folder, cases, tmp_path, monkeypatch, capsys
+):
+    (cases / "bad.nii.gz").write_bytes(b"nonsense")
+    (cases / "notes.txt").write_text("left out")
+    with pytest.raises(CasesFailed, match=r"1 of 4 cases failed; the others are done.\n  bad: .*is not a NIfTI file"):
+        predict(run_folder, cases, tmp_path / "out", device="cpu")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "case0.nii.gz",
+        "case1.nii.gz",
+        "case2.nii.gz",
+        "predictions.json",
+    ]
+    assert "left out, of no kind that is read: notes.txt" in capsys.readouterr().out
+    line = ["medgraph", "predict", str(run_folder), str(cases), "--out", str(tmp_path / "again"), "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", line)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 3
+
+
+def test_the_command_line_hands_everything_on(run_folder, cases, tmp_path):
+    line = ["predict", str(run_folder), str(cases), "--out", str(tmp_path / "out"), "--model", "fine", "--workers", "1"]
+    assert CliRunner().invoke(cli.app, line).exit_code == 0
+    assert (tmp_path / "out" / "case0.nii.gz").exists()
+
+
+@pytest.mark.parametrize("place", ["images", "images/masks"])
+def test_writing_among_the_cases_is_refused(run_folder, cases, tmp_path, place):
+    with pytest.raises(ConfigError, match="is the folder of the cases, or lies in it"):
+        predict(run_folder, cases, tmp_path / place)
+
+
+def test_what_is_there_is_not_overwritten(run_folder, cases, tmp_path):
+    predict(run_folder, cases, tmp_path / "out", device="cpu")
+    with pytest.raises(ConfigError, match=r"already holds case0.nii.gz, case1.nii.gz, case2.nii.gz; choose another"):
+        predict(run_folder, cases, tmp_path / "out")
+
+
+def test_mixed_kinds_no_workers_and_data_without_files_are_refused(run_folder, cases, tmp_path):
+    with pytest.raises(ConfigError, match="--workers: expected 1 or more, got 0"):
+        predict(run_folder, cases, tmp_path / "out", workers=0)
+    itk.write_volume(cases / "x.nrrd", np.zeros((3, 3, 3), np.uint8), np.eye(4))
+    with pytest.raises(DataError, match="mixes kinds of file"):
+        predict(run_folder, cases, tmp_path / "out")
+    facts = json.loads((run_folder / "fine" / "model" / FACTS).read_text())
+    sizes = {"size": 32, "num_examples": 9, "num_test": 9, "scale": [0.1, 0.2], "rotation": 0.0}
+    facts["data"] = {"name": "shapes_over_digits", "root": "nowhere", **sizes}
+    (run_folder / "fine" / "model" / FACTS).write_text(json.dumps(facts))
+    with pytest.raises(CheckpointError, match="a single file cannot be prepared like the data of this model"):
+        predict(run_folder, cases, tmp_path / "out")
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_two_series_fail_alone_and_the_chosen_one_is_taken(run_folder, tmp_path, workers):
+    folder = tmp_path / "in" / "patient"
+    box(folder, lambda voxels, affine: write_series(folder, voxels, affine, uid="1.2.3", description="T1"))
+    write_series(folder, np.arange(27, dtype=np.int16).reshape(3, 3, 3), np.eye(4), uid="1.2.9", description="scout")
+    with pytest.raises(CasesFailed, match=r"patient: .*2 DICOM series, expected one: .*T1.*scout"):
+        predict(run_folder, folder.parent, tmp_path / "out", device="cpu", workers=workers)
+    uid = next(uid for uid, words in itk.list_series(folder).items() if words == "T1")
+    predict(run_folder, folder.parent, tmp_path / "out", device="cpu", series=uid, workers=workers)
+    check_box(tmp_path / "out" / "patient.nii.gz")
