@@ -45,7 +45,11 @@ def check(name: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> "tup
     from medgraph import config
 
     pipeline = config.load(name, overrides)
-    return pipeline, config.dry_build(pipeline)
+    notes = config.dry_build(pipeline)
+    from medgraph.runner.handover import check_handovers
+
+    check_handovers(pipeline)
+    return pipeline, notes
 
 
 def load_encoder(path: str | Path) -> Any:

@@ -12,6 +12,7 @@ from medgraph import __version__, config
 from medgraph.data.spec import spec_from_dict
 from medgraph.errors import CheckpointError
 from medgraph.runner import checkpoint
+from medgraph.runner.handover import renamed
 
 WEIGHTS, FACTS = "encoder.safetensors", "encoder.json"
 
@@ -74,8 +75,10 @@ def transfer(folder: Path, encoder: nn.Module) -> dict[str, list[str]]:
     Raises:
         CheckpointError: Nothing matches, or a shape disagrees.
     """
-    tensors, _ = checkpoint.read_tensors(folder / WEIGHTS)
+    stored, _ = checkpoint.read_tensors(folder / WEIGHTS)
     own = encoder.state_dict()
+    names = renamed(stored, own)
+    tensors = {names[name]: value for name, value in stored.items()}
     taken = sorted(tensors.keys() & own.keys())
     if not taken:
         raise CheckpointError(

@@ -29,7 +29,10 @@ def test_a_picture_is_written_for_each_layer(tmp_path, rng):
     seen = Attended(4 * torch.rand(1, 5, 2, 3, generator=rng), torch.full((1, 5, 2, 3), 1 / 3))
     for name, layers in (("one", [seen]), ("two", [seen, seen])):
         plot_attention(tmp_path / f"{name}.png", "volume 7", layers)
-    heights = [Image.open(tmp_path / f"{name}.png").height for name in ("one", "two")]
+    heights = []
+    for name in ("one", "two"):
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            heights.append(picture.height)
     assert heights[1] == 2 * heights[0]
 
 

@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from medgraph import config
+from medgraph.data.spec import ImageSpec
+from medgraph.errors import ConfigError
+from medgraph.nn.encoders import ResNetEncoder
+from medgraph.runner.export import export_encoder, load_encoder, transfer
+from medgraph.runner.handover import check_handovers
+from medgraph.runner.summary import example_input
+
+SPEC = ImageSpec(spatial_dims=2, channels=1, size=(16, 16), num_examples=9, num_volumes=9, num_slices=(3, 5))
+INNER = {"name": "resnet", "depth": 18, "width": 4, "stem": "small"}
+VOLUME = {
+    "name": "volume", "slice_encoder": INNER, "attention": {"name": "full", "num_heads": 2}, "dim": 8, "num_layers": 1,
+    "hidden_dim": 8, "dropout": 0.0, "dropout_place": "branch", "position": "slice", "repeat_last": False,
+}  # fmt: skip
+
+
+def made():
+    return config.build(VOLUME, "encoders", spec=SPEC)
+
+
+def test_a_slice_encoder_enters_a_volume_encoder(tmp_path):
+    slices, volumes = ResNetEncoder(SPEC, width=4), made()
+    export_encoder(tmp_path, slices, INNER, SPEC, {})
+    lists = transfer(tmp_path, volumes)
+    assert len(lists["taken"]) == len(slices.state_dict())
+    assert all(name.startswith(("tokens", "transformer")) for name in lists["freshly initialised"])
+    assert torch.equal(volumes.slice_encoder.network.conv1.weight, slices.network.conv1.weight)
+
+
+def test_a_slice_encoder_leaves_a_volume_encoder(tmp_path):
+    slices, volumes = ResNetEncoder(SPEC, width=4).eval(), made().eval()
+    export_encoder(tmp_path, volumes, VOLUME, SPEC, {})
+    lists = transfer(tmp_path, slices)
+    assert lists["freshly initialised"] == []
+    assert any(name.startswith("transformer") for name in lists["left behind"])
+    x = torch.rand(2, 1, 16, 16)
+    for ours, theirs in zip(slices.pyramid(x), volumes.slice_encoder.pyramid(x), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_a_volume_encoder_is_rebuilt_with_its_token_statistics(tmp_path):
+    volumes = made().eval()
+    volumes.tokens.fit_(torch.randn(20, 8))
+    export_encoder(tmp_path, volumes, VOLUME, SPEC, {})
+    again = load_encoder(tmp_path)
+    x = eval(example_input(tmp_path), {"torch": torch})
+    assert x.shape == (1, 3, 1, 16, 16)
+    assert torch.equal(again(x), volumes(x))
+    assert torch.equal(again.tokens.std, volumes.tokens.std)
+
+
+def pipeline(**changes):
+    keys = {"stem": "verdict.method.encoder.stem", "width": "verdict.method.encoder.width"}
+    return config.load("quickstart", [f"{keys[key]}={value}" for key, value in changes.items()])
+
+
+def test_stages_that_fit_pass():
+    check_handovers(pipeline())
+
+
+@pytest.mark.parametrize("change", [{"stem": "imagenet"}, {"width": 8}])
+def test_an_encoder_of_another_stem_or_width_is_refused_before_training(change):
+    with pytest.raises(ConfigError, match=r"verdict.method.encoder: starts from stage 'pretrain', but network.conv1"):
+        check_handovers(pipeline(**change))
+
+
+def test_an_encoder_with_nothing_in_common_is_refused(monkeypatch):
+    monkeypatch.setattr(ResNetEncoder, "state_dict", lambda self: {f"x{self.out_dim}": torch.zeros(1)})
+    with pytest.raises(ConfigError, match="shares no tensor with it"):
+        check_handovers(pipeline(width=8))
+
+
+def test_data_that_is_absent_is_left_to_the_check_of_the_data(tmp_path):
+    source = f"{{name: decathlon, root: {tmp_path}}}"
+    check_handovers(config.load("quickstart", [f"{s}.data.source={source}" for s in ("pretrain", "verdict")]))
