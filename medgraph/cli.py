@@ -1,4 +1,4 @@
-"""The command line: run, check, list, show, copy, predict, doctor."""
+"""The command line: run, check, list, show, copy, predict, data, doctor."""
 
 import json
 import shutil

@@ -114,14 +114,20 @@ def make_graph(
     notes: list[str] = []
     found, classes = map_labels(labels, node_counts[target_type], where, notes, classes)
     parts = check_splits(splits or {}, found, classes, node_counts[target_type], where, notes)
-    for note in notes:
-        warnings.warn(note, stacklevel=2)
     paths = (
         default_metapaths(data.edge_types, target_type)
         if metapaths is None
         else [parse_metapath(path, data.edge_types, target_type) for path in metapaths]
     )
     named = {path.name: list(path.edge_types) for path in paths}
+    alone = ~np.any([reaches_back(data, path) for path in paths], axis=0) if paths else np.zeros(0, dtype=bool)
+    if alone.any():
+        notes.append(
+            f"{where}: {alone.sum()} of {len(alone)} {target_type} nodes have no instance of any meta-path, the first "
+            f"is {np.flatnonzero(alone)[0]}; only their own features tell them apart."
+        )
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
     return Graph(data, target_type, found, parts, named, classes, tuple(notes))
 
 
@@ -137,6 +143,17 @@ def both_directions(edges: Mapping[EdgeType, np.ndarray]) -> dict[EdgeType, np.n
         if not has_reverse:
             found[reverse] = np.asarray(index)[::-1]
     return found
+
+
+def reaches_back(data: HeteroData, path: MetaPath) -> np.ndarray:
+    """Whether each target has an instance of the path at all, as a mask; linear in the number of edges."""
+    alive = np.ones(int(data[path.node_types[-1]].num_nodes), dtype=bool)
+    for edge_type in reversed(path.edge_types):
+        source, destination = data[edge_type].edge_index.numpy()
+        before = np.zeros(int(data[edge_type[0]].num_nodes), dtype=bool)
+        before[source[alive[destination]]] = True
+        alive = before
+    return alive
 
 
 def _feature_tensor(name: str, matrix: Features, node_counts: Mapping[str, int], normalize: bool, where: str) -> Tensor:

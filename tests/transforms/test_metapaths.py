@@ -231,6 +231,7 @@ def test_published_sizes_of_acm(acm):
     assert sum(sizes) == 4_338_213
 
 
+@pytest.mark.filterwarnings("ignore:.*no instance of any meta-path")
 def test_one_step_paths_work():
     edges = {("paper", "cites", "paper"): np.array([[0, 0, 1], [1, 2, 2]])}
     graph = make_graph("paper", {"paper": 3}, edges, {}, metapaths=[[["paper", "cites", "paper"]]])

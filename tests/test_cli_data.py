@@ -1,0 +1,46 @@
+"""The verb `data`: folders by what lies in them, pipelines by the sources they name."""
+
+import pytest
+from reference.graphs import random_graph
+from typer.testing import CliRunner
+
+from medgraph import cli
+from medgraph.data.saved_graph import save_graph
+from medgraph.errors import MedgraphError
+
+
+def described(*arguments):
+    return CliRunner().invoke(cli.app, ["data", *arguments])
+
+
+def test_a_file_is_described(tmp_path):
+    save_graph(random_graph(), tmp_path / "g.npz")
+    done = described(str(tmp_path / "g.npz"))
+    assert done.exit_code == 0
+    assert "path   pap: paper-author-paper" in done.stdout
+
+
+def test_a_pipeline_is_described_by_its_sources_each_once():
+    done = described("quickstart")
+    assert done.exit_code == 0
+    assert done.stdout.count("part   train") == 1
+    assert "labels background, Anterior, Posterior" in done.stdout
+
+
+def test_changes_are_for_pipelines(tmp_path):
+    done = described(str(tmp_path), "a.b=1")
+    assert done.exit_code == 2
+    assert "only a pipeline takes changes" in done.stderr
+
+
+def test_a_pipeline_without_sources(monkeypatch):
+    monkeypatch.setattr(cli, "_sources", lambda part: [])
+    done = described("quickstart")
+    assert isinstance(done.exception, MedgraphError)
+    assert "quickstart: no stage has a source of data that could be described" in str(done.exception)
+
+
+@pytest.mark.parametrize(("value", "count"), [({"name": "x"}, 1), ([{"name": "x"}, {"name": "y"}], 2), (None, 0)])
+def test_sources_of_a_data_part(value, count):
+    key = "sources" if isinstance(value, list) else "source"
+    assert len(cli._sources({"name": "slices", key: value, "size": [1, 2]})) == count
