@@ -30,8 +30,10 @@ def run_in_processes(module: str, function: str, world: int, folder: Path) -> No
         for rank in range(world)
     ]
     try:
-        outputs = [process.communicate(timeout=60)[0] for process in started]
+        outputs = [process.communicate(timeout=240)[0] for process in started]
     finally:
         for process in started:
             process.kill()
+            process.wait()
+            process.stdout.close()
     assert all(process.returncode == 0 for process in started), "\n".join(outputs)

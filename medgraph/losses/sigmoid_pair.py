@@ -26,6 +26,8 @@ class SigmoidPairLoss(ContrastiveLoss):
         bias: Added to the logits; negative, because most pairs do not belong together. The start value if learned.
         learnable: Train the logarithm of 1 / temperature, and the bias.
         reduction: "mean" or "sum" over the queries, or "none" for one value each.
+        dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
+            memory. None stays with those of this process.
 
     Example:
         >>> loss = SigmoidPairLoss(temperature=0.1, bias=-5.0, learnable=False)(torch.eye(4), torch.eye(4))
@@ -33,10 +35,18 @@ class SigmoidPairLoss(ContrastiveLoss):
         0.0269
     """
 
-    def __init__(self, temperature: float = 0.1, bias: float = -10.0, learnable: bool = True, reduction: str = "mean"):
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        bias: float = -10.0,
+        learnable: bool = True,
+        reduction: str = "mean",
+        dist: str | None = None,
+    ):
         super().__init__()
         self.temperature = checks.positive("temperature", temperature)
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
         log_scale, offset = torch.tensor(-math.log(temperature)), torch.tensor(float(bias))
         self.log_scale: Tensor
         self.bias: Tensor
@@ -53,5 +63,5 @@ class SigmoidPairLoss(ContrastiveLoss):
         queries, keys = units(queries=queries, keys=keys)
         scale, bias = self.log_scale.exp().to(queries), self.bias.to(queries)
         positive = scale * (queries * keys[:n]).sum(dim=1) + bias  # (n,)
-        over_all = pairs.pair_sum(queries, keys, phi="softplus", scale=scale, row_bias=bias.expand(n))
+        over_all = pairs.pair_sum(queries, keys, phi="softplus", scale=scale, row_bias=bias.expand(n), dist=self.dist)
         return self.reduce(over_all - positive, None, "key", positive=positive)

@@ -25,6 +25,8 @@ class YAwareInfoNCE(ContrastiveLoss):
         temperature: Divides the scores; smaller stresses the hardest negatives.
         bandwidth: Variance of the kernel, in squared units of the labels; larger calls more keys positive.
         reduction: "mean" or "sum" over the anchors, or "none" for one value each.
+        dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
+            memory. None stays with those of this process.
 
     Example:
         >>> import torch
@@ -33,11 +35,14 @@ class YAwareInfoNCE(ContrastiveLoss):
         0.0001
     """
 
-    def __init__(self, temperature: float = 0.1, bandwidth: float = 1.0, reduction: str = "mean"):
+    def __init__(
+        self, temperature: float = 0.1, bandwidth: float = 1.0, reduction: str = "mean", dist: str | None = None
+    ):
         super().__init__()
         self.temperature = checks.positive("temperature", temperature)
         self.bandwidth = checks.positive("bandwidth", bandwidth)
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
 
     def forward(
         self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"], labels: Float[Tensor, "n *l"]
@@ -46,11 +51,11 @@ class YAwareInfoNCE(ContrastiveLoss):
         checks.same_length(queries=queries, keys=keys, labels=labels)
         queries, keys = paired(queries=queries, keys=keys)
         labels = labels.to(queries)
-        refuse_not_finite("labels", labels.reshape(len(labels), -1))
+        refuse_not_finite("labels", labels[:, None] if labels.ndim == 1 else labels)
         scale, bandwidth = 1 / self.temperature, self.bandwidth
         kernel = LabelDistance(labels, None, lambda distance: -distance.square() / (2 * bandwidth))
         heads = ((1.0, ()), (0.0, (kernel,)))
-        denominator, log_weight = pairs.pair_lse(queries, keys, scale=scale, heads=heads)
-        total = pairs.pair_sum(queries, keys, phi="identity", scale=scale, terms=(kernel,))
+        denominator, log_weight = pairs.pair_lse(queries, keys, scale=scale, heads=heads, dist=self.dist)
+        total = pairs.pair_sum(queries, keys, phi="identity", scale=scale, terms=(kernel,), dist=self.dist)
         positive = total / log_weight.exp()  # the query's own key has weight 1, so no weight is 0
         return self.reduce(denominator - positive, None, "key", positive=positive, denominator=denominator)

@@ -30,10 +30,10 @@ def test_every_loss_that_takes_dist_is_checked():
 @pytest.mark.parametrize("case", distributed_losses.CASES, ids=lambda case: f"{case[0]}-{case[1]}")
 @pytest.mark.filterwarnings("ignore")
 def test_alone_dist_changes_nothing(case):
-    rows, extra = distributed_losses._draw(2)
-    value, gradients = distributed_losses._values(*case, rows, extra, None)
+    rows, extra = distributed_losses.draw(2)
+    value, gradients = distributed_losses.values(*case, rows, extra, None)
     for dist in ("gather",) if case[0] in distributed_losses.WITHOUT_RING else ("gather", "ring"):
-        found, found_gradients = distributed_losses._values(*case, rows, extra, dist)
+        found, found_gradients = distributed_losses.values(*case, rows, extra, dist)
         torch.testing.assert_close(found, value, rtol=0, atol=1e-12)
         torch.testing.assert_close(found_gradients, gradients, rtol=0, atol=1e-12)
 

@@ -1,6 +1,7 @@
 """What each of several processes checks about `dist` of every loss: values and gradients of one process."""
 
 import functools
+import importlib
 import warnings
 
 import torch
@@ -55,6 +56,8 @@ CASES = [
     ("false_negative_removal", {"guide_threshold": 0.2}, _with("guide")),
     ("quantile_negatives", {"share": 0.3}, _two),
     ("mean_normalized_negatives", {}, _two),
+    ("sigmoid_pair", {"bias": -1.0}, _more_keys),
+    ("y_aware_info_nce", {}, lambda first, second, labels, **_: (first, second, labels.double())),
     ("momentum_contrast", {}, lambda first, second, **_: (first, second, torch.eye(4, dtype=torch.float64))),
     ("alignment", {}, _two),
     ("alignment", {"power": 1.0}, _two),
@@ -67,7 +70,7 @@ CASES = [
 WITHOUT_RING = {"quantile_negatives"}
 
 
-def _draw(world):
+def draw(world):
     """Inputs and other arguments of all processes; those with one row per example, and those per further key."""
     rng = torch.Generator().manual_seed(11)
     num, num_extra = sum(SIZES[world]), sum(EXTRA[world])
@@ -81,18 +84,28 @@ def _draw(world):
     return rows, normal(num_extra, 5)
 
 
-def _values(name, settings, take, rows, extra, dist):
-    """The loss, and all parameters that it has a gradient for: of two encoders and its own."""
+def prepared(name, settings, take, rows, extra, dist):
+    """The loss, a function that gives what it takes, and all parameters with a gradient: two encoders' and its own."""
     module, _, attribute = catalogue.path("losses", name).partition(":")
     torch.manual_seed(3)
-    loss = getattr(__import__(module, fromlist=[attribute]), attribute)(**settings, dist=dist).double()
+    loss = getattr(importlib.import_module(module), attribute)(**settings, dist=dist).double()
     encoders = [torch.randn(5, 4, dtype=torch.float64).requires_grad_() for _ in range(2)]
     table = torch.tensor([[0.2, 0.5, 0.3], [0.5, 0.1, 0.9], [0.6, 0.4, 0.8]], dtype=torch.float64)
     parts = {k: rows[k] for k in ("labels", "codes", "log_weights", "propensity", "guide")}
-    embedded = {"first": rows["x"] @ encoders[0], "second": rows["y"] @ encoders[1], "third": rows["w"] @ encoders[0]}
-    value = loss(*take(**parts, **embedded, extra=extra @ encoders[1], table=table))
+
+    def inputs():
+        views = (("first", "x", 0), ("second", "y", 1), ("third", "w", 0))
+        embedded = {view: rows[of] @ encoders[number] for view, of, number in views}
+        return take(**parts, **embedded, extra=extra @ encoders[1], table=table)
+
+    return loss, inputs, [*encoders, *loss.parameters()]
+
+
+def values(name, settings, take, rows, extra, dist):
+    """The value of the loss and all gradients."""
+    loss, inputs, parameters = prepared(name, settings, take, rows, extra, dist)
+    value = loss(*inputs())
     value.backward()
-    parameters = [*encoders, *loss.parameters()]
     return value.detach(), [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
 
 
@@ -100,15 +113,15 @@ def check_every_loss():
     """Averaged over processes, value and gradients equal those of one process that holds all examples."""
     warnings.simplefilter("ignore")
     world, rank = processes.world_size(), processes.rank()
-    rows, extra = _draw(world)
+    rows, extra = draw(world)
     own = {name: x.split(SIZES[world])[rank] for name, x in rows.items()}
     own_extra = extra.split(EXTRA[world])[rank]
     close = functools.partial(torch.testing.assert_close, rtol=0, atol=1e-10)
     for name, settings, take in CASES:
-        value, gradients = _values(name, settings, take, rows, extra, None)
+        value, gradients = values(name, settings, take, rows, extra, None)
         assert any(g.abs().max() > 1e-6 for g in gradients), name
         for dist in ("gather",) if name in WITHOUT_RING else ("gather", "ring"):
-            found, found_gradients = _values(name, settings, take, own, own_extra, dist)
+            found, found_gradients = values(name, settings, take, own, own_extra, dist)
             averaged = [processes.all_reduce_sum(x) / world for x in (found, *found_gradients)]
             for x, expected in zip(averaged, (value, *gradients), strict=True):
                 close(x, expected, msg=lambda text, case=(name, settings, dist): f"{case}: {text}")
