@@ -5,8 +5,9 @@ keys (self-contrast of a symmetric matrix needs the first alone). No atomic addi
 
 Inputs stay in their dtype (float32, bfloat16, float16), sums are float32. Products of float32 follow
 `torch.set_float32_matmul_precision`: "highest" is exact, "high" is tf32 three times, "medium" tf32 once.
-Embeddings up to 256 wide stay in registers; wider ones are read in chunks of 256, and each chunk of a gradient
-computes the scores anew.
+Embeddings up to 256 wide stay in registers; wider ones are read in chunks of 128, and each chunk of a gradient
+computes the scores anew. Tiles are sized so that 100 KiB of shared memory hold them (counted by the compiler for
+compute capabilities 8.0 and 9.0); they are not tuned for speed.
 
 Triton is optional and imported at the first call. With TRITON_INTERPRET=1, set before that, kernels run on any device.
 """
@@ -30,11 +31,12 @@ from medgraph.losses.pairs.terms import PairTerm
 from medgraph.losses.pairs.tiled import Plan
 
 LOG2E = 1 / math.log(2)
-MAX_WIDTH = 256  # of what stays in registers
+MAX_WIDTH = 256  # of embeddings that stay in registers
+CHUNK = 128  # of wider ones
 MAX_CODES = 8
 PRECISIONS = {"highest": "ieee", "high": "tf32x3", "medium": "tf32"}
-WIDE = 512  # bytes of one embedding in registers, beyond which tiles are smaller so that shared memory holds them
-TILES = {
+WIDE = 512  # bytes of an embedding in registers; beyond, and for chunks, tiles are smaller
+TILES = {  # by whether they are smaller
     False: {"ROWS": 64, "COLUMNS": 64, "num_stages": 2},
     True: {"ROWS": 32, "COLUMNS": 32, "num_stages": 1},
 }
@@ -158,12 +160,13 @@ class Launch:
             k.new_zeros(len(k), dtype=torch.float32) if b is None else LOG2E * b.float(),
         )
         listed, factors = _pack(kernels, plan, q, k)
-        width = max(16, min(MAX_WIDTH, 1 << (q.shape[1] - 1).bit_length()))
+        width = max(16, 1 << (q.shape[1] - 1).bit_length()) if q.shape[1] <= MAX_WIDTH else CHUNK
+        small = width < q.shape[1] or width * q.element_size() > WIDE
         scores, gradients = _types(kernels, q.dtype)
         options = {
             "DIM": q.shape[1], "BLOCK_DIM": width, "CHUNKS": -(-q.shape[1] // width), "HEADS": len(plan.heads),
             "ALPHAS": tuple(alpha for alpha, _ in plan.heads), "TERMS": listed,
-            **scores, **TILES[width * q.element_size() > WIDE],
+            **scores, **TILES[small],
         }  # fmt: skip
         tensors = (q, k, *(vector.contiguous() for vector in vectors), *factors)
         return cls(kernels, q, k, tensors, options["ROWS"], options["COLUMNS"], options, gradients)

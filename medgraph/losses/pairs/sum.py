@@ -10,10 +10,11 @@ from torch.autograd.function import once_differentiable
 
 from medgraph import checks, processes
 from medgraph.losses.pairs import dense, exchange
-from medgraph.losses.pairs.lse import BACKENDS, DENSE_BELOW, check_inputs
+from medgraph.losses.pairs.lse import DENSE_BELOW, check_inputs
 from medgraph.losses.pairs.terms import Block, ExcludeSameId, OnlyNegatives, OnlyPositives, PairTerm, add_terms
 from medgraph.losses.pairs.tiled import Plan, Pull, tile_scores, tile_size
 
+BACKENDS = ("auto", "dense", "tiled")
 # name -> (function, its derivative)
 FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "identity": (lambda x: x, torch.ones_like),
@@ -57,7 +58,8 @@ def pair_sum(
         dist: Sum over the keys of all processes, collected ("gather") or passed round in linear memory ("ring").
         group: Process group of `dist`; None is all processes.
         tile: Rows and columns of a tile; None picks them to fit the cache.
-        backend: "dense" (whole matrix), "tiled" (linear memory), or "auto" by size.
+        backend: "dense" (whole matrix), "tiled" (linear memory), or "auto" by size. There is no fused kernel: on a GPU
+            too, sums run on tiles.
 
     Returns:
         R (n,), 0 for a query without any pair.
