@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
@@ -65,7 +66,9 @@ class FalseNegativeRemoval(ContrastiveLoss):
         over_kept = pairs.pair_lse(views, scale=scale, terms=(negatives, *kept), dist=self.dist)[0]
         over_all = torch.logaddexp(over_kept, positive)
         valid = over_kept.isfinite()
-        return self.reduce(over_all - positive, valid, "negative left", positive=positive, denominator=over_all)
+        return self.reduce(
+            F.softplus(over_kept - positive), valid, "negative left", positive=positive, denominator=over_all
+        )
 
     def _guided(self, guide: Tensor | None, first: Tensor) -> tuple[PairTerm, ...]:
         if (guide is None) != (self.guide_threshold is None):

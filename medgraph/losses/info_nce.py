@@ -5,10 +5,12 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, units
+from medgraph.losses.pairs.terms import ExcludeSameId
 
 MAX_SCALE = 100.0  # CLIP, arXiv:2103.00020, Sec. 2.5
 
@@ -64,25 +66,26 @@ class InfoNCE(ContrastiveLoss):
         queries, keys = units(queries=queries, keys=keys)
         scale = self._scale()
         positive = scale * (queries * keys[:n]).sum(dim=1)  # (n,), the logit of each query's own key
-        if not self.symmetric:
-            over_keys = pairs.pair_lse(queries, keys, scale=scale, dist=self.dist)[0]
-            loss = over_keys - self._target(positive, queries, keys, scale)
-            return self.reduce(loss, None, "key", positive=positive, denominator=over_keys)
-        sums = pairs.pair_lse(queries, keys, scale=scale, columns=True, dist=self.dist)
-        over_keys, over_queries = (lse[0] for lse in sums)
-        by_query = over_keys - self._target(positive, queries, keys, scale)
-        by_key = over_queries[:n] - self._target(positive, keys[:n], queries, scale)
-        loss = (by_query + by_key) / 2
-        return self.reduce(loss, None, "key", positive=positive, denominator=over_keys)
+        ids = everyone.ids(keys, self.dist)
+        # Without its own key, and softplus after that: exact where the own key's share is close to 1.
+        terms = (ExcludeSameId(ids[:n], ids),)
+        sums = pairs.pair_lse(queries, keys, scale=scale, terms=terms, columns=self.symmetric, dist=self.dist)
+        over_keys = sums[0][0] if self.symmetric else sums[0]
+        loss = F.softplus(over_keys - positive) + self._smoothing(positive, queries, keys, scale)
+        if self.symmetric:
+            by_key = F.softplus(sums[1][0][:n] - positive) + self._smoothing(positive, keys[:n], queries, scale)
+            loss = (loss + by_key) / 2
+        return self.reduce(loss, None, "key", positive=positive, denominator=torch.logaddexp(over_keys, positive))
 
     def _scale(self) -> float | Tensor:
         if self.log_scale is None:
             return 1 / self.temperature
         return self.log_scale.clamp(max=math.log(MAX_SCALE)).exp()
 
-    def _target(self, positive: Tensor, anchors: Tensor, others: Tensor, scale: float | Tensor) -> Tensor:
+    def _smoothing(self, positive: Tensor, anchors: Tensor, others: Tensor, scale: float | Tensor) -> Tensor | float:
+        """What label smoothing adds: label_smoothing times (positive logit - mean logit over all others)."""
         if self.label_smoothing == 0:
-            return positive
+            return 0.0
         center = everyone.total(others.sum(dim=0), self.dist) / everyone.count(others, self.dist)  # (d,)
         mean = scale * (anchors @ center)  # (n,), the mean logit over all others
-        return (1 - self.label_smoothing) * positive + self.label_smoothing * mean
+        return self.label_smoothing * (positive - mean)

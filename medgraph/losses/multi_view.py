@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
@@ -47,13 +48,18 @@ class MVInfoNCE(ContrastiveLoss):
         views = unit(views, "views")
         stacked = views.flatten(0, 1)
         view = torch.arange(num_views, device=views.device).repeat_interleave(n)
-        term = ExcludeSameId(everyone.ids(stacked, self.dist)) if self.same_view_negatives else OnlyNegatives(view)
-        denominator = pairs.pair_lse(stacked, scale=1 / self.temperature, terms=(term,), dist=self.dist)[0]
+        others = ExcludeSameId(everyone.ids(views[0], self.dist).repeat(num_views))
+        terms = (others,) if self.same_view_negatives else (others, OnlyNegatives(view))
+        negative = pairs.pair_lse(stacked, scale=1 / self.temperature, terms=terms, dist=self.dist)[0]
         own = _own_views(views) / self.temperature  # (n, v, v)
         own = own.masked_fill(torch.eye(num_views, dtype=torch.bool, device=views.device), -torch.inf)
-        over_all, positive = denominator.view(num_views, n).logsumexp(dim=0), own.flatten(1).logsumexp(dim=1)
-        valid = over_all.isfinite()
-        return self.reduce(over_all - positive, valid, "negative", positive=positive, denominator=over_all)
+        positive = own.flatten(1).logsumexp(dim=1)
+        negative = negative.view(num_views, n)
+        empty = (negative == -torch.inf).all(dim=0)
+        negative = negative.masked_fill(empty, 0).logsumexp(dim=0).masked_fill(empty, -torch.inf)
+        loss = F.softplus(negative - positive)  # exact where the own views' share is close to 1
+        over_all = torch.logaddexp(negative, positive)
+        return self.reduce(loss, None, "view", positive=positive, denominator=over_all)
 
 
 class MVDHEL(ContrastiveLoss):

@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
@@ -41,6 +42,8 @@ class NTXent(ContrastiveLoss):
         views = torch.cat(paired(first=first, second=second))  # (2n, d)
         scale = 1 / self.temperature
         positive = scale * (views * views.roll(len(first), dims=0)).sum(dim=1)
-        others = ExcludeSameId(everyone.ids(views, self.dist))
-        over_others = pairs.pair_lse(views, scale=scale, terms=(others,), dist=self.dist)[0]
-        return self.reduce(over_others - positive, None, "other view", positive=positive, denominator=over_others)
+        negatives = ExcludeSameId(everyone.ids(first, self.dist).repeat(2))
+        over_negatives = pairs.pair_lse(views, scale=scale, terms=(negatives,), dist=self.dist)[0]
+        loss = F.softplus(over_negatives - positive)  # exact where the positive's share is close to 1
+        over_others = torch.logaddexp(over_negatives, positive)
+        return self.reduce(loss, None, "other view", positive=positive, denominator=over_others)

@@ -5,6 +5,7 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
@@ -50,7 +51,7 @@ class QuantileNegatives(ContrastiveLoss):
         over_kept = pairs.pair_lse(views, scale=scale, terms=(ExcludeSameId(ids), floor), dist=self.dist)[0]
         over_all = torch.logaddexp(over_kept, positive)
         return self.reduce(
-            over_all - positive, over_kept.isfinite(), "negative", positive=positive, denominator=over_all
+            F.softplus(over_kept - positive), over_kept.isfinite(), "negative", positive=positive, denominator=over_all
         )
 
     def _floor(self, views: Tensor, ids: Tensor) -> Tensor:

@@ -1,0 +1,167 @@
+"""What every contrastive loss of the catalogue promises: precision, invariance, extremes, refusals, reductions."""
+
+import inspect
+import warnings
+
+import jaxtyping
+import pytest
+import torch
+from reference.contrastive_cases import CASES
+
+from medgraph import catalogue
+from medgraph.losses.anchors import ContrastiveLoss
+
+NAMES = [name for name in catalogue.TABLES["losses"] if issubclass(catalogue.find("losses", name), ContrastiveLoss)]
+WITH_TEMPERATURE = [n for n in NAMES if "temperature" in inspect.signature(catalogue.find("losses", n)).parameters]
+
+
+@pytest.fixture(autouse=True)
+def _shapes_unchecked():
+    """As users run it: our own messages, not those of the checker of shapes."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def make(name, **settings):
+    torch.manual_seed(7)
+    return CASES[name].make(**settings)
+
+
+def gradients(name, loss, embeddings, rest):
+    """The loss, and its gradient for all embeddings that are to have one, and for all parameters."""
+    leaves = [x.detach().clone().requires_grad_() for x in embeddings]
+    value = loss(*leaves, *rest)
+    learning = [x for i, x in enumerate(leaves) if i not in CASES[name].detached]
+    return value, torch.autograd.grad(value, [*learning, *loss.parameters()])
+
+
+def test_every_contrastive_loss_has_a_case():
+    assert set(NAMES) - set(CASES) == set(), "describe its inputs in tests/reference/contrastive_cases.py"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_float32_gradients_agree_with_float64(name, rng):
+    case = CASES[name]
+    embeddings, rest = case.inputs(512, 128, rng)
+    single = gradients(name, make(name, dim=128), [x.float() for x in embeddings], rest)[1]
+    double = gradients(name, make(name, dim=128).double(), [x.float().double() for x in embeddings], rest)[1]
+    for narrow, wide in zip(single, double, strict=True):
+        assert narrow.dtype == torch.float32
+        assert (narrow.double() - wide).norm() <= 1e-6 * wide.norm()
+
+
+@pytest.mark.parametrize("name", ["info_nce", "nt_xent", "mv_info_nce", "quantile_negatives", "false_negative_removal"])
+def test_float32_gradients_agree_even_where_the_task_is_solved(name, rng):
+    settings = {"label_smoothing": 0.0} if name == "info_nce" else {}
+    embeddings, _ = CASES[name].inputs(64, 128, rng, noise=0.1)
+    single = gradients(name, make(name, dim=128, temperature=0.05, **settings), [x.float() for x in embeddings], [])
+    rounded = [x.float().double() for x in embeddings]
+    double = gradients(name, make(name, dim=128, temperature=0.05, **settings).double(), rounded, [])
+    assert double[0] < 1e-4
+    for narrow, wide in zip(single[1], double[1], strict=True):
+        assert (narrow.double() - wide).norm() <= 5e-6 * wide.norm()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reordering_examples_changes_nothing(name, rng):
+    case = CASES[name]
+    embeddings, rest = case.inputs(24, 6, rng)
+    order = torch.randperm(24, generator=rng)
+    moved = case.reorder(embeddings, rest, order)
+    loss = make(name, dim=6, **case.without_draws).double()
+    torch.testing.assert_close(loss(*moved), loss(*embeddings, *rest), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "cold", "long", "equal", "single"])
+@pytest.mark.parametrize("name", NAMES)
+def test_extremes_stay_finite(name, kind, rng):
+    case, n = CASES[name], 1 if kind == "single" else 16
+    embeddings, rest = case.inputs(n, 8, rng)
+    change = {"bfloat16": lambda x: x.bfloat16(), "long": lambda x: 100 * x / x.norm(dim=-1, keepdim=True),
+              "equal": torch.ones_like}.get(kind, lambda x: x)  # fmt: skip
+    settings = {"temperature": 0.005} if kind == "cold" and name in WITH_TEMPERATURE else {}
+    embeddings = [change(x if kind == "bfloat16" else x.float()) for x in embeddings]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "all .* the loss of this batch is 0")
+        value, found = gradients(name, make(name, dim=8, **settings), embeddings, rest)
+    assert value.isfinite()
+    assert all(gradient.isfinite().all() for gradient in found)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_that_are_not_finite_are_named(name, bad, rng):
+    embeddings, rest = CASES[name].inputs(6, 4, rng)
+    for which in range(len(embeddings)):
+        changed = [x.clone() for x in embeddings]
+        changed[which].view(-1, 4)[3, 1] = bad
+        with pytest.raises(ValueError, match=r"NaN or infinity in 1 of \d+ embeddings, rows 3"):
+            make(name, dim=4).double()(*changed, *rest)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_integer_embeddings_are_refused(name, rng):
+    embeddings, rest = CASES[name].inputs(6, 4, rng)
+    with pytest.raises(TypeError, match=r"expected floating-point embeddings, got torch\.int64"):
+        make(name, dim=4)(*(x.long() for x in embeddings), *rest)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n in CASES and CASES[n].num_embeddings > 1])
+def test_embeddings_that_do_not_fit_are_refused(name, rng):
+    case = CASES[name]
+    embeddings, rest = case.inputs(6, 4, rng)
+    first, *others = (x.float() for x in embeddings)
+    with pytest.raises(ValueError, match=r"expected the same length|need at least 6 keys"):
+        make(name, dim=4)(first, *(x[:5] for x in others), *rest)
+    if case.same_width:
+        with pytest.raises(ValueError, match="expected the same width"):
+            make(name, dim=4)(first, *(x[:, :3] for x in others), *rest)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n in CASES and CASES[n].per_example])
+def test_labels_of_the_wrong_length_are_refused(name, rng):
+    case = CASES[name]
+    embeddings, rest = case.inputs(6, 4, rng)
+    for place in case.per_example:
+        short = [cut(x) if i == place else x for i, x in enumerate(rest)]
+        with pytest.raises(ValueError, match=r"expected the same length|holds 5 entries for 6"):
+            make(name, dim=4).double()(*embeddings, *short)
+
+
+def cut(x):
+    return [each[:5] for each in x] if isinstance(x, list) else x[:5]
+
+
+@pytest.mark.parametrize("temperature", [0.0, -0.1, torch.nan, torch.inf])
+@pytest.mark.parametrize("name", WITH_TEMPERATURE)
+def test_temperatures_not_above_zero_are_refused(name, temperature):
+    with pytest.raises(ValueError, match="temperature: expected a number above 0"):
+        make(name, dim=4, temperature=temperature)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reductions_agree_with_each_other(name, rng):
+    embeddings, rest = CASES[name].inputs(12, 4, rng)
+    values = {how: make(name, dim=4, reduction=how).double()(*embeddings, *rest) for how in ("none", "sum", "mean")}
+    stats = make(name, dim=4, reduction="mean").double().stats(*embeddings, *rest)
+    assert values["none"].shape == (stats["anchors"],)
+    if name != "prototype_contrast":  # whose mean over clusterings has as many denominators
+        torch.testing.assert_close(values["none"].sum(), values["sum"])
+        torch.testing.assert_close(values["sum"] / stats["valid"], values["mean"])
+        assert stats["mean"] == pytest.approx(values["mean"].item())
+    with pytest.raises(ValueError, match="reduction: expected one of 'mean', 'sum', 'none'"):
+        make(name, dim=4, reduction="max")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_calling_twice_gives_the_same_twice(name, rng):
+    embeddings, rest = CASES[name].inputs(12, 4, rng)
+    loss = make(name, dim=4).double()
+    embeddings = [x.requires_grad_() for x in embeddings]
+    leaves = [x for i, x in enumerate(embeddings) if i not in CASES[name].detached]
+    first, second = loss(*embeddings, *rest), loss(*embeddings, *rest)
+    assert first == second
+    once = torch.autograd.grad(first, leaves, retain_graph=True)
+    for a, b in zip(once, torch.autograd.grad(first, leaves), strict=True):
+        assert torch.equal(a, b)
