@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from medgraph.losses import pairs
 from medgraph.losses.alignment import Alignment
+from medgraph.losses.pairs.softmax import softmax
 from medgraph.losses.uniformity import Uniformity
 
 
@@ -77,6 +78,20 @@ def positive_share(queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"], te
     queries, keys = _unit(queries), _unit(keys)
     own = (queries * keys).sum(dim=1) / temperature
     return (own - pairs.pair_lse(queries, keys, scale=1 / temperature)[0]).exp().mean()
+
+
+@torch.no_grad()
+def hardness(queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"], temperature: float) -> Float[Tensor, ""]:
+    """Mean entropy of each query's softmax over the other keys, in nats: log(n - 1) if all are equally hard.
+
+    Near 0 a single negative decides; memory is linear.
+    """
+    queries, keys = _unit(queries), _unit(keys)
+    others = pairs.terms.ExcludeSameId(torch.arange(len(queries), device=queries.device))
+    scale = 1 / temperature
+    shares = softmax(queries, keys, scale=scale, terms=(others,))
+    expected = pairs.pair_sum(queries, keys, phi="identity", scale=scale, terms=(shares, others))
+    return (pairs.pair_lse(queries, keys, scale=scale, terms=(others,))[0] - expected).mean()
 
 
 def _unit(embeddings: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Alignment: equal to a loop; zero for equal views; finite gradients."""
 
+import jaxtyping
 import pytest
 import torch
 
@@ -51,3 +52,14 @@ def test_refuses_wrong_arguments():
         Alignment(bandwidth=0.0)
     with pytest.raises(ValueError, match=r"power: expected 1\.0 or more, got 0\.5"):
         Alignment(power=0.5)
+
+
+def test_refuses_views_that_do_not_fit():
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with pytest.raises(ValueError, match="expected the same length, got first: 3, second: 1"):
+            Alignment()(torch.ones(3, 2), torch.ones(1, 2))
+        with pytest.raises(ValueError, match="second: NaN or infinity in 1 of 2 embeddings, rows 1"):
+            Alignment()(torch.ones(2, 2), torch.tensor([[1.0, 1.0], [torch.inf, 1.0]]))
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)

@@ -86,3 +86,12 @@ def test_nothing_carries_a_gradient(embeddings):
         diagnostics.positive_share(embeddings, embeddings, 0.1),
     ]
     assert not any(value.requires_grad for value in values)
+
+
+def test_hardness_is_the_entropy_over_other_keys(rng):
+    queries, keys = torch.randn(2, 6, 3, generator=rng, dtype=torch.float64)
+    scores = F.normalize(queries, dim=1) @ F.normalize(keys, dim=1).T / 0.2
+    shares = scores.fill_diagonal_(-torch.inf).softmax(dim=1)
+    expected = torch.special.entr(shares).sum(dim=1).mean()
+    torch.testing.assert_close(diagnostics.hardness(queries, keys, 0.2), expected)
+    assert diagnostics.hardness(torch.ones(6, 3), torch.ones(6, 3), 0.2).item() == pytest.approx(math.log(5), abs=1e-4)
