@@ -27,6 +27,9 @@ def test_good_pipeline_has_every_default_written_out(write):
     assert stage.method["transforms"] == [{"name": "fake", "probability": 0.5}, {"name": "fake", "probability": 1}]
     assert stage.train.optimizer == {"name": "fake", "lr": 1e-3}
     assert stage.train.precision == "fp32"
+    assert stage.train.grad_cache_chunks == 1
+    chunked = config.load(write(), ["first.train.grad_cache_chunks=4"])
+    assert chunked.stages["first"].train.grad_cache_chunks == 4
     assert stage.config_path == "stage.yaml"
 
 
