@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **{room: LOW | {room, "method", "losses", "clustering", "nn", "data", "transforms"} for room in ROOMS},
     "runner": FOUNDATIONS
     | {"", "runner", "data.spec", "data.loader", "data.formats"}
-    | {"evaluation.scores", "evaluation.bootstrap"},
+    | {"evaluation.scores", "evaluation.bootstrap", "evaluation.paired"},
     "cli": FOUNDATIONS | {"", "runner", "doctor", "data.audit"},
     "doctor": {""},
     "contracts": FOUNDATIONS | {"runner", "data.synthetic"},

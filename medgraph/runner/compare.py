@@ -1,13 +1,12 @@
 """The verdict: the same fine-tuning from the pre-trained encoder and from scratch, on the same seeds and labels."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from medgraph.config.schema import Pipeline, Stage
-from medgraph.evaluation.bootstrap import paired_difference
+from medgraph.evaluation.paired import paired_rows
 from medgraph.evaluation.scores import Scores
 from medgraph.runner import checkpoint
 from medgraph.runner.evaluate import evaluate
@@ -40,35 +39,13 @@ def arm_folder(path: Path, arm: str, num_labelled: int, seed: int) -> Path:
 
 
 def table(stage: Stage, path: Path, pipeline_seed: int) -> list[dict[str, Any]]:
-    """One row per number of labels, class label and metric: mean of each arm, paired difference with its interval.
-
-    The difference is pretrained minus from scratch, per test case, averaged over seeds first; the interval is a 95 %
-    bootstrap over cases. Where an evaluator gives one figure for the whole test part, seeds are paired instead.
-    """
+    """One row per number of labels, class label and metric; the difference is pretrained minus from scratch."""
     rows = []
     for num_labelled in stage.compare.num_labelled:
-        scores = {arm: _scores(stage, path, arm, num_labelled, pipeline_seed) for arm in ARMS}
-        first = scores[ARMS[0]][0]
-        labels = sorted({row["label"] for row in first.rows})
-        for label in [*labels, "mean"] if len(labels) > 1 else labels:
-            for name in first.metrics():
-                a, b = (_per_unit(scores[arm], label, name) for arm in ARMS)
-                units = [unit for unit in a if unit in b]
-                if not units:
-                    continue  # a metric that this label does not have
-                left, right = [a[unit] for unit in units], [b[unit] for unit in units]
-                rows.append(
-                    {
-                        "num_labelled": num_labelled,
-                        "label": label,
-                        "metric": name,
-                        "pretrained": sum(left) / len(left),
-                        "from_scratch": sum(right) / len(right),
-                        "difference": asdict(paired_difference(left, right, seed=0)),
-                        "over": "seeds" if len({row["case"] for row in first.rows}) == 1 else "cases",
-                        "chief": name == first.metrics()[0] and label == (labels[0] if len(labels) == 1 else "mean"),
-                    }
-                )
+        first, second = (_scores(stage, path, arm, num_labelled, pipeline_seed) for arm in ARMS)
+        for row in paired_rows(first, second):
+            means = {"pretrained": row.pop("first"), "from_scratch": row.pop("second")}
+            rows.append({"num_labelled": num_labelled, **row, **means})
     return rows
 
 
@@ -102,14 +79,3 @@ def _scores(stage: Stage, path: Path, arm: str, num_labelled: int, pipeline_seed
     """What one arm scored, by seed."""
     seeds = [pipeline_seed + seed for seed in stage.compare.seeds]
     return [Scores.from_json(arm_folder(path, arm, num_labelled, seed) / "scores.json") for seed in seeds]
-
-
-def _per_unit(scores: list[Scores], label: str, name: str) -> dict[Any, float]:
-    """Metric of one label, of "mean" averaged over labels: per case, over seeds; of a single case, per seed."""
-    found: dict[Any, list[float]] = {}
-    single = len({row["case"] for row in scores[0].rows}) == 1
-    for number, one in enumerate(scores):
-        for row in one.rows:
-            if label in ("mean", row["label"]) and name in row:
-                found.setdefault(number if single else row["case"], []).append(row[name])
-    return {unit: sum(values) / len(values) for unit, values in found.items()}

@@ -9,8 +9,10 @@ from rich.console import Console
 from medgraph import config
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.errors import ConfigError
-from medgraph.evaluation.scores import Scores
-from medgraph.runner.export import load_encoder
+from medgraph.evaluation.paired import paired_rows
+from medgraph.evaluation.scores import Scores, metric
+from medgraph.runner import checkpoint
+from medgraph.runner.export import load_encoder, untrained
 from medgraph.runner.folder import RunFolder
 from medgraph.runner.train import pick_device
 
@@ -23,14 +25,26 @@ def evaluate(node: dict[str, Any], model: Any, data: Any, path: Path, device: st
 
 
 def evaluate_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str, console: Console) -> None:
-    """Score the encoder that an earlier stage exported."""
+    """Score the encoder that an earlier stage exported, and beside it the same network before any training.
+
+    The difference is paired over test cases, with its 95 % bootstrap interval.
+    """
     if stage.evaluator["name"] == "segmentation":
         raise ConfigError(
             f"{stage.name}.evaluator: segmentation needs a fine-tuned model; an evaluate stage has an encoder alone. "
             "Name it in the train or compare stage that fine-tunes, or use linear_probe here."
         )
-    model = SimpleNamespace(encoder=load_encoder(folder.encoder(stage.start_from)))
     data = config.build(stage.data, "data", seed=pipeline.seed)
-    scores = evaluate(stage.evaluator, model, data, folder.stage(stage.name) / "scores.json", device)
-    for name, value in scores.summary().items():
-        console.print(f"  {name}: {value:.4f}")
+    encoder, path = folder.encoder(stage.start_from), folder.stage(stage.name)
+    arms = {"scores": load_encoder(encoder), "untrained": untrained(encoder, pipeline.seed)}
+    found = {
+        name: evaluate(stage.evaluator, SimpleNamespace(encoder=arm), data, path / f"{name}.json", device)
+        for name, arm in arms.items()
+    }
+    rows = paired_rows([found["scores"]], [found["untrained"]])
+    checkpoint.write_json(path / "paired.json", rows)
+    console.print("  trained, against the same network untrained:")
+    for row in rows:
+        d, shown = row["difference"], metric(row["metric"])
+        interval = f"{d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]" if d["n"] > 1 else f"{d['mean']:+.4f}"
+        console.print(f"  {row['label']}, {shown.title}: {row['first']:.4f}, {row['second']:.4f}, {interval}")

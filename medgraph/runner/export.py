@@ -13,6 +13,8 @@ from medgraph.data.spec import spec_from_dict
 from medgraph.errors import CheckpointError
 from medgraph.runner import checkpoint
 from medgraph.runner.handover import renamed
+from medgraph.runner.preprocess import Preprocess
+from medgraph.runner.seed import seed_all
 
 WEIGHTS, FACTS = "encoder.safetensors", "encoder.json"
 
@@ -41,6 +43,8 @@ def export_encoder(folder: Path, encoder: nn.Module, node: dict[str, Any], spec:
 def load_encoder(folder: str | Path) -> nn.Module:
     """Rebuild an exported encoder, in eval mode. `encoder(x)` gives (n, out_dim); of images, `encoder.pyramid(x)` maps.
 
+    `encoder.preprocess(path)` makes x of a file, see `runner.preprocess`.
+
     Raises:
         CheckpointError: The folder holds no encoder, or its weights do not fit.
     """
@@ -52,7 +56,17 @@ def load_encoder(folder: str | Path) -> nn.Module:
         encoder.load_state_dict(tensors)
     except RuntimeError as error:
         raise CheckpointError(f"{folder / WEIGHTS}: does not fit the encoder of {FACTS}. {error}") from error
+    told = facts["facts"]
+    stacked = getattr(encoder, "takes_stacks", False)
+    encoder.preprocess = Preprocess(told.get("data"), told.get("seed", 0), stacked, folder)
     return encoder.eval()
+
+
+def untrained(folder: str | Path, seed: int) -> nn.Module:
+    """The network of an exported encoder as it is before any training, drawn from `seed`, in eval mode."""
+    facts = read_facts(Path(folder))
+    seed_all(seed, "build")
+    return config.build(facts["encoder"], "encoders", spec=spec_from_dict(facts["spec"])).eval()
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
