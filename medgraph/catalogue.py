@@ -19,6 +19,8 @@ TABLES: dict[str, dict[str, str]] = {
         "inter": "medgraph.volume.inter:Inter",
         "joint": "medgraph.volume.joint:Joint",
         "segmentation": "medgraph.volume.segmentation:Segmentation",
+        "meow": "medgraph.hetero.meow:MEOW",
+        "adameow": "medgraph.hetero.adameow:AdaMEOW",
         "sepclr": "medgraph.sepclr.sepclr:SepCLR",
         "sepclr_supervised": "medgraph.sepclr.supervised:SupervisedSepCLR",
         "simclr": "medgraph.sepclr.simclr:SimCLR",
@@ -54,6 +56,7 @@ TABLES: dict[str, dict[str, str]] = {
         "debiased_nt_xent": "medgraph.losses.debiased:DebiasedNTXent",
         "mv_info_nce": "medgraph.losses.multi_view:MVInfoNCE",
         "mv_dhel": "medgraph.losses.multi_view:MVDHEL",
+        "multi_positive_info_nce": "medgraph.losses.multi_positive_info_nce:MultiPositiveInfoNCE",
         "weighted_info_nce": "medgraph.losses.weighted_info_nce:WeightedInfoNCE",
         "adaptive_info_nce": "medgraph.losses.adaptive_info_nce:AdaptiveInfoNCE",
         "inverse_propensity": "medgraph.losses.inverse_propensity:InversePropensity",
@@ -74,6 +77,7 @@ TABLES: dict[str, dict[str, str]] = {
         "headed": "medgraph.nn.headed:HeadedEncoder",
         "common_salient": "medgraph.sepclr.encoder:CommonSalientEncoder",
         "volume": "medgraph.volume.encoder:VolumeEncoder",
+        "metapath": "medgraph.hetero.encoder:MetapathEncoder",
     },
     "attentions": {
         "ms1d": "medgraph.volume.slice_attention:MultiScale",
@@ -103,6 +107,7 @@ TABLES: dict[str, dict[str, str]] = {
         "stacks": "medgraph.data.stacks:StackData",
         "images": "medgraph.data.images:ImageFolderData",
         "mixed": "medgraph.data.mixed:MixedData",
+        "metapath_views": "medgraph.hetero.views:MetapathViews",
         "images_and_stacks": "medgraph.data.images_and_stacks:ImageStackData",
     },
     "sources": {
@@ -133,6 +138,9 @@ TABLES: dict[str, dict[str, str]] = {
         "separation": "medgraph.evaluation.separation:SeparationScores",
         "linear_probe": "medgraph.evaluation.linear_probe:LinearProbe",
         "knn_probe": "medgraph.evaluation.knn_probe:KNNProbe",
+        "node_probe": "medgraph.evaluation.node_scores:NodeProbe",
+        "node_clusters": "medgraph.evaluation.node_scores:NodeClusters",
+        "node_neighbors": "medgraph.evaluation.node_scores:NodeNeighbors",
     },
     "optimizers": {
         "adam": "medgraph.runner.optimizer:Adam",

@@ -1,0 +1,154 @@
+"""What frozen features of graph nodes tell about their labels: linear probes, k-means, nearest neighbors."""
+
+from typing import Any
+
+import torch
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor
+
+from medgraph import checks
+from medgraph.data.graphs import Graph
+from medgraph.errors import DataError
+from medgraph.evaluation.node_metrics import auc, f1
+from medgraph.evaluation.node_probe import Probe
+from medgraph.evaluation.scores import Scores
+
+PARTS = ("train", "val", "test")
+
+
+class NodeProbe:
+    """Linear classifiers on frozen features, over the fixed splits of the graph: the protocol of HeCo [1].
+
+    Each probe takes full-batch steps of Adam and is judged after every step: its test Macro-F1 at the step with the
+    best Macro-F1 on validation, its Micro-F1 and AUC (one against the rest, mean over classes) at the step with the
+    best Micro-F1; the first step wins ties. All probes of a split train at once, as one tensor.
+
+    [1] Wang et al., 2021, arXiv:2105.09111, Sec. 5.
+
+    Args:
+        lr: Learning rate of the probes.
+        weight_decay: Weight of their squared coefficients in the gradient.
+        num_probes: Probes of each split, which differ in their first weights.
+        num_steps: Steps of each.
+        splits: Names of the splits; None takes all.
+        first_seed: Draws their first weights.
+    """
+
+    def __init__(
+        self,
+        lr: float = 0.03,
+        weight_decay: float = 0.0,
+        num_probes: int = 50,
+        num_steps: int = 200,
+        splits: tuple[str, ...] | None = None,
+        first_seed: int = 0,
+    ):
+        self.probe = Probe(
+            checks.positive("lr", lr),
+            checks.not_negative("weight_decay", weight_decay),
+            checks.at_least("num_probes", num_probes, 1),
+            checks.at_least("num_steps", num_steps, 1),
+            checks.at_least("first_seed", first_seed, 0),
+        )
+        self.splits = splits
+
+    def evaluate(self, model: Any, data: Any, device: str = "cpu") -> Scores:
+        """One row per split and probe: `macro_f1`, `micro_f1`, `auc` on its test nodes, in percent."""
+        features, labels = read_features(model, data, device), _labels(data.graph)
+        rows = []
+        for name in _splits(data.graph, self.splits):
+            parts = [data.graph.splits[name][part].to(device) for part in PARTS]
+            rows += [
+                {"case": f"probe {index}", "label": name, **scores}
+                for index, scores in enumerate(self.probe.run(features, labels.to(device), parts))
+            ]
+        return Scores(rows)
+
+
+class NodeClusters:
+    """k-means on the features of all targets, with as many clusters as classes: NMI and ARI against the labels.
+
+    Args:
+        num_repeats: Runs, with seeds 0, 1, ...; each keeps the best of 10 starts.
+    """
+
+    def __init__(self, num_repeats: int = 10):
+        self.num_repeats = checks.at_least("num_repeats", num_repeats, 1)
+
+    def evaluate(self, model: Any, data: Any, device: str = "cpu") -> Scores:
+        """One row per run: `nmi` (arithmetic mean in its denominator) and `ari`, in percent."""
+        labels = _labels(data.graph).numpy()
+        known = labels >= 0
+        features = read_features(model, data, device).cpu().numpy()[known]
+        rows = []
+        for seed in range(self.num_repeats):
+            found = KMeans(len(data.graph.classes), n_init=10, random_state=seed).fit_predict(features)
+            nmi = normalized_mutual_info_score(labels[known], found)
+            ari = adjusted_rand_score(labels[known], found)
+            rows.append({"case": f"seed {seed}", "label": "all", "nmi": 100 * nmi, "ari": 100 * ari})
+        return Scores(rows)
+
+
+class NodeNeighbors:
+    """Vote of the nearest labelled nodes by cosine distance, over the fixed splits of the graph.
+
+    Args:
+        num_neighbors: Nodes that vote.
+        splits: Names of the splits; None takes all.
+    """
+
+    def __init__(self, num_neighbors: int = 5, splits: tuple[str, ...] | None = None):
+        self.num_neighbors = checks.at_least("num_neighbors", num_neighbors, 1)
+        self.splits = splits
+
+    def evaluate(self, model: Any, data: Any, device: str = "cpu") -> Scores:
+        """One row per split: `macro_f1`, `micro_f1` and `auc` on its test nodes, in percent."""
+        features, labels = read_features(model, data, device).cpu(), _labels(data.graph)
+        rows = []
+        for name in _splits(data.graph, self.splits):
+            train, _, test = (data.graph.splits[name][part] for part in PARTS)
+            voter = KNeighborsClassifier(min(self.num_neighbors, len(train)), weights="distance", metric="cosine")
+            voter.fit(features[train].numpy(), labels[train].numpy())
+            shares = torch.zeros(len(test), len(data.graph.classes))
+            shares[:, voter.classes_] = torch.from_numpy(voter.predict_proba(features[test].numpy())).float()
+            macro, micro = f1(shares.argmax(1)[None], labels[test], shares.shape[1])
+            scores = {"macro_f1": macro, "micro_f1": micro, "auc": auc(shares[None], labels[test])}
+            rows.append({"case": "all", "label": name, **{key: 100 * float(value) for key, value in scores.items()}})
+        return Scores(rows)
+
+
+@torch.no_grad()
+def read_features(model: Any, data: Any, device: str) -> Tensor:
+    """Features of all targets (n, d) by `model.encoder`, left in eval mode on `device`.
+
+    Raises:
+        DataError: A feature is not finite.
+    """
+    encoder = model.encoder.eval().to(device)
+    features = encoder(data.train().views.to(device)).float()
+    if not bool(features.isfinite().all()):
+        raise DataError(
+            f"{int((~features.isfinite()).any(1).sum())} of {len(features)} targets have features not finite"
+        )
+    return features
+
+
+def _labels(graph: Graph) -> Tensor:
+    if graph.labels is None:
+        raise DataError("the graph has no labels, so its features cannot be scored. Leave the evaluator out.")
+    return graph.labels
+
+
+def _splits(graph: Graph, wanted: tuple[str, ...] | None) -> list[str]:
+    names = list(graph.splits) if wanted is None else list(wanted)
+    unknown = [name for name in names if name not in graph.splits]
+    if unknown or not names:
+        listed = ", ".join(graph.splits) or "none"
+        raise DataError(f"splits: the graph has no split {unknown[0] if unknown else 'at all'!r}. Splits: {listed}.")
+    for name in names:
+        missing = [part for part in PARTS if part not in graph.splits[name]]
+        if missing:
+            raise DataError(f"splits: split {name!r} has no part {missing[0]!r}; a probe needs {', '.join(PARTS)}.")
+    return names

@@ -1,0 +1,159 @@
+"""MetapathEncoder: the coarse and the fine view of the target nodes, with one graph encoder for both."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medgraph import checks
+from medgraph.data.spec import MetapathSpec
+from medgraph.hetero.batch import Features, GraphViews, PathViews
+from medgraph.hetero.operators import Operator
+from medgraph.hetero.semantic_attention import SemanticAttention
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Both views of every target.
+
+    Attributes:
+        coarse: Which targets are connected (n, d).
+        fine: How they are connected (n, d); the features handed on.
+        attention: Weight of each fine view (v,): of every path its clean copy, then its masked one.
+    """
+
+    coarse: Tensor
+    fine: Tensor
+    attention: Tensor
+
+
+class MetapathEncoder(nn.Module):
+    """The encoder of MEOW [1]: type projections, meta-path contexts, a shared two-layer GCN, semantic attention.
+
+    H_u = ELU(drop(X_u W_u + b_u));  H^p = ELU(H_t + sum_h drop((R^{p,h} H_u) W_{p,h}));
+    f(H, A) = norm(A drop(PReLU(A drop(H W_1)) W_2));  coarse = f(H_t, mean_p A^p);
+    fine = attention over unit rows of f(H^p, A^p) and of the same on masked copies.
+
+    `encoder(views)` gives the fine view (n, dim). One-hot features are a lookup, never a matrix.
+
+    [1] Yu et al., 2022, arXiv:2212.13847.
+
+    Args:
+        spec: Facts of the data, filled by the builder: node types, widths, context types of each meta-path.
+        dim: Width of every layer and of the features.
+        dropout: Share of entries dropped, drawn anew at each place.
+        norm: Of each view's output: "global", one mean and variance over all nodes, as published; "row"; or "none".
+        fusion: How fine views are fused: "attention", or "mean".
+        extract: What `encoder(views)` gives after training: "clean", a pass without dropout; or "last_train_forward",
+            the features of the last training step, as the authors' program does.
+    """
+
+    last_features: Tensor
+
+    def __init__(
+        self,
+        spec: MetapathSpec,
+        dim: int = 64,
+        dropout: float = 0.2,
+        norm: str = "global",
+        fusion: str = "attention",
+        extract: str = "clean",
+    ):
+        super().__init__()
+        self.out_dim = checks.at_least("dim", dim, 1)
+        self.dropout = checks.between("dropout", dropout, 0.0, 0.99)
+        self.norm = checks.one_of("norm", norm, ("global", "row", "none"))
+        self.extract = checks.one_of("extract", extract, ("clean", "last_train_forward"))
+        self.target_type = spec.target_type
+        used = {spec.target_type, *(node_type for types in spec.context_types.values() for node_type in types)}
+        self.projections = nn.ModuleDict(
+            {name: TypeProjection(spec.feature_dims[name] or spec.node_counts[name], dim) for name in sorted(used)}
+        )
+        self.contexts = nn.ModuleDict(
+            {path: nn.ModuleList(_square(dim) for _ in types) for path, types in spec.context_types.items()}
+        )
+        self.first, self.second = (nn.Parameter(torch.empty(dim, dim).uniform_(-(dim**-0.5), dim**-0.5)) for _ in "12")
+        self.slope = nn.Parameter(torch.tensor(0.25))
+        self.attention = SemanticAttention(dim, dropout, fusion)
+        if extract == "last_train_forward":
+            self.register_buffer("last_features", torch.zeros(spec.node_counts[spec.target_type], dim))
+
+    def forward(self, views: GraphViews) -> Tensor:
+        """Features of the targets (n, dim)."""
+        if self.extract == "last_train_forward" and not self.training:
+            return self.last_features
+        return self.encode(views).fine
+
+    def encode(self, views: GraphViews) -> Encoded:
+        """Both views, with dropout in training mode."""
+        projected = {name: self._project(name, views.features[name]) for name in self.projections}
+        target = projected[self.target_type]
+        coarse = self._graph(target, views.coarse)
+        masked = self._project(self.target_type, views.masked_features) if views.has_masks else None
+        fine = []
+        for path in views.paths:
+            context = self._context(path, projected)
+            fine.append(F.normalize(self._graph(self._join(target, context), path.adjacency), dim=1))
+            if masked is not None and path.masked is not None:
+                fine.append(F.normalize(self._graph(self._join(masked, context), path.masked), dim=1))
+        fused, weights = self.attention(fine)
+        if self.training and self.extract == "last_train_forward":
+            self.last_features.copy_(fused.detach())
+        return Encoded(coarse, fused, weights)
+
+    def _project(self, name: str, features: Features) -> Tensor:
+        return F.elu(self._drop(self.projections[name](features)))
+
+    def _context(self, path: PathViews, projected: dict[str, Tensor]) -> list[Tensor]:
+        """What each intermediate position adds, before dropout (n, d) each."""
+        layers = cast(nn.ModuleList, self.contexts[path.name])
+        pairs = zip(path.context, layers, strict=True)
+        return [layer(operator(projected[node_type])) for (node_type, operator), layer in pairs]
+
+    def _join(self, target: Tensor, context: list[Tensor]) -> Tensor:
+        """ELU of the target and its context; each call draws the context's dropout anew."""
+        total = target
+        for term in context:
+            total = total + self._drop(term)
+        return F.elu(total)
+
+    def _graph(self, features: Tensor, adjacency: Operator) -> Tensor:
+        """The two-layer GCN that all views share."""
+        hidden = adjacency(self._drop(features @ self.first))
+        hidden = torch.where(hidden > 0, hidden, self.slope * hidden)
+        hidden = adjacency(self._drop(hidden @ self.second))
+        if self.norm == "none":
+            return hidden
+        return F.layer_norm(hidden, hidden.shape if self.norm == "global" else hidden.shape[1:])
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training)
+
+
+class TypeProjection(nn.Module):
+    """x W + b of one node type; one-hot features give W itself.
+
+    Args:
+        in_dim: Width of the features, or number of nodes for one-hot ones.
+        dim: Width of the result.
+    """
+
+    def __init__(self, in_dim: int, dim: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(in_dim, dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+        nn.init.xavier_normal_(self.weight, gain=1.414)
+
+    def forward(self, features: Features) -> Tensor:
+        if features is None:
+            return self.weight + self.bias
+        product = features @ self.weight if isinstance(features, Tensor) else features(self.weight)
+        return product + self.bias
+
+
+def _square(dim: int) -> nn.Linear:
+    layer = nn.Linear(dim, dim, bias=False)
+    nn.init.xavier_normal_(layer.weight, gain=1.414)
+    return layer

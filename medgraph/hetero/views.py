@@ -1,0 +1,225 @@
+"""MetapathViews: a graph as the operators of its meta-paths, ready for training on the whole graph."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from medgraph import checks
+from medgraph.data import sparse
+from medgraph.data.graphs import Graph
+from medgraph.data.metapath import MetaPath
+from medgraph.data.spec import MetapathSpec
+from medgraph.hetero.batch import Features, GraphViews, Masks, PathViews
+from medgraph.hetero.context import context_of
+from medgraph.hetero.operators import SparseOperator
+from medgraph.transforms.graph_masks import EdgeMask, FeatureMask
+from medgraph.transforms.metapaths import gcn_normalise, top_k_neighbours
+from medgraph.transforms.row_top_k import keep_top
+
+_DENSE_ABOVE = 0.3  # share of non-zero features from which a dense product is faster (our measurement)
+
+
+class WholeGraph:
+    """A data set of one example: the views of the whole graph.
+
+    Args:
+        views: What a step is given.
+    """
+
+    def __init__(self, views: Any):
+        self.views = views
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        return self.views
+
+
+class MetapathViews:
+    """Views of a heterogeneous graph along meta-paths, built once: neighbours, augmented copies, contexts.
+
+    Labels stay with the graph: nothing that training is given holds them.
+
+    Args:
+        source: The graph.
+        metapaths: Names of meta-paths; None takes those of the graph.
+        top_k: Neighbours kept of each target by PathSim, one number per meta-path or one for all.
+        edge_value: What a kept neighbour weighs: the "count" of path instances, "pathsim", or "binary".
+        transpose: Messages into i come from the nodes that list i, as in the authors' program; else from those i lists.
+        isolated: A target without any path instance keeps its empty row ("keep"), or gets itself as only neighbour.
+        context: Features of intermediate nodes: the mean over all "reachable" ones, "factored" as means of means, or
+            "none".
+        masked_copies: Whether each path has a copy with masked features and edges.
+        feature_mask: Share of the target's non-zero features masked in the copies.
+        edge_masks: Share of edges masked, one number per meta-path or one for all.
+        resample_masks_every: Epochs after which masks are drawn anew; 0 draws once, as the authors do.
+        num_positives: Further positives per target, the best connected over all paths; 0 for none.
+        max_hub_degree: Targets of an intermediate node that are looked at, at most; None looks at all.
+        seed: Filled from the pipeline.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        metapaths: tuple[str, ...] | None = None,
+        top_k: tuple[int, ...] = (100,),
+        edge_value: str = "count",
+        transpose: bool = True,
+        isolated: str = "self_loop",
+        context: str = "reachable",
+        masked_copies: bool = True,
+        feature_mask: float = 0.3,
+        edge_masks: tuple[float, ...] = (0.2,),
+        resample_masks_every: int = 0,
+        num_positives: int = 0,
+        max_hub_degree: int | None = None,
+        seed: int = 0,
+    ):
+        self.source, self.metapaths, self.top_k = source, metapaths, top_k
+        self.edge_value = checks.one_of("edge_value", edge_value, ("count", "pathsim", "binary"))
+        self.transpose = transpose
+        self.isolated = checks.one_of("isolated", isolated, ("keep", "self_loop"))
+        self.context = checks.one_of("context", context, ("reachable", "factored", "none"))
+        self.masked_copies = masked_copies
+        self.feature_mask = FeatureMask(checks.fraction("feature_mask", feature_mask))
+        self.edge_masks = edge_masks
+        for k in top_k:
+            checks.at_least("top_k", k, 1)
+        for fraction in edge_masks:
+            checks.fraction("edge_masks", fraction)
+        self.resample_masks_every = checks.at_least("resample_masks_every", resample_masks_every, 0)
+        self.num_positives = checks.at_least("num_positives", num_positives, 0)
+        self.max_hub_degree, self.seed = max_hub_degree, seed
+
+    @property
+    def graph(self) -> Graph:
+        """The graph, with labels and splits for whoever evaluates."""
+        return self.source.graph
+
+    @cached_property
+    def spec(self) -> MetapathSpec:
+        """Facts of the graph, and the types that flow in as context along each meta-path."""
+        base = self.source.spec
+        inner = {path.name: path.node_types[1:-1] if self.context != "none" else () for path in self._paths}
+        return MetapathSpec(
+            base.target_type, base.node_counts, base.feature_dims, base.num_classes, base.edge_types, inner
+        )
+
+    def train(self) -> WholeGraph:
+        """One example: the views. Validation and test hold the same, since nodes are split by their labels only."""
+        return WholeGraph(self.views)
+
+    def validation(self) -> WholeGraph:
+        """The same as `train()`."""
+        return self.train()
+
+    def test(self) -> WholeGraph:
+        """The same as `train()`."""
+        return self.train()
+
+    @cached_property
+    def views(self) -> GraphViews:
+        """Everything that one step needs, with the first draw of the masks."""
+        graph = self.graph
+        masks = self.draw_masks(0) if self.masked_copies else None
+        paths = []
+        for index, path in enumerate(self._paths):
+            adjacency = SparseOperator(self._normalise(self._neighbours[index]))
+            masked = masks.adjacencies[index] if masks is not None else None
+            context = context_of(graph, path, self.context) if self.context != "none" else ()
+            paths.append(PathViews(path.name, adjacency, masked, context))
+        used = {graph.target_type, *(name for types in self.spec.context_types.values() for name in types)}
+        return GraphViews(
+            target_type=graph.target_type,
+            ids=torch.arange(graph.num_targets),
+            features={name: _features(graph, name) for name in sorted(used)},
+            paths=tuple(paths),
+            masked_features=masks.features if masks is not None else None,
+            positives=self._positives() if self.num_positives else None,
+            draw_masks=self.draw_masks if self.masked_copies else None,
+            resample_masks_every=self.resample_masks_every,
+        )
+
+    def draw_masks(self, number: int) -> Masks:
+        """The augmented copies of round `number`, drawn from (seed, number)."""
+        features = _raw_features(self.graph)
+        masked = self.feature_mask.apply(features, self.feature_mask.draw(self.seed, number, features))
+        adjacencies = []
+        for index, matrix in enumerate(self._neighbours):
+            mask = EdgeMask(_for_path(self.edge_masks, index, len(self._paths), "edge_masks"))
+            kept = mask.apply(matrix, mask.draw(self.seed, number, matrix, stream=index))
+            adjacencies.append(SparseOperator(self._normalise(kept)))
+        return Masks(_operator(masked), tuple(adjacencies))
+
+    @cached_property
+    def _paths(self) -> list[MetaPath]:
+        names = self.metapaths if self.metapaths is not None else tuple(self.graph.metapaths)
+        return [self.graph.metapath(name) for name in names]
+
+    @cached_property
+    def _neighbours(self) -> list[sp.csr_matrix]:
+        """The best neighbours along each path, before normalisation."""
+        return [
+            top_k_neighbours(
+                self.graph,
+                path,
+                _for_path(self.top_k, index, len(self._paths), "top_k"),
+                edge_value=self.edge_value,  # type: ignore[arg-type]
+                max_hub_degree=self.max_hub_degree,
+                seed=self.seed,
+            )
+            for index, path in enumerate(self._paths)
+        ]
+
+    def _normalise(self, matrix: sp.csr_matrix) -> sp.csr_matrix:
+        return gcn_normalise(matrix, transpose=self.transpose, isolated=self.isolated)  # type: ignore[arg-type]
+
+    def _positives(self) -> Tensor:
+        """Each target and its best others: shares of its path instances, summed over paths, ties by smaller number."""
+        total = sp.csr_matrix((self.graph.num_targets,) * 2)
+        for matrix in self._neighbours:
+            sums = np.asarray(matrix.sum(axis=1)).ravel()
+            total = total + sp.diags(np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0)) @ matrix
+        others = (total - sp.diags(total.diagonal())).tocsr()
+        others.eliminate_zeros()
+        others.sort_indices()
+        kept = keep_top(others, others.data, self.num_positives)
+        rows = np.repeat(np.arange(others.shape[0]), np.diff(others.indptr))[kept]
+        own = np.arange(others.shape[0])
+        pairs = np.stack([np.concatenate([rows, own]), np.concatenate([others.indices[kept], own])])
+        return torch.from_numpy(pairs[:, np.lexsort((pairs[1], pairs[0]))].astype(np.int64))
+
+
+def _for_path(values: tuple[Any, ...], index: int, num_paths: int, name: str) -> Any:
+    """The value of one path, out of one for each or one for all. Raises ValueError."""
+    if len(values) not in (1, num_paths):
+        raise ValueError(f"{name}: expected one number, or {num_paths}, one for each meta-path; got {len(values)}")
+    return values[index if len(values) > 1 else 0]
+
+
+def _raw_features(graph: Graph) -> Tensor:
+    """The target's features; the identity where it has none."""
+    store = graph.data[graph.target_type]
+    return store.x if "x" in store else sparse.to_torch(sp.identity(graph.num_targets, format="csr"))
+
+
+def _features(graph: Graph, name: str) -> Features:
+    store = graph.data[name]
+    return _operator(store.x) if "x" in store else None
+
+
+def _operator(features: Tensor) -> Features:
+    """Features as a sparse operator, or as they are where most entries are non-zero."""
+    if features.layout == torch.strided:
+        if (features != 0).float().mean() > _DENSE_ABOVE:
+            return features
+        return SparseOperator(sparse.to_scipy(features))
+    matrix = sparse.to_scipy(features)
+    matrix.eliminate_zeros()
+    return SparseOperator(matrix)

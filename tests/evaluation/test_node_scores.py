@@ -1,0 +1,71 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from medgraph.errors import DataError
+from medgraph.evaluation.node_scores import NodeClusters, NodeNeighbors, NodeProbe
+
+
+class Fixed(nn.Module):
+    """An encoder that gives stored features."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.features = features
+
+    def forward(self, views):
+        return self.features
+
+
+def case(noise, rng, labels=None, parts=("train", "val", "test")):
+    """A model whose features show the labels through some noise, and its data."""
+    truth = torch.arange(90) % 3
+    features = F.one_hot(truth, 3) + noise * torch.randn(90, 3, generator=rng)
+    split = dict(zip(parts, torch.randperm(90, generator=rng).split(30), strict=False))
+    graph = SimpleNamespace(labels=truth if labels is None else labels, classes=("a", "b", "c"), splits={"10": split})
+    views = SimpleNamespace(to=lambda device: None)
+    return SimpleNamespace(encoder=Fixed(features)), SimpleNamespace(
+        graph=graph, train=lambda: SimpleNamespace(views=views)
+    )
+
+
+EVALUATORS = [NodeProbe(num_probes=3, num_steps=40), NodeClusters(2), NodeNeighbors(3)]
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS, ids=["probe", "clusters", "neighbors"])
+def test_clear_features_score_high_and_noise_scores_low(evaluator, rng):
+    clear = evaluator.evaluate(*case(0.05, rng)).summary()
+    noisy = evaluator.evaluate(*case(50.0, rng)).summary()
+    assert all(value > 95 for value in clear.values())
+    assert all(value < 75 for value in noisy.values())
+
+
+def test_rows_name_split_and_probe(rng):
+    rows = NodeProbe(num_probes=2, num_steps=5).evaluate(*case(0.5, rng)).rows
+    assert [(row["case"], row["label"]) for row in rows] == [("probe 0", "10"), ("probe 1", "10")]
+
+
+def test_targets_without_a_label_stay_out_of_the_clusters(rng):
+    model, data = case(0.05, rng)
+    data.graph.labels = data.graph.labels.clone()
+    data.graph.labels[:9] = -1
+    model.encoder.features[:9] = 1000.0  # would be a cluster of its own
+    assert NodeClusters(1).evaluate(model, data).summary()["all nmi"] > 95
+
+
+def test_what_cannot_be_scored_is_refused(rng):
+    model, data = case(0.1, rng)
+    with pytest.raises(DataError, match=r"no split '20'\. Splits: 10\."):
+        NodeProbe(splits=("20",)).evaluate(model, data)
+    with pytest.raises(DataError, match="split '10' has no part 'test'"):
+        NodeNeighbors().evaluate(*case(0.1, rng, parts=("train", "val")))
+    data.graph.labels = None
+    with pytest.raises(DataError, match="the graph has no labels"):
+        NodeClusters().evaluate(model, data)
+    model, data = case(0.1, rng)
+    model.encoder.features[3, 1] = float("nan")
+    with pytest.raises(DataError, match="1 of 90 targets have features not finite"):
+        NodeProbe().evaluate(model, data)

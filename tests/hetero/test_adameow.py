@@ -1,0 +1,62 @@
+import pytest
+import torch
+from hetero.planted import encoder_for, planted_views
+from hetero.test_meow import fit
+
+from medgraph.hetero.adameow import AdaMEOW, mean_weight
+from medgraph.losses.adaptive_info_nce import AdaptiveInfoNCE
+from medgraph.losses.info_nce import InfoNCE
+from medgraph.method import Step
+
+
+def make(data, norm="none", **arguments) -> AdaMEOW:
+    encoder = encoder_for(data, dropout=0.2)
+    loss = AdaptiveInfoNCE(16, 8, 0.7, weight_norm=norm, pair_input="sum")
+    return AdaMEOW(data.spec, encoder, loss, embedding_dim=16, **arguments)
+
+
+def test_the_loss_weighs_every_pair_by_its_network(data):
+    method = make(data).eval()
+    loss = method.training_step(data.views, Step(0, 1, 1))["loss"]
+    encoded = method.encoder.encode(data.views)
+    coarse, fine = method.projector(encoded.coarse), method.projector(encoded.fine)
+    network = torch.nn.Sequential(method.loss.of_queries, torch.nn.Tanh(), method.loss.score, torch.nn.Sigmoid())
+    weights = network(fine[:, None] + coarse[None]).squeeze(2)  # (n, n), the one pair's own weight included
+    scores = fine @ coarse.T / 0.7
+    expected = -(scores.diagonal().exp() / (weights * scores.exp()).sum(1)).log().mean()
+    torch.testing.assert_close(loss, expected)
+    off = ~torch.eye(90, dtype=torch.bool)
+    torch.testing.assert_close(mean_weight(method.loss, fine, coarse), weights[off].mean())
+
+
+def test_free_weights_slide_down(data):
+    curve = fit(make(data), data, 50, lr=0.01)
+    seen = [epoch["mean_weight"] for epoch in curve if "mean_weight" in epoch]
+    assert len(seen) == 5
+    assert seen[-1] < seen[0]
+
+
+def test_normalised_weights_do_not_see_a_constant(data):
+    method = make(data, norm="row_mean").eval()
+    network = method.loss.score
+    torch.nn.init.constant_(network.bias, -30.0)  # sigmoid is an exponential here, so the bias is a constant factor
+    first = method.training_step(data.views, Step(0, 1, 1))["loss"]
+    torch.nn.init.constant_(network.bias, -31.0)
+    torch.testing.assert_close(method.training_step(data.views, Step(0, 1, 1))["loss"], first)
+
+
+@pytest.mark.parametrize("arguments", [{"both_directions": True}, {"reconstruction_weight": 0.5}])
+def test_every_variant_trains(arguments, data):
+    curve = fit(make(data, **arguments), data, 10)
+    assert curve[-1]["loss"] < curve[0]["loss"]
+
+
+def test_wrong_losses_are_refused(data):
+    encoder = encoder_for(data)
+    with pytest.raises(ValueError, match="loss: expected adaptive_info_nce, got InfoNCE"):
+        AdaMEOW(data.spec, encoder, InfoNCE())
+    with pytest.raises(ValueError, match="loss: dim is 8, expected embedding_dim, 16"):
+        AdaMEOW(data.spec, encoder, AdaptiveInfoNCE(8), embedding_dim=16)
+    positives = planted_views(num_positives=2)
+    with pytest.raises(ValueError, match=r"data.num_positives: AdaMEOW takes none"):
+        make(positives).training_step(positives.views, Step(0, 0, 0))

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import torch
+from hetero.planted import encoder_for, planted_graph, planted_views
+from torch.nn import functional as F
+
+from medgraph.hetero.encoder import MetapathEncoder, TypeProjection
+
+
+def test_the_whole_pass_equals_the_formulas_on_dense_matrices(data):
+    encoder, views = encoder_for(data).eval(), data.views
+    h = {name: F.elu(p(views.features[name])) for name, p in encoder.projections.items()}
+    h["masked"] = F.elu(encoder.projections["paper"](views.masked_features))
+
+    def f(x, adjacency):
+        hidden = F.prelu(adjacency @ (x @ encoder.first), encoder.slope[None])
+        z = adjacency @ (hidden @ encoder.second)
+        return (z - z.mean()) / (z.var(unbiased=False) + 1e-5).sqrt()
+
+    fine = []
+    for path in views.paths:
+        context = path.context[0][1].dense() @ h[path.context[0][0]] @ encoder.contexts[path.name][0].weight.T
+        fine.append(F.normalize(f(F.elu(h["paper"] + context), path.adjacency.dense()), dim=1))
+        fine.append(F.normalize(f(F.elu(h["masked"] + context), path.masked.dense()), dim=1))
+    encoded = encoder.encode(views)
+    torch.testing.assert_close(encoded.coarse, f(h["paper"], views.coarse.dense()), rtol=1e-4, atol=1e-5)
+    expected, weights = encoder.attention(fine)
+    torch.testing.assert_close(encoded.fine, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(encoded.attention, weights)
+    assert torch.equal(encoder(views), encoded.fine)
+
+
+def test_one_hot_features_are_a_lookup():
+    projection = TypeProjection(5, 3)
+    torch.testing.assert_close(projection(None), projection(torch.eye(5)))
+
+
+def test_permuting_targets_permutes_the_features():
+    order = np.random.default_rng(3).permutation(90)
+    # every neighbour is kept: which of equally similar ones survive depends on their numbers
+    settings = {"top_k": (90,), "masked_copies": False}
+    plain = planted_views(**settings)
+    moved = planted_views(planted_graph(order=order), **settings)
+    found = encoder_for(plain).eval()(plain.views)
+    again = encoder_for(moved).eval()(moved.views)
+    torch.testing.assert_close(again, found[torch.from_numpy(order)], rtol=1e-4, atol=1e-5)
+
+
+def test_permuting_meta_paths_leaves_the_features():
+    first = planted_views(metapaths=("pap", "psp"), top_k=(20,), masked_copies=False)
+    second = planted_views(metapaths=("psp", "pap"), top_k=(20,), masked_copies=False)
+    encoder = encoder_for(first).eval()
+    other = encoder_for(second).eval()
+    other.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(other(second.views), encoder(first.views))
+    one = planted_views(metapaths=("pap",), top_k=(20,), masked_copies=False)
+    assert encoder_for(one).encode(one.views).attention.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("norm", ["global", "row", "none"])
+def test_norms(norm, data):
+    encoder = encoder_for(data, norm=norm)
+    with torch.no_grad():
+        encoder.first.mul_(1e4)  # far above the epsilon of the norm
+    coarse = encoder.encode(data.views).coarse.detach()
+    if norm == "global":
+        assert abs(coarse.mean()) < 1e-5
+        assert coarse.var(unbiased=False).item() == pytest.approx(1.0, abs=1e-3)
+    elif norm == "row":
+        torch.testing.assert_close(coarse.mean(1), torch.zeros(90), atol=1e-5, rtol=0)
+    else:
+        assert coarse.std() > 2
+
+
+def test_the_last_training_pass_can_be_what_is_extracted(data):
+    encoder = encoder_for(data, dropout=0.5, extract="last_train_forward")
+    trained = encoder.train()(data.views)
+    assert torch.equal(encoder.eval()(data.views), trained)
+    copy = encoder_for(data, dropout=0.5, extract="last_train_forward").eval()
+    copy.load_state_dict(encoder.state_dict())
+    assert torch.equal(copy(data.views), trained)
+
+
+def test_dropout_is_drawn_anew_in_training_and_off_in_evaluation(data):
+    encoder = encoder_for(data, dropout=0.3)
+    assert not torch.equal(encoder(data.views), encoder(data.views))
+    encoder.eval()
+    assert torch.equal(encoder(data.views), encoder(data.views))
+
+
+def test_wrong_settings_are_refused(data):
+    for wrong, message in (
+        ({"norm": "batch"}, "norm: expected one of"),
+        ({"extract": "best"}, "extract: expected one of"),
+        ({"dropout": 1.0}, "dropout: expected a number from 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            MetapathEncoder(data.spec, **wrong)

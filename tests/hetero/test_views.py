@@ -1,0 +1,115 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hetero.planted import encoder_for, planted_graph, planted_views
+
+from medgraph.data import sparse
+from medgraph.transforms.metapaths import coarse_adjacency, gcn_normalise, top_k_neighbours
+
+
+def test_adjacencies_are_the_normalised_neighbours_and_coarse_is_their_mean(data):
+    graph = data.graph
+    expected = [gcn_normalise(top_k_neighbours(graph, name, k)) for name, k in (("pap", 20), ("psp", 30))]
+    for path, matrix in zip(data.views.paths, expected, strict=True):
+        torch.testing.assert_close(path.adjacency.dense(), torch.from_numpy(matrix.toarray()))
+    coarse = torch.from_numpy(coarse_adjacency(expected).toarray())
+    torch.testing.assert_close(data.views.coarse.dense(), coarse)
+
+
+def test_context_rows_are_means_over_reachable_nodes(data):
+    for path, width in zip(data.views.paths, (60, 9), strict=True):
+        ((node_type, operator),) = path.context
+        dense = operator.dense()
+        assert operator.shape == (90, width)
+        assert node_type == {60: "author", 9: "subject"}[width]
+        torch.testing.assert_close(dense.sum(1), torch.ones(90))
+        assert all(len(row[row > 0].unique()) == 1 for row in dense)
+
+
+def test_masked_copies_drop_exactly_their_share(data):
+    graph, views = data.graph, data.views
+    full = sparse.to_scipy(graph.data["paper"].x)
+    masked = views.masked_features.dense()
+    entries = int((masked != 0).sum())
+    assert entries == full.nnz - math.floor(0.2 * full.nnz)
+    assert torch.equal(masked[masked != 0], torch.from_numpy(full.toarray())[masked != 0])
+    for path, k in zip(views.paths, (20, 30), strict=True):
+        neighbours = top_k_neighbours(graph, path.name, k)
+        edges = neighbours.nnz - np.count_nonzero(neighbours.diagonal())
+        dense = path.masked.dense()
+        assert (dense.diagonal() > 0).all()
+        assert int((dense > 0).sum()) - 90 == edges - math.floor(0.2 * edges)
+
+
+def test_masks_are_drawn_anew_every_so_many_epochs():
+    views = planted_views(resample_masks_every=3).views
+    assert views.at_epoch(2) is views
+    third = views.at_epoch(3)
+    assert not torch.equal(third.paths[0].masked.dense(), views.paths[0].masked.dense())
+    assert views.at_epoch(5) is third
+    again = planted_views(resample_masks_every=3).views.at_epoch(4)
+    assert torch.equal(again.masked_features.dense(), third.masked_features.dense())
+    assert planted_views().views.at_epoch(99).masked_features is not None
+
+
+def test_positives_are_ascending_hold_every_target_and_share_paths():
+    data = planted_views(num_positives=2)
+    rows, columns = data.views.positives
+    assert torch.equal(rows, rows.sort().values)
+    assert torch.equal(columns[rows == columns], torch.arange(90))
+    assert torch.bincount(rows).max() <= 3
+    labels = data.graph.labels
+    others = rows != columns
+    assert (labels[rows] == labels[columns])[others].float().mean() > 0.5
+
+
+def test_views_can_be_plain(data):
+    plain = planted_views(masked_copies=False, context="none")
+    assert not plain.views.has_masks
+    assert plain.spec.context_types == {"pap": (), "psp": ()}
+    assert encoder_for(plain)(plain.views).shape == (90, 16)
+
+
+def test_training_never_sees_labels(data):
+    graph = data.graph
+
+    class Forbidden:
+        def __getattr__(self, name):
+            raise AssertionError("labels were read")
+
+    object.__setattr__(graph, "labels", Forbidden())
+    batch = data.train().__getitems__([0])
+    assert len(data.train()) == 1
+    assert encoder_for(data)(batch).isfinite().all()
+
+
+def test_a_target_without_any_path_gets_itself_or_keeps_its_empty_row():
+    graph = planted_graph()
+    for edge_type in graph.data.edge_types:
+        index = graph.data[edge_type].edge_index
+        side = 0 if edge_type[0] == "paper" else 1
+        graph.data[edge_type].edge_index = index[:, index[side] != 7]
+    lonely = planted_views(graph)
+    assert lonely.views.coarse.dense()[7].tolist() == [float(i == 7) for i in range(90)]
+    assert encoder_for(lonely)(lonely.views).isfinite().all()
+    kept = planted_views(graph, isolated="keep", masked_copies=False)
+    assert (kept.views.coarse.dense()[7] == 0).all()
+    assert encoder_for(kept)(kept.views).isfinite().all()
+
+
+def test_wrong_settings_are_refused(data):
+    with pytest.raises(ValueError, match="top_k: expected one number, or 2, one for each meta-path; got 3"):
+        _ = planted_views(top_k=(1, 2, 3)).views
+    with pytest.raises(ValueError, match="edge_masks: expected a number from 0"):
+        planted_views(edge_masks=(2.0,))
+    with pytest.raises(ValueError, match="context: expected one of"):
+        planted_views(context="all")
+
+
+def test_views_move_to_a_device_once(data):
+    moved = data.views.to("meta")
+    assert moved.paths[0].adjacency.forward_matrix.device.type == "meta"
+    assert data.views.to("meta") is moved
+    assert data.views.to("cpu") is data.views
