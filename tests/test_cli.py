@@ -137,6 +137,7 @@ def test_copy_hands_over_files_that_are_used_and_never_overwrites(tmp_path):
     copies = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.yaml"))
     assert done.exit_code == 0
     assert copies == [
+        "configs/quickstart/content.yaml",
         "configs/quickstart/pretrain.yaml",
         "configs/quickstart/verdict.yaml",
         "pipelines/quickstart.yaml",
