@@ -387,6 +387,8 @@ def _same(first: Tensor, second: Tensor) -> bool:
 
 def _apart(first: Tensor, second: Tensor) -> bool:
     """Whether the ranges of two integer vectors do not meet, so that no pair can be equal."""
+    if first.numel() == 0 or second.numel() == 0:
+        return True
     low, high = first.aminmax()
     other_low, other_high = second.aminmax()
     return bool(high < other_low) or bool(other_high < low)

@@ -191,3 +191,10 @@ def test_says_what_a_term_expects(make, text):
 def test_says_which_term_does_not_fit_the_matrix(make, text):
     with pytest.raises(ValueError, match=text):
         pair_lse(Q, K, terms=(make(),))
+
+
+@pytest.mark.parametrize("term", [terms.ExcludeSameId, terms.OnlyNegatives, terms.OnlyPositives])
+def test_no_query_or_no_key_is_no_mistake(term, rng):
+    x, some, none = torch.randn(3, 2, generator=rng), torch.arange(3), torch.arange(0)
+    assert pair_lse(x[:0], x, terms=(term(none, some),)).shape == (1, 0)
+    assert (pair_lse(x, x[:0], terms=(term(some, none),)) == -torch.inf).all()
