@@ -5,6 +5,7 @@ it is asked for by `commuting_counts` without `rows`.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from medgraph import checks
 from medgraph.data.graphs import Graph
 from medgraph.data.incidence import halves, incidence, is_mirrored, self_counts
 from medgraph.data.metapath import MetaPath, default_metapaths, parse_metapath
+from medgraph.transforms.metapath_walks import walk_counts
 from medgraph.transforms.row_top_k import keep_top
 
 __all__ = [
@@ -87,6 +89,7 @@ def top_k_neighbours(
     edge_value: Literal["count", "pathsim", "binary"] = "count",
     block: int | None = None,
     max_hub_degree: int | None = None,
+    walks: int | None = None,
     seed: int = 0,
 ) -> sp.csr_matrix:
     """The `k` best neighbours of each target along a path, float32, columns in order.
@@ -105,30 +108,32 @@ def top_k_neighbours(
         block: Targets worked on at once; None takes as many as fit about 60 MB. Changes nothing else.
         max_hub_degree: Of a node in the middle with more targets than this, a sample of this size is taken, and counts
             through it grow by degree / size. Paths from a target to itself stay exact. None takes all.
-        seed: Draws those samples.
+        walks: Estimate counts from this many random walks of each target, instead of their product; paths from a target
+            to itself stay exact. None counts all.
+        seed: Draws those samples and walks.
     """
     checks.at_least("k", k, 1)
     checks.one_of("edge_value", edge_value, ("count", "pathsim", "binary"))
-    left, right = halves(graph, _path(graph, path))
+    if walks is not None and max_hub_degree is not None:
+        raise ValueError("walks: expected None beside max_hub_degree; walks pass hubs as they are")
+    path = _path(graph, path)
+    left, right = halves(graph, path)
     own = self_counts(left, right)
     mirrored = is_mirrored(left, right)
     if edge_value == "pathsim" and not mirrored:
         raise ValueError("edge_value: 'pathsim' needs a path that is its own mirror image; take 'count'")
-    if max_hub_degree is not None:
-        right = _cap_rows(right, checks.at_least("max_hub_degree", max_hub_degree, 1), seed)
+    if walks is not None:
+        blocks = _walked_blocks(graph, path, block, checks.at_least("walks", walks, 1), seed)
+    elif max_hub_degree is not None:
+        capped = _cap_rows(right, checks.at_least("max_hub_degree", max_hub_degree, 1), seed)
+        blocks = _product_blocks(left, capped, block)
+    else:
+        blocks = _product_blocks(left, right, block)
+    is_estimate = walks is not None or max_hub_degree is not None
     pieces = []
-    for start, stop in _blocks(left, right, block):
-        counts = (left[start:stop] @ right).tocsr()
-        if max_hub_degree is not None:
-            counts = _set_diagonal(counts, own, start)
-        counts.sort_indices()
-        rows = np.repeat(np.arange(start, stop), np.diff(counts.indptr))
-        scores = 2 * counts.data / (own[rows] + own[counts.indices]) if mirrored else counts.data.copy()
-        kept = keep_top(counts, np.where(counts.indices == rows, np.inf, scores), k)
-        values = {"count": counts.data, "pathsim": scores, "binary": np.ones_like(scores)}[edge_value]
-        indptr = np.concatenate([[0], np.cumsum(kept)])[counts.indptr]
-        shape = (stop - start, len(own))
-        pieces.append(sp.csr_matrix((values[kept].astype(np.float32), counts.indices[kept], indptr), shape=shape))
+    for start, counts in blocks:
+        counts = _set_diagonal(counts, own, start) if is_estimate else counts
+        pieces.append(_best_of_block(counts, own, start, k, edge_value, mirrored))
     return sp.vstack(pieces, format="csr")
 
 
@@ -204,20 +209,49 @@ def _bound(left: sp.csr_matrix, right: sp.csr_matrix) -> np.ndarray:
     return np.minimum(pattern @ np.diff(right.indptr), right.shape[1])
 
 
-def _blocks(left: sp.csr_matrix, right: sp.csr_matrix, block: int | None) -> Iterator[tuple[int, int]]:
-    """Ranges of rows of the product that fit the memory of one block."""
-    count = left.shape[0]
-    if block is not None:
-        checks.at_least("block", block, 1)
-        yield from ((start, min(start + block, count)) for start in range(0, count, block))
-        return
+def _best_of_block(
+    counts: sp.csr_matrix, own: np.ndarray, start: int, k: int, edge_value: str, mirrored: bool
+) -> sp.csr_matrix:
+    """The rows from `start` on, with their `k` best entries."""
+    counts.sort_indices()
+    rows = np.repeat(np.arange(start, start + counts.shape[0]), np.diff(counts.indptr))
+    scores = 2 * counts.data / (own[rows] + own[counts.indices]) if mirrored else counts.data
+    kept = keep_top(counts, np.where(counts.indices == rows, np.inf, scores), k)
+    values = {"count": counts.data, "pathsim": scores, "binary": np.ones_like(scores)}[edge_value]
+    indptr = np.concatenate([[0], np.cumsum(kept)])[counts.indptr]
+    return sp.csr_matrix((values[kept].astype(np.float32), counts.indices[kept], indptr), shape=counts.shape)
+
+
+def _product_blocks(
+    left: sp.csr_matrix, right: sp.csr_matrix, block: int | None
+) -> Iterator[tuple[int, sp.csr_matrix]]:
+    """Blocks of rows of the product, each with its first row."""
+    if block is None:
+        ends = _ends_by_memory(left, right)
+    else:
+        ends = [*range(checks.at_least("block", block, 1), left.shape[0], block), left.shape[0]]
+    for start, stop in pairwise([0, *ends]):
+        yield start, (left[start:stop] @ right).tocsr()
+
+
+def _walked_blocks(
+    graph: Graph, path: MetaPath, block: int | None, walks: int, seed: int
+) -> Iterator[tuple[int, sp.csr_matrix]]:
+    """Blocks of rows estimated by walks, each with its first row."""
+    steps = [incidence(graph, edge_type) for edge_type in path.edge_types]
+    size = max(_BLOCK_ENTRIES // walks, 1) if block is None else checks.at_least("block", block, 1)
+    for start in range(0, graph.num_targets, size):
+        yield start, walk_counts(steps, np.arange(start, min(start + size, graph.num_targets)), walks, seed)
+
+
+def _ends_by_memory(left: sp.csr_matrix, right: sp.csr_matrix) -> list[int]:
+    """Where blocks of rows of the product end that fit the memory of one block."""
     filled = np.concatenate([[0], np.cumsum(_bound(left, right))])
-    start = 0
-    while start < count:
-        stop = int(np.searchsorted(filled, filled[start] + _BLOCK_ENTRIES, side="right")) - 1
-        stop = min(max(stop, start + 1), count)
-        yield start, stop
-        start = stop
+    ends = [0]
+    while ends[-1] < left.shape[0]:
+        stop = int(np.searchsorted(filled, filled[ends[-1]] + _BLOCK_ENTRIES, side="right")) - 1
+        ends.append(min(max(stop, ends[-1] + 1), left.shape[0]))
+    return ends[1:]
 
 
 def _cap_rows(matrix: sp.csr_matrix, most: int, seed: int) -> sp.csr_matrix:

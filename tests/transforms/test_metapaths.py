@@ -116,6 +116,21 @@ def test_no_cap_above_the_largest_degree(graph):
     assert (found != top_k_neighbours(graph, "psp", 5)).nnz == 0
 
 
+def test_walks_find_the_neighbours_that_counting_finds(graph):
+    exact = top_k_neighbours(graph, "pap", 30).toarray()
+    walked = top_k_neighbours(graph, "pap", 30, walks=2000, block=7)
+    assert ((walked.toarray() > 0) == (exact > 0)).all()
+    np.testing.assert_allclose(walked.toarray(), exact, rtol=0.5)
+    np.testing.assert_array_equal(walked.diagonal(), exact.diagonal())
+    assert (walked != top_k_neighbours(graph, "pap", 30, walks=2000)).nnz == 0  # whatever the block
+    few = top_k_neighbours(graph, "pap", 3, walks=2000)
+    assert np.diff(few.indptr).max() == 3
+    with pytest.raises(ValueError, match="walks: expected None beside max_hub_degree"):
+        top_k_neighbours(graph, "pap", 3, walks=5, max_hub_degree=5)
+    with pytest.raises(ValueError, match="walks: expected 1 or more, got 0"):
+        top_k_neighbours(graph, "pap", 3, walks=0)
+
+
 @pytest.mark.parametrize("name", PATHS)
 def test_context_is_the_mean_over_reachable_nodes(graph, name):
     path = graph.metapath(name)
