@@ -1,4 +1,4 @@
-"""The command line: run, check, list, show, copy, predict, data, doctor."""
+"""The command line: run, check, list, show, copy, predict, embed, data, doctor."""
 
 import json
 import shutil
@@ -175,6 +175,27 @@ def predict(
 
     settings: dict[str, Any] = {"model": model, "probabilities": probabilities, "series": series, "workers": workers}
     predict_cases(run, images, out, device=device.value, **settings)
+
+
+@app.command()
+def embed(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or the folder of an encoder.")],
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of cases, all of one kind of file.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    encoder: Annotated[str | None, typer.Option(help="Stage whose encoder to take; the last one's if unsaid.")] = None,
+    series: Annotated[str | None, typer.Option(help="UID of the DICOM series, where folders hold several.")] = None,
+    workers: Annotated[int, typer.Option(help="Cases read at the same time.")] = 2,
+    device: Annotated[Device, typer.Option(help="`auto` takes a GPU if there is one.")] = Device.auto,
+    debug: Debug = False,
+) -> None:
+    """Write the features of cases by an encoder, as parquet and .npy, a row for each case and each slice.
+
+    - `medgraph embed runs/quickstart images/ --out features/`
+    - `medgraph embed runs/quickstart/pretrain/encoder images/ --out features/`
+    """
+    from medgraph.runner.embed import embed as embed_cases
+
+    embed_cases(run, images, out, encoder=encoder, series=series, workers=workers, device=device.value)
 
 
 @app.command()

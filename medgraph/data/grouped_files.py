@@ -14,8 +14,10 @@ from torch.nn import functional as F
 from medgraph import checks
 from medgraph.data import nifti
 from medgraph.data.cases import SUFFIXES
+from medgraph.data.formats import CaseFile
 from medgraph.data.grouped import Attribute, GroupedImages
 from medgraph.data.spec import ImageSpec
+from medgraph.data.unseen import NewImage
 from medgraph.data.volumes import VolumeCache
 from medgraph.errors import DataError
 
@@ -107,6 +109,13 @@ class GroupedFilesData:
     def test(self) -> GroupedImages:
         """Files of the test subjects; of the validation subjects if there are none."""
         return self._part("test" if self._files("test") else "validation")
+
+    def new_case(self, file: CaseFile, whole: bool = False) -> NewImage:
+        """A file of no group, prepared like the others. Raises DataError.
+
+        `whole` is for data that crop what `fit` would: here `fit` decides.
+        """
+        return NewImage(file, self.read(file.path)[None])
 
     def _files(self, part: str) -> list[GroupedFile]:
         return [file for file in self.source.files if file.part == part]

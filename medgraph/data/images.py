@@ -13,9 +13,11 @@ from PIL import Image
 
 from medgraph import checks
 from medgraph.data.batches import ImageBatch
+from medgraph.data.formats import CaseFile
 from medgraph.data.pixels import SUFFIXES, open_image
 from medgraph.data.spec import ImageSpec
 from medgraph.data.splits import PARTS, split_subjects
+from medgraph.data.unseen import NewImage
 from medgraph.data.volumes import prepare
 from medgraph.errors import DataError
 
@@ -103,6 +105,16 @@ class ImageFolderData:
     def test(self) -> "Images":
         """The test images."""
         return self._images("test")
+
+    def new_case(self, file: CaseFile, whole: bool = False) -> NewImage:
+        """A PNG or JPEG file of no part, prepared like the others. Raises DataError.
+
+        `whole` is for data that crop: an image is always scaled to fit the size.
+        """
+        if file.kind != "image":
+            raise DataError(f"{file.path}: is a volume, but the model was trained on images. Give PNG or JPEG files.")
+        pixels = read_image(file.path, self.channels, self.size, self.percentiles)
+        return NewImage(file, torch.from_numpy(pixels)[None])
 
     @property
     def _folder(self) -> Path:

@@ -5,6 +5,7 @@ from typing import Any
 
 from medgraph import checks
 from medgraph.data.batches import ImageStackBatch
+from medgraph.data.formats import CaseFile
 from medgraph.data.loader import draw_batches
 from medgraph.data.spec import ImageSpec
 from medgraph.errors import ConfigError
@@ -46,6 +47,10 @@ class ImageStackData:
             num_volumes=volumes.num_volumes,
             num_slices=volumes.num_slices,
         )
+
+    def new_case(self, file: CaseFile, whole: bool = False) -> Any:
+        """A file of no part, prepared like the volumes; an image, like the images. Raises DataError."""
+        return (self.image_data if file.kind == "image" else self.volume_data).new_case(file, whole)
 
     def train(self) -> "ImagesAndStacks":
         """The training parts."""

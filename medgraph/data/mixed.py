@@ -8,6 +8,8 @@ import torch
 
 from medgraph import checks
 from medgraph.data.batches import ImageBatch, StackBatch
+from medgraph.data.formats import CaseFile
+from medgraph.data.images import ImageFolderData
 from medgraph.data.loader import epoch_batches
 from medgraph.data.spec import ImageSpec
 from medgraph.data.stacks import pad
@@ -74,6 +76,11 @@ class MixedData:
     def test(self) -> "Mixed":
         """The test part of every set."""
         return self._mixed("test")
+
+    def new_case(self, file: CaseFile, whole: bool = False) -> Any:
+        """A file of no part, prepared like the first set of its kind: images by a set of images. Raises DataError."""
+        fits = [data for data in self.data if isinstance(data, ImageFolderData) == (file.kind == "image")]
+        return (fits or self.data)[0].new_case(file, whole)
 
     def _mixed(self, part: str) -> "Mixed":
         sets = [getattr(data, part)() for data in self.data]

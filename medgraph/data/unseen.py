@@ -42,6 +42,19 @@ class NewCase:
         return self.record.values_to_native(slices)
 
 
+@dataclass(frozen=True, eq=False)
+class NewImage:
+    """An image or a volume as one example, for models that answer with one vector.
+
+    Attributes:
+        file: Where it was read from.
+        images: It, prepared, `(1, c, *size)`.
+    """
+
+    file: CaseFile
+    images: Tensor
+
+
 def slice_case(file: CaseFile, cache: VolumeCache, axis: int, size: tuple[int, int], whole: bool) -> NewCase:
     """A file as slices, prepared like the volumes of `cache`; an image is one slice.
 

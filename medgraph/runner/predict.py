@@ -18,7 +18,7 @@ from medgraph.runner.model import Model, find_model, load_model
 from medgraph.runner.train import pick_device
 
 _VALUES_AT_ONCE = 2**17  # voxels per forward pass: 56 slices of 48 x 48, or one of 362 x 362 and above
-_TROUBLE = (MedgraphError, OSError, MemoryError, RuntimeError)  # torch reports memory that is not there as the last
+TROUBLE = (MedgraphError, OSError, MemoryError, RuntimeError)  # torch reports memory that is not there as the last
 
 
 class CasesFailed(MedgraphError):  # noqa: N818  (told after all others are done)
@@ -61,10 +61,7 @@ def predict(
         CasesFailed: At the end, with a line for each case that failed.
     """
     images, out = Path(images), Path(out)
-    if images.resolve() in (out.resolve(), *out.resolve().parents):
-        raise ConfigError(f"--out {out}: is the folder of the cases, or lies in it; choose another one.")
-    if workers < 1:
-        raise ConfigError(f"--workers: expected 1 or more, got {workers}.")
+    check_out(out, images, workers)
     console = Console(highlight=False, soft_wrap=True)
     folder, names = find_model(Path(run), model)
     loaded = load_model(folder)
@@ -83,6 +80,14 @@ def predict(
     checkpoint.write_json(out / "predictions.json", described)
     report_failed(failed, len(files))
     return out
+
+
+def check_out(out: Path, images: Path, workers: int) -> None:
+    """Raise ConfigError where `out` is the folder of the cases or lies in it, or nobody would read them."""
+    if images.resolve() in (out.resolve(), *out.resolve().parents):
+        raise ConfigError(f"--out {out}: is the folder of the cases, or lies in it; choose another one.")
+    if workers < 1:
+        raise ConfigError(f"--workers: expected 1 or more, got {workers}.")
 
 
 def read_ahead(
@@ -124,7 +129,7 @@ def _predict_all(
         try:
             done.append(_write_case(loaded, case(), out, probabilities))
             console.print(f"{file.id}: {_counts(done[-1]['voxels'])}")
-        except _TROUBLE as error:
+        except TROUBLE as error:
             failed[file.id] = str(error)
             console.print(f"{file.id}: failed")
     return done, failed

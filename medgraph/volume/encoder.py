@@ -32,7 +32,10 @@ class VolumeEncoder(nn.Module):
 
     Attributes:
         out_dim: Width of the volume's vector.
+        takes_stacks: It looks at all slices of a volume at once.
     """
+
+    takes_stacks = True
 
     def __init__(
         self,

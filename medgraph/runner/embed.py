@@ -1,0 +1,139 @@
+"""Features of new cases by an encoder: tables with ids, and the same rows as plain arrays."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from pyarrow import parquet
+from rich.console import Console
+
+from medgraph import config
+from medgraph.data import formats
+from medgraph.data.formats import CaseFile
+from medgraph.errors import CheckpointError, ConfigError, DataError
+from medgraph.runner.export import FACTS, load_encoder
+from medgraph.runner.predict import TROUBLE, check_out, read_ahead, report_failed
+from medgraph.runner.train import pick_device
+
+_AT_ONCE = 64
+
+
+def embed(
+    run: str | Path,
+    images: str | Path,
+    out: str | Path,
+    *,
+    encoder: str | None = None,
+    series: str | None = None,
+    workers: int = 2,
+    device: str = "auto",
+) -> Path:
+    """Write the features of every case of a folder: `cases.parquet` and `cases.npy`, a row for each case.
+
+    Where cases are volumes and the encoder sees one slice at a time, a case's row is the mean over its slices, and
+    `slices.parquet` and `slices.npy` hold a row for each slice. The columns are case, slice and embedding; rows of
+    both kinds of file stand in the same order. A case that fails does not stop the others.
+
+    Args:
+        run: A run folder, or the folder of an encoder.
+        images: Folder of the cases: NIfTI, NRRD, MetaImage, PNG or JPEG files, or DICOM series.
+        out: Folder to write to; made if absent.
+        encoder: Which of several encoders of the run: name of its stage.
+        series: UID of the DICOM series to take where folders hold several.
+        workers: Cases read ahead at the same time.
+        device: "auto", "cpu" or "cuda".
+
+    Returns:
+        The folder written to.
+
+    Raises:
+        ConfigError: `out` is `images`, lies in it, or already holds features.
+        CasesFailed: At the end, with a line for each case that failed.
+    """
+    images, out = Path(images), Path(out)
+    check_out(out, images, workers)
+    console = Console(highlight=False, soft_wrap=True)
+    folder = find_encoder(Path(run), encoder)
+    model = load_encoder(folder)
+    files, rest = formats.find_cases(images, series)
+    if rest:
+        console.print(f"left out, of no kind that is read: {', '.join(path.name for path in rest)}")
+    present = [path.name for name in ("cases", "slices") for path in sorted(out.glob(f"{name}.*"))]
+    if present:
+        raise ConfigError(f"--out {out}: already holds {', '.join(present)}; choose another folder.")
+    out.mkdir(parents=True, exist_ok=True)
+    model.to(pick_device(device))
+    rows, failed = _encode_all(model, files, workers, console)
+    if rows:
+        _write(out, rows)
+        console.print(f"{len(rows)} cases, {model.out_dim} numbers each -> {out}")
+    report_failed(failed, len(files))
+    return out
+
+
+def find_encoder(run: Path, name: str | None = None) -> Path:
+    """The folder of an encoder: `run` itself, or that of the last stage of a run that trained one, or of a named stage.
+
+    Raises:
+        CheckpointError: There is none, or none of that name.
+    """
+    if (run / FACTS).exists():
+        return run
+    if not (run / "pipeline.yaml").exists():
+        raise CheckpointError(
+            f"{run}: holds neither {FACTS} nor pipeline.yaml, expected an encoder's or a run's folder."
+        )
+    stages = list(config.load(run / "pipeline.yaml").stages)
+    found = {stage: run / stage / "encoder" for stage in stages if (run / stage / "encoder" / FACTS).exists()}
+    arms = sorted(path.parent.relative_to(run).as_posix() for path in run.glob("*/*/encoder") if path.is_dir())
+    found = {arm: run / arm / "encoder" for arm in arms} | found
+    if not found:
+        raise CheckpointError(f"{run}: no stage of the run has trained an encoder yet. Let it finish one.")
+    if name is not None and name not in found:
+        raise CheckpointError(f"{run}: no encoder is called {name!r}. There are: {', '.join(found)}.")
+    return found[name] if name is not None else list(found.values())[-1]
+
+
+def _encode_all(
+    model: Any, files: Sequence[CaseFile], workers: int, console: Console
+) -> tuple[list[tuple[str, np.ndarray]], dict[str, str]]:
+    """Each case with its rows (n, d), and the message of each that failed."""
+    rows: list[tuple[str, np.ndarray]] = []
+    failed: dict[str, str] = {}
+    for file, prepared in read_ahead(files, model.preprocess.images, workers):
+        try:
+            rows.append((file.id, _encode(model, prepared(), file)))
+        except CheckpointError:
+            raise  # nothing is wrong with this case: no case can be prepared
+        except TROUBLE as error:
+            failed[file.id] = str(error)
+            console.print(f"{file.id}: failed")
+    return rows, failed
+
+
+@torch.no_grad()
+def _encode(model: Any, images: torch.Tensor, file: CaseFile) -> np.ndarray:
+    if images.shape[-3 if model.spatial_dims == 2 else -4] != model.in_channels:
+        raise DataError(f"{file.path}: has {images.shape[-3]} channels, but the encoder takes {model.in_channels}.")
+    device = next(model.parameters()).device
+    parts = [model(part.to(device)) for part in images.split(_AT_ONCE)]
+    return torch.cat(parts).float().cpu().numpy()
+
+
+def _write(out: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None:
+    names = [name for name, _ in rows]
+    _write_rows(out / "cases", {"case": names}, np.stack([features.mean(axis=0) for _, features in rows]))
+    if any(len(features) > 1 for _, features in rows):
+        case = [name for name, features in rows for _ in features]
+        number = [index for _, features in rows for index in range(len(features))]
+        _write_rows(out / "slices", {"case": case, "slice": number}, np.concatenate([features for _, features in rows]))
+
+
+def _write_rows(path: Path, ids: dict[str, list[Any]], features: np.ndarray) -> None:
+    np.save(path.with_suffix(".npy"), features)
+    flat = pa.array(features.reshape(-1), type=pa.float32())
+    table = pa.table({**ids, "embedding": pa.FixedSizeListArray.from_arrays(flat, features.shape[1])})
+    parquet.write_table(table, path.with_suffix(".parquet"))

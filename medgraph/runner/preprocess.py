@@ -1,0 +1,54 @@
+"""From a file to the tensor that an encoder expects: what its training did to its own files."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from medgraph import config
+from medgraph.data import formats
+from medgraph.errors import CheckpointError
+
+
+class Preprocess:
+    """Prepares new files as the data of a training were prepared. `encoder(preprocess(path))` gives the features.
+
+    Slices come as `(n, c, h, w)`, an image as `(1, c, h, w)`, a volume as `(1, c, d, h, w)`, and for an encoder that
+    looks across slices as `(1, n, c, h, w)`.
+
+    Args:
+        data_node: The resolved `data` of the training; None where it was not kept.
+        seed: Seed of the run.
+        stacked: The encoder takes whole stacks of slices.
+        source: Where the encoder was read from, for messages.
+    """
+
+    def __init__(self, data_node: dict[str, Any] | None, seed: int, stacked: bool, source: Path):
+        self._node, self._seed, self._stacked, self._source = data_node, seed, stacked, source
+        self._data: Any = None
+
+    def __repr__(self) -> str:
+        return f"Preprocess({self._source})"
+
+    def __call__(self, path: str | os.PathLike[str]) -> Tensor:
+        """The tensor of a file, or of the folder of a DICOM series.
+
+        Raises:
+            DataError: The file cannot be read.
+            CheckpointError: The training saw no files, so nothing says how to prepare one.
+        """
+        return self.images(formats.case_file(path))
+
+    def images(self, file: formats.CaseFile) -> Tensor:
+        """The same of a case that was found in a folder."""
+        if self._data is None and self._node is not None:
+            self._data = config.build(self._node, "data", seed=self._seed)
+        if not hasattr(self._data, "new_case"):
+            name = "nothing" if self._node is None else f"`{self._node['name']}`"
+            raise CheckpointError(
+                f"{self._source}: the encoder was trained on {name}, which reads no single files, so nothing says how "
+                "to prepare one. Make the tensor yourself and call the encoder."
+            )
+        images = self._data.new_case(file).images
+        return images[None] if self._stacked else images
