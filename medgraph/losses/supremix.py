@@ -102,8 +102,12 @@ class SupReMix(ContrastiveLoss):
 
     def _negatives(self, cosines: Tensor, own: Tensor, gaps: Tensor, rng: torch.Generator) -> Tensor:
         """Weighted logits of mixtures of the anchor with each example of another label (r, n)."""
-        draws = torch.rand(9, *cosines.shape, generator=rng, dtype=torch.float64)
-        share = draws.kthvalue(2, dim=0).values.to(cosines)  # the 2nd smallest of 9 uniform numbers is Beta(2, 8)
+        lowest = second = torch.ones(cosines.shape, dtype=torch.float64)
+        for _ in range(9):  # the 2nd smallest of 9 uniform numbers is Beta(2, 8)
+            drawn = torch.rand(cosines.shape, generator=rng, dtype=torch.float64)
+            second = torch.minimum(second, torch.maximum(lowest, drawn))
+            lowest = torch.minimum(lowest, drawn)
+        share = second.to(cosines)
         scores = share * own[:, None] + (1 - share) * cosines
         if self.normalize_mixtures:
             scores = scores / _length(share, cosines if not self.detach_mixtures else cosines.detach())
