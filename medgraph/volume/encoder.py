@@ -59,11 +59,15 @@ class VolumeEncoder(nn.Module):
 
     def forward(self, volumes: Tensor, valid: Tensor | None = None) -> Tensor:
         """Vectors (b, d), not normalised, of volumes (b, n, c, h, w); `valid` (b, n) is False on padding."""
+        tokens = self.slice_tokens(volumes, valid)
         valid = torch.ones(volumes.shape[:2], dtype=torch.bool, device=volumes.device) if valid is None else valid
-        return mean_slices(self.transformer(self.slice_tokens(volumes, valid), valid), valid)
+        return mean_slices(self.transformer(tokens, valid), valid)
 
-    def slice_tokens(self, volumes: Tensor, valid: Tensor) -> Tensor:
-        """Tokens (b, n, d) of volumes (b, n, c, h, w), 0 on padding, which is never encoded."""
+    def slice_tokens(self, volumes: Tensor, valid: Tensor | None) -> Tensor:
+        """Tokens (b, n, d) of volumes (b, n, c, h, w), 0 on padding, which is never encoded; None pads nothing."""
+        if valid is None:  # no choice of slices by value: torch.export follows this way for any number of them
+            slices = volumes.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            return self.tokens(self.slice_encoder.pyramid(slices)).unflatten(0, volumes.shape[:2])
         slices = volumes[valid].contiguous(memory_format=torch.channels_last)
         known = self.tokens(self.slice_encoder.pyramid(slices))
         tokens = known.new_zeros(*valid.shape, known.shape[1])
