@@ -16,7 +16,7 @@ import sys
 from statistics import median
 
 DIM, TEMPERATURE = 128, 0.1
-OURS = ("dense", "tiled", "matmuls")
+OURS = ("dense", "matmuls", "tiled")  # the first two are what all are compared with
 PEERS = ("lightly NTXentLoss", "pml SupConLoss", "pml NTXentLoss")
 MOST = {"dense": 16384, "lightly NTXentLoss": 16384, "pml SupConLoss": 8192, "pml NTXentLoss": 512}  # else: memory
 
@@ -104,14 +104,13 @@ def main() -> None:
     print(f"D = {DIM}, float32, temperature {TEMPERATURE}, one thread")
     print(f"{'N':>7} | {'what':18} | {'CPU-s':>9} | {'MiB':>7} | {'of dense':>8} | {'of two matmuls':>14} | version")
     for num in options.n:
-        cells = {what: cell(sys.executable, what, num) for what in OURS}
-        if options.peers:
-            cells |= {what: cell(options.peers, what, num) for what in PEERS}
-        for what, found in cells.items():
+        cells: dict[str, tuple[float, float, str] | None] = {}
+        for what in (*OURS, *(PEERS if options.peers else ())):
+            found = cells[what] = cell(options.peers if what in PEERS else sys.executable, what, num)
             if found is None:
                 print(f"{num:7d} | {what:18} | {'too large':>9} | {'':7} | {'':8} | {'':14} |", flush=True)
                 continue
-            ratios = [f"{found[0] / base[0]:.2f}" if base else "" for base in (cells["dense"], cells["matmuls"])]
+            ratios = [f"{found[0] / base[0]:.2f}" if base else "" for base in (cells["dense"], cells.get("matmuls"))]
             print(
                 f"{num:7d} | {what:18} | {found[0]:9.3f} | {found[1]:7.0f} | {ratios[0]:>8} | {ratios[1]:>14} "
                 f"| {found[2]}",
