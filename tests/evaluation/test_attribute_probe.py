@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from medgraph.evaluation import attribute_probe
+from medgraph.evaluation.attribute_probe import PROBES, ProbeData
+
+
+def ring(n=300, seed=0):
+    """Two classes that no line separates: inside and outside of a ring."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(2 * n, 2))
+    values = (np.square(features).sum(axis=1) > 1.4).astype(float)
+    return ProbeData(features[:n], values[:n], features[n:], values[n:], np.arange(n) // 3)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_only_nonlinear_probes_see_a_ring(probe):
+    score = attribute_probe.probe_category(ring(), probe)
+    assert score.chance == 0.5
+    assert score.low <= score.score <= score.high
+    if probe == "linear":
+        assert score.score < 0.65
+    else:
+        assert score.score > 0.8
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_numbers_are_scored_by_r_squared(probe):
+    data = ring()
+    linear = ProbeData(
+        data.fit_features, 3 * data.fit_features[:, 0], data.features, 3 * data.features[:, 0], data.subjects
+    )
+    score = attribute_probe.probe_number(linear, probe)
+    assert score.score > 0.6
+    assert score.high <= 1
+    expected = 1 if probe == "linear" else score.score
+    assert score.score == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_groups_are_scored_by_auc(probe):
+    data = ring()
+    score = attribute_probe.probe_group(data, probe)
+    assert 0 <= score.low <= score.score <= score.high <= 1
+    assert score.score > 0.85 or probe == "linear"
+
+
+def test_fewer_subjects_give_a_wider_interval():
+    data = ring()
+    few = ProbeData(data.fit_features, data.fit_values, data.features, data.values, np.arange(300) // 60)
+    wide, narrow = (attribute_probe.probe_category(d, "neighbors") for d in (few, data))
+    assert wide.score == narrow.score
+    assert wide.high - wide.low != narrow.high - narrow.low
+
+
+def test_large_sets_are_fitted_on_a_part(monkeypatch):
+    whole = attribute_probe.probe_category(ring(), "rbf").score
+    monkeypatch.setattr(attribute_probe, "_MOST_FITTED", 20)
+    assert 0.5 < attribute_probe.probe_category(ring(), "rbf").score < whole
+
+
+def test_area_under_the_curve_equals_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    values, found = rng.integers(2, size=60), rng.integers(9, size=60) / 9.0
+    weights = rng.integers(3, size=(4, 60)).astype(float)
+    expected = [roc_auc_score(values, found, sample_weight=row) for row in weights]
+    assert attribute_probe._auc(values, found, weights) == pytest.approx(expected)
+    assert np.isnan(attribute_probe._auc(np.ones(60), found, weights)).all()

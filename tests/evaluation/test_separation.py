@@ -1,0 +1,113 @@
+"""SeparationScores: what perfect, blind and single encoders get; missing and constant attributes."""
+
+import warnings
+
+import pytest
+import torch
+from reference.separation_data import Blind, FactorData, SplitEncoder, Whole, scores_of
+
+from medgraph.errors import DataError
+from medgraph.evaluation import separation
+from medgraph.evaluation.separation import SeparationScores
+
+
+@pytest.fixture(autouse=True)
+def _no_picture(monkeypatch, request):
+    if "perfect" not in request.node.name:
+        monkeypatch.setattr(separation.space_plot, "plot_spaces", lambda *_: "")
+
+
+QUICK = {"probes": ("linear",), "with_pca": False}
+
+
+def test_a_perfect_encoder_has_its_scores_where_they_belong():
+    rows, found = scores_of(SplitEncoder(), FactorData(), probes=("linear", "neighbors"))
+    for probe in ("linear", "neighbors"):
+        assert rows["age, R squared", f"common, {probe}"]["score"] > 0.7
+        assert rows["radius, R squared", f"salient, {probe}"]["score"] > 0.7
+        assert rows["kind, balanced accuracy", f"salient, {probe}"]["score"] > 0.9
+        assert rows["group, AUC", f"salient, {probe}"]["score"] > 0.9
+        assert abs(rows["kind, balanced accuracy", f"common, {probe}"]["score"] - 0.5) < 0.15
+        assert rows["radius, R squared", f"common, {probe}"]["score"] < 0.2
+        assert rows["radius, gap", f"common and salient, {probe}"]["score"] > 0.7
+    row = rows["group, AUC", "common, linear"]
+    assert row["low"] <= row["score"] <= row["high"]
+    assert row["chance"] == 0.5
+    assert rows["delta", "common and salient, linear"]["score"] < 1.5
+    assert abs(rows["dependence, HSIC", "common and salient"]["score"]) < 0.2
+    assert found.figures[0]["png"].startswith("iVBOR")
+
+
+def test_cheap_peers_are_probed_beside():
+    rows, _ = scores_of(SplitEncoder(), FactorData(), probes=("linear",))
+    assert rows["age, R squared", "PCA, linear"]["examples"] == 100
+    assert ("radius, gap", "PCA and contrastive PCA, linear") in rows
+
+
+def test_a_blind_encoder_is_at_chance():
+    rows, _ = scores_of(Blind(), FactorData(), **QUICK)
+    assert rows["group, AUC", "common, linear"]["score"] == 0.5
+    assert rows["kind, balanced accuracy", "salient, linear"]["score"] == 0.5
+    assert abs(rows["age, R squared", "common, linear"]["score"]) < 0.1
+    assert abs(rows["age, gap", "common and salient, linear"]["score"]) < 0.5
+
+
+def test_an_encoder_without_parts_is_one_space_without_gap():
+    rows, _ = scores_of(Whole(), FactorData(), **QUICK)
+    assert rows["radius, R squared", "single, linear"]["score"] > 0.9
+    assert rows["radius, gap", "single, linear"]["score"] == 0
+    assert not any("common" in label for _, label in rows)
+
+
+def test_common_attributes_are_probed_on_the_background_too():
+    rows, _ = scores_of(SplitEncoder(), FactorData(), **QUICK)
+    assert rows["age, R squared", "salient on background, linear"]["score"] < 0.1
+    assert rows["age, R squared", "salient on background, linear"]["examples"] == 100
+
+
+def test_missing_values_leave_fewer_examples_and_say_how_many():
+    def forget(attributes):
+        attributes[:50, 0] = torch.nan
+
+    rows, _ = scores_of(SplitEncoder(), FactorData(change=forget), **QUICK)
+    assert rows["age, R squared", "common, linear"]["examples"] == 75
+    assert rows["radius, R squared", "common, linear"]["examples"] == 100
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (7.0, r"attribute 'age' is constant in the training part \(7 for all 100 examples\): it is left out"),
+        (torch.nan, "attribute 'age' is known for 0 training examples, expected 10 or more: it is left out"),
+    ],
+)
+def test_a_useless_attribute_is_left_out_with_a_warning(value, message):
+    def spoil(attributes):
+        attributes[:, 0] = value
+
+    with pytest.warns(UserWarning, match=message):
+        rows, _ = scores_of(SplitEncoder(), FactorData(change=spoil), **QUICK)
+    assert not any(case.startswith("age") for case, _ in rows)
+    assert any(case.startswith("radius") for case, _ in rows)
+
+
+def test_a_class_that_training_lacks_leaves_the_attribute_out():
+    def spoil(attributes):
+        if spoil.part == "train":
+            attributes[attributes[:, 2] == 1, 2] = 2
+        spoil.part = "test"
+
+    spoil.part = "train"
+    with pytest.warns(UserWarning, match="'kind' has classes in the test part that no training example has"):
+        scores_of(SplitEncoder(), FactorData(change=spoil), **QUICK)
+
+
+def test_too_small_a_test_part_is_refused(recwarn):
+    warnings.simplefilter("always")  # every attribute is left out
+    with pytest.raises(DataError, match="8 test targets, expected 10 or more"):
+        scores_of(SplitEncoder(), FactorData(n=16), **QUICK)
+
+
+def test_refuses_wrong_arguments():
+    with pytest.raises(ValueError, match="probes: expected one of 'linear', 'neighbors', 'rbf', 'mlp', got 'tree'"):
+        SeparationScores(probes=("tree",))
