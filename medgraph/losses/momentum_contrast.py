@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import pairs
@@ -67,6 +68,6 @@ class MomentumContrast(ContrastiveLoss):
         if log_weights is not None:
             terms.append(ColumnLogWeight(log_weights.to(queries)))
         over_queue = pairs.pair_lse(queries, queue.to(queries), scale=scale, terms=terms)[0]
-        over_all = torch.logaddexp(over_queue, positive)
-        valid = over_queue.isfinite()
-        return self.reduce(over_all - positive, valid, "negative", positive=positive, denominator=over_all)
+        loss = F.softplus(over_queue - positive)  # exact also where the positive's share is close to 1
+        denominator = torch.logaddexp(over_queue, positive)
+        return self.reduce(loss, over_queue.isfinite(), "negative", positive=positive, denominator=denominator)
