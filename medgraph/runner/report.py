@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from medgraph.evaluation.scores import metric
+from medgraph.evaluation.scores import Scores, metric
 
 COLOURS = np.array([[0, 0, 0], [230, 97, 1], [52, 138, 189], [94, 201, 98], [170, 51, 119], [238, 204, 102]])
 
@@ -44,6 +44,13 @@ the slice, the truth, the prediction.</p><div class="overlays">
 {% for overlay in overlays %}<figure><img alt="{{ overlay.case }}" src="data:image/png;base64,{{ overlay.png }}">
 <figcaption>{{ overlay.case }}</figcaption></figure>
 {% endfor %}</div>{% endif %}
+{% for scores in score_tables %}<h2>{{ scores.title }}</h2>
+<table><thead><tr>{% for name in scores.header %}<th>{{ name }}</th>{% endfor %}</tr></thead><tbody>
+{% for row in scores.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</tbody></table>
+{% for figure in scores.figures %}<figure class="curves"><img alt="{{ figure.title }}"
+src="data:image/png;base64,{{ figure.png }}"><figcaption>{{ figure.title }}</figcaption></figure>
+{% endfor %}{% endfor %}
 {% if curves %}<h2>Curves</h2>
 <p class="curves"><img alt="training curves" src="data:image/png;base64,{{ curves }}"></p>
 {% endif %}
@@ -63,6 +70,7 @@ def write_report(
     overlays: list[dict[str, Any]],
     verdict: str,
     facts: dict[str, Any],
+    scores: dict[str, Scores] | None = None,
 ) -> Path:
     """Write `report.html` into the run folder: no link leaves it, every picture is inside.
 
@@ -74,6 +82,7 @@ def write_report(
         overlays: `Scores.overlays` of the arm that is shown.
         verdict: One sentence per comparison.
         facts: Versions, seed, overrides: shown at the end.
+        scores: Of each train or evaluate stage that names an evaluator, shown row by row with its figures.
     """
     page = jinja2.Environment(autoescape=True).from_string(PAGE)
     text = page.render(
@@ -85,6 +94,7 @@ def write_report(
         overlays=[{"case": o["case"], "png": _overlay_png(o)} for o in overlays],
         curves=_curves_png(curves) if curves else "",
         facts=facts,
+        score_tables=[_score_table(name, found) for name, found in (scores or {}).items()],
     )
     path, temporary = folder / "report.html", folder / f".report.html.{os.getpid()}"
     temporary.write_text(text, encoding="utf-8")
@@ -100,6 +110,30 @@ def print_table(table: list[dict[str, Any]], console: Console) -> None:
     for row in table:
         shown.add_row(*_cells(row))
     console.print(shown)
+
+
+def print_scores(title: str, scores: Scores, console: Console) -> None:
+    """The rows of a train or evaluate stage's scores on the terminal."""
+    shown = Table(title=title)
+    for index, name in enumerate(["case", "label", *scores.metrics()]):
+        shown.add_column(name, justify="left" if index < 2 else "right")
+    for row in _score_rows(scores):
+        shown.add_row(*row)
+    console.print(shown)
+
+
+def _score_table(title: str, scores: Scores) -> dict[str, Any]:
+    header = ["case", "label", *scores.metrics()]
+    return {"title": f"Scores of {title}", "header": header, "rows": _score_rows(scores), "figures": scores.figures}
+
+
+def _score_rows(scores: Scores) -> list[list[str]]:
+    names = scores.metrics()
+    return [[row["case"], row["label"], *(_shown(row.get(name)) for name in names)] for row in scores.rows]
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

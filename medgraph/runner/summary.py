@@ -11,7 +11,7 @@ from medgraph.evaluation.scores import Scores, metric
 from medgraph.runner.compare import arm_folder
 from medgraph.runner.export import load_encoder
 from medgraph.runner.folder import RunFolder
-from medgraph.runner.report import print_table, write_report
+from medgraph.runner.report import print_scores, print_table, write_report
 
 SHOWN = ("loss", "loss_minus_ln_k", "effective_rank", "used_prototypes", "code_entropy")
 
@@ -19,6 +19,7 @@ SHOWN = ("loss", "loss_minus_ln_k", "effective_rank", "used_prototypes", "code_e
 def finish(pipeline: Pipeline, folder: RunFolder, console: Console, seconds: float) -> None:
     """Print every table of the run, write its report page, and say how to load its encoder."""
     table, overlays, verdicts = [], [], []
+    scores: dict[str, Scores] = {}
     for stage in pipeline.stages.values():
         path = folder.stage(stage.name)
         if stage.kind == "compare":
@@ -27,6 +28,9 @@ def finish(pipeline: Pipeline, folder: RunFolder, console: Console, seconds: flo
             verdicts += [verdict(row) for row in rows if row["chief"]]
             last = (stage.compare.num_labelled[-1], pipeline.seed + stage.compare.seeds[0])
             overlays += Scores.from_json(arm_folder(path, "pretrained", *last) / "scores.json").overlays
+        elif stage.evaluator is not None:
+            scores[stage.name] = Scores.from_json(path / "scores.json")
+            print_scores(stage.name, scores[stage.name], console)
     if table:
         print_table(table, console)
         for line in verdicts:
@@ -39,6 +43,7 @@ def finish(pipeline: Pipeline, folder: RunFolder, console: Console, seconds: flo
         overlays=overlays,
         verdict=" ".join(verdicts),
         facts={**json.loads((folder.path / "environment.json").read_text()), "seconds": round(seconds)},
+        scores=scores,
     )
     console.print(f"Report: {page}")
     encoders = [folder.encoder(s.name) for s in pipeline.stages.values() if s.kind == "train"]
@@ -46,9 +51,8 @@ def finish(pipeline: Pipeline, folder: RunFolder, console: Console, seconds: flo
         console.print("Take the encoder away:")
         console.print("  import medgraph, torch")
         console.print(f"  encoder = medgraph.load_encoder({str(encoders[-1])!r})")
-        console.print(
-            f"  features = encoder({example_input(encoders[-1])})  # (1, {load_encoder(encoders[-1]).out_dim})"
-        )
+        example, dim = example_input(encoders[-1]), load_encoder(encoders[-1]).out_dim
+        console.print(f"  features = encoder({example})  # ({1 if example.startswith('torch') else 'targets'}, {dim})")
 
 
 def verdict(row: dict[str, Any]) -> str:
@@ -79,4 +83,7 @@ def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
 def example_input(encoder: Path) -> str:
     """A call that makes an input of the right shape for an exported encoder."""
     spec = json.loads((encoder / "encoder.json").read_text())["spec"]
-    return f"torch.zeros(1, {spec['channels']}, {', '.join(map(str, spec['size']))})"
+    if "target_type" in spec:
+        return "data.views"  # of the stage's data, e.g. MetapathViews(SampleGraph())
+    shape = [1, *spec.get("num_slices", [])[:1], spec["channels"], *spec["size"]]  # of volumes, slices come second
+    return f"torch.zeros({', '.join(map(str, shape))})"

@@ -14,7 +14,7 @@ from medgraph.losses.salient_uniformity import SalientUniformity
 from medgraph.losses.uniformity import Uniformity
 from medgraph.method import Method, Step
 from medgraph.nn.projector import MLPProjector
-from medgraph.sepclr.batch import Codes
+from medgraph.sepclr.batch import Codes, joined
 from medgraph.sepclr.groups import grouped_batches
 from medgraph.sepclr.warn import warn_destroyed
 
@@ -103,7 +103,7 @@ class SepCLR(Method):
         """The loss of one batch, each of its terms, and the monitors of the salient code."""
         # drawn by step, not by epoch: a small background group comes back several times in an epoch
         record = self.views.draw(step.seed, step.number, batch.ids, batch.images.shape[1:])
-        both = torch.cat(self.views.apply(batch.images, record))  # one pass: batch norm must not tell groups apart
+        both = joined(self.views.apply(batch.images, record))  # one pass: batch norm must not tell groups apart
         parts = self.encoder.parts(both)
         common, salient = self.common_projector(parts.common), self.salient_projector(parts.salient)
         with torch.autocast(both.device.type, enabled=False):

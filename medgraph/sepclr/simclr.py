@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from medgraph import checks
@@ -10,6 +9,7 @@ from medgraph.data.batches import GroupedImageBatch
 from medgraph.data.spec import ImageSpec
 from medgraph.method import Method, Step
 from medgraph.nn.projector import MLPProjector
+from medgraph.sepclr.batch import joined
 from medgraph.sepclr.groups import grouped_batches
 from medgraph.sepclr.warn import warn_destroyed
 
@@ -50,5 +50,5 @@ class SimCLR(Method):
     def training_step(self, batch: GroupedImageBatch, step: Step) -> dict[str, Tensor]:
         """The contrastive loss of one batch."""
         record = self.views.draw(step.seed, step.number, batch.ids, batch.images.shape[1:])
-        first, second = self.projector(self.encoder(torch.cat(self.views.apply(batch.images, record)))).chunk(2)
+        first, second = self.projector(self.encoder(joined(self.views.apply(batch.images, record)))).chunk(2)
         return {"loss": self.contrast(first, second)}

@@ -16,6 +16,7 @@ from medgraph.losses.salient_uniformity import SalientUniformity, clamped
 from medgraph.losses.uniformity import Uniformity
 from medgraph.method import Method, Step
 from medgraph.nn.projector import MLPProjector
+from medgraph.sepclr.batch import joined
 from medgraph.sepclr.groups import grouped_batches
 
 _CATEGORY_BANDWIDTH, _NUMBER_BANDWIDTH = 0.5, 0.025  # of the collapse, and of the kernel on a number in [0, 1]
@@ -96,7 +97,7 @@ class SupervisedSepCLR(Method):
     def training_step(self, batch: GroupedImageBatch, step: Step) -> dict[str, Tensor]:
         """The loss of one batch, and each of its terms."""
         record = self.views.draw(step.seed, step.number, batch.ids, batch.images.shape[1:])
-        both = torch.cat([batch.images, self.views.apply(batch.images, record[:1])[0]])
+        both = joined([batch.images, *self.views.apply(batch.images, record[:1])])
         common = self.common_projector(self.encoder.common(both))
         salient = self.encoder.salient(batch.images)
         with torch.autocast(both.device.type, enabled=False):

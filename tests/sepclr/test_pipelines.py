@@ -1,0 +1,62 @@
+"""The smoke pipeline from YAML to table and report; every arm of the comparison passes the check."""
+
+import json
+
+import pytest
+import torch
+
+from medgraph import config, load_encoder
+from medgraph.errors import DataError
+from medgraph.runner.runner import run
+
+SHORT = ["pretrain.train.epochs=1", "pretrain.train.steps_per_epoch=1", "pretrain.data.lesions_per_subject=2"]
+QUICK = [*SHORT, "pretrain.evaluator.probes=[linear]", "pretrain.evaluator.with_pca=false"]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("MEDGRAPH_CACHE", str(tmp_path_factory.getbasetemp() / "volumes"))
+
+
+@pytest.mark.slow
+def test_smoke_leaves_scores_report_and_encoder(tmp_path, capsys):
+    out = run(config.load("smoke-sepclr", SHORT), out=tmp_path / "run", device="cpu")
+    rows = json.loads((out / "pretrain" / "scores.json").read_text())["rows"]
+    cases = {row["case"].partition(",")[0] for row in rows}
+    assert {"group", "radius", "side", "volume", "delta", "dependence"} <= cases
+    page = (out / "report.html").read_text()
+    assert "Scores of pretrain" in page
+    assert "Spaces of the kept-aside examples by attribute" in page
+    assert "group, AUC" in capsys.readouterr().out
+    encoder = load_encoder(out / "pretrain" / "encoder")
+    parts = encoder.parts(torch.zeros(2, 1, 15, 20, 13))
+    assert (parts.common.shape, parts.salient.shape) == ((2, 8), (2, 4))
+
+
+@pytest.mark.slow
+def test_batches_of_a_run_hold_both_groups_and_a_too_large_one_is_refused(tmp_path):
+    out = run(config.load("smoke-sepclr", QUICK), out=tmp_path / "run", device="cpu")
+    logged = json.loads((out / "pretrain" / "metrics.jsonl").read_text().splitlines()[0])
+    assert logged["background_norm"] > 0
+    assert logged["target_norm"] > 0
+    too_large = config.load("smoke-sepclr", [*QUICK, "pretrain.train.batch_size=30"])
+    with pytest.raises(DataError, match="the background group has 12 examples, but a batch of 30 takes 15 of it"):
+        run(too_large, out=tmp_path / "large", device="cpu")
+
+
+ARMS = [
+    ("sepclr-digits", "method.independence_weight=0"),
+    ("sepclr-shapes", "method.collapse_weight=0"),
+    ("sepclr-lesion", "method.independence_loss={name: kernel_joint_entropy, bandwidth: median}"),
+    ("sepclr-lesion", "method.independence_loss={name: vclub}"),
+    ("sepclr-lesion", "data.source={name: decathlon, root: data/hippocampus}"),
+    ("simclr-lesion", "train.batch_size=16"),
+    ("sepclr-folders", "data.source={name: group_manifest, path: a.csv, common_attributes: [age]}"),
+]
+
+
+@pytest.mark.parametrize(("pipeline", "change"), ARMS)
+def test_every_arm_passes_the_check(pipeline, change):
+    loaded = config.load(pipeline, [f"pretrain.{change}", "seed=3"])
+    config.dry_build(loaded)
+    assert loaded.seed == 3
