@@ -55,15 +55,21 @@ class NodeProbe:
         self.splits = splits
 
     def evaluate(self, model: Any, data: Any, device: str = "cpu") -> Scores:
-        """One row per split and probe: `macro_f1`, `micro_f1`, `auc` on its test nodes, in percent."""
+        """One row per split: mean of `macro_f1`, `micro_f1`, `auc` on its test nodes over probes, in percent.
+
+        Each has its standard deviation over probes (of the population) as `_std`, which says nothing about how much
+        encoders differ.
+        """
         features, labels = read_features(model, data, device), _labels(data.graph)
         rows = []
         for name in _splits(data.graph, self.splits):
             parts = [data.graph.splits[name][part].to(device) for part in PARTS]
-            rows += [
-                {"case": f"probe {index}", "label": name, **scores}
-                for index, scores in enumerate(self.probe.run(features, labels.to(device), parts))
-            ]
+            found = self.probe.run(features, labels.to(device), parts)
+            row: dict[str, Any] = {"case": f"{len(found)} probes", "label": name}
+            for key in found[0]:
+                values = torch.tensor([scores[key] for scores in found], dtype=torch.float64)
+                row |= {key: values.mean().item(), f"{key}_std": values.std(correction=0).item()}
+            rows.append(row)
         return Scores(rows)
 
 
