@@ -7,6 +7,8 @@ from reference.graphs import random_graph
 from medgraph.data.saved_graph import SavedGraph, save_graph
 from medgraph.errors import DataError
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*no instance of any meta-path")  # three papers have no author
+
 
 def words(targets=30):
     return sp.random(targets, 300, density=0.1, format="csr", rng=np.random.default_rng(5))
