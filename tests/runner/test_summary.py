@@ -1,6 +1,6 @@
 import pytest
 
-from medgraph.runner.summary import verdict
+from medgraph.runner.summary import example_input, verdict
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,8 @@ def test_a_smaller_error_is_a_help():
     difference = {"mean": -2.0, "low": -3.0, "high": -1.0, "n": 16}
     row = {"num_labelled": 4, "label": "age", "metric": "mae", "over": "seeds", "difference": difference}
     assert "pre-training helped: mean absolute error -2.0000" in verdict(row)
+
+
+def test_the_example_input_of_a_graph_encoder_is_its_views(tmp_path):
+    (tmp_path / "encoder.json").write_text('{"spec": {"target_type": "paper"}}')
+    assert example_input(tmp_path) == "data.views"
