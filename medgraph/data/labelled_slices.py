@@ -31,6 +31,7 @@ class LabelledSliceData:
         num_labelled: Number of training volumes whose labels may be used; None takes all.
         percentiles: Intensities are clipped to these two percentiles of the volume before scaling.
         spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
+        test_part: Part whose volumes are scored: "test", or "validation" where the data fixes no test part.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class LabelledSliceData:
         num_labelled: int | None = None,
         percentiles: tuple[float, float] = (0.5, 99.5),
         spacing: tuple[float, float, float] | None = None,
+        test_part: str = "test",
     ):
         self.source = source
         self.seed = seed
+        self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
         self.axis = checks.one_of("axis", axis, (0, 1, 2))
         self.size = (checks.at_least("size", size[0], 1), checks.at_least("size", size[1], 1))
         self.num_labelled = None if num_labelled is None else checks.at_least("num_labelled", num_labelled, 1)
@@ -87,8 +90,8 @@ class LabelledSliceData:
         return self._volumes("validation")
 
     def test(self) -> "VolumeCases":
-        """The test volumes, whole."""
-        return self._volumes("test")
+        """The volumes to score, whole."""
+        return self._volumes(self.test_part)
 
     def new_case(self, file: CaseFile, whole: bool = False) -> NewCase:
         """A file of no part, prepared like the others; `whole` crops nothing. Raises DataError."""

@@ -154,7 +154,7 @@ class Masker(nn.Module):
         super().__init__()
         self.mask_ratio = checks.between("mask_ratio", mask_ratio, 0.0, 1.0)
         self.scope = checks.one_of("scope", scope, ("masked", "all"))
-        hidden = int(num_hidden(torch.tensor(fewest), mask_ratio))
+        hidden = max(1, round(mask_ratio * fewest))  # no tensor: methods are also built without memory
         if hidden >= fewest:
             raise ValueError(
                 f"mask_ratio: {mask_ratio} hides {hidden} of the {fewest} slices of the shortest view, expected some "

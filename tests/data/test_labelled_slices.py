@@ -115,3 +115,10 @@ def test_four_labelled_sample_volumes_load_in_batches():
 def test_wrong_settings(tmp_path, arguments, words):
     with pytest.raises(ValueError, match=words):
         LabelledSliceData(source(tmp_path), seed=0, **arguments)
+
+
+def test_the_validation_part_can_be_scored_where_there_is_no_other(labelled_folder):
+    data = LabelledSliceData(source(labelled_folder), seed=0, test_part="validation")
+    assert [case.id for case in data.test()] == [case.id for case in data.validation()]
+    with pytest.raises(ValueError, match="test_part: expected one of 'test', 'validation', got 'train'"):
+        LabelledSliceData(source(labelled_folder), seed=0, test_part="train")

@@ -167,3 +167,8 @@ def test_it_is_watched_and_drawn(make, make_stacks, tmp_path):
 def test_wrong_settings(make, arguments, words):
     with pytest.raises(ValueError, match=words):
         make(**arguments)
+
+
+def test_it_is_built_without_memory(make):
+    with torch.device("meta"):
+        assert make().cache.device.type == "meta"
