@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from reference.contrast_files import write_pictures
 
 from medgraph import config, load_encoder
 from medgraph.errors import DataError
@@ -51,6 +52,7 @@ ARMS = [
     ("sepclr-lesion", "method.independence_loss={name: vclub}"),
     ("sepclr-lesion", "data.source={name: decathlon, root: data/hippocampus}"),
     ("simclr-lesion", "train.batch_size=16"),
+    ("sepclr-shapes-supervised", "method.salient_weight=10"),
     ("sepclr-folders", "data.source={name: group_manifest, path: a.csv, common_attributes: [age]}"),
 ]
 
@@ -60,3 +62,24 @@ def test_every_arm_passes_the_check(pipeline, change):
     loaded = config.load(pipeline, [f"pretrain.{change}", "seed=3"])
     config.dry_build(loaded)
     assert loaded.seed == 3
+
+
+@pytest.mark.slow
+def test_your_own_two_folders_need_no_attribute(tmp_path):
+    write_pictures(tmp_path / "without", 24, size=(16, 16))
+    write_pictures(tmp_path / "with", 24, size=(20, 20), value=150)
+    changes = {
+        "data.source.background": tmp_path / "without",
+        "data.source.target": tmp_path / "with",
+        "data.source.fractions": "[0.5, 0.0, 0.5]",
+        "data.size": "[16, 16]",
+        "method.encoder.common_encoder.width": 4,
+        "method.encoder.salient_encoder.width": 4,
+        "train.batch_size": 16,
+        "train.epochs": 1,
+        "evaluator.probes": "[linear]",
+    }
+    pipeline = config.load("sepclr-folders", [f"pretrain.{key}={value}" for key, value in changes.items()])
+    out = run(pipeline, out=tmp_path / "run", device="cpu")
+    rows = json.loads((out / "pretrain" / "scores.json").read_text())["rows"]
+    assert {row["case"] for row in rows} == {"group, AUC", "group, gap", "delta", "dependence, HSIC"}
