@@ -11,6 +11,7 @@ from torch import Tensor
 from medgraph import checks
 from medgraph.data.graphs import Graph
 from medgraph.errors import DataError
+from medgraph.evaluation.node_figures import attention_figures, feature_figure
 from medgraph.evaluation.node_metrics import auc, f1
 from medgraph.evaluation.node_probe import Probe
 from medgraph.evaluation.scores import Scores
@@ -70,7 +71,8 @@ class NodeProbe:
                 values = torch.tensor([scores[key] for scores in found], dtype=torch.float64)
                 row |= {key: values.mean().item(), f"{key}_std": values.std(correction=0).item()}
             rows.append(row)
-        return Scores(rows)
+        figures = [feature_figure(features.cpu().numpy(), data.graph)]
+        return Scores(rows, figures=figures + attention_figures(model.encoder, data.train().views.to(device)))
 
 
 class NodeClusters:

@@ -25,7 +25,9 @@ def case(noise, rng, labels=None, parts=("train", "val", "test")):
     truth = torch.arange(90) % 3
     features = F.one_hot(truth, 3) + noise * torch.randn(90, 3, generator=rng)
     split = dict(zip(parts, torch.randperm(90, generator=rng).split(30), strict=False))
-    graph = SimpleNamespace(labels=truth if labels is None else labels, classes=("a", "b", "c"), splits={"10": split})
+    graph = SimpleNamespace(
+        labels=truth if labels is None else labels, classes=("a", "b", "c"), target_type="paper", splits={"10": split}
+    )
     views = SimpleNamespace(to=lambda device: None)
     return SimpleNamespace(encoder=Fixed(features)), SimpleNamespace(
         graph=graph, train=lambda: SimpleNamespace(views=views)
