@@ -1,5 +1,6 @@
 """The verdict: the same fine-tuning from the pre-trained encoder and from scratch, on the same seeds and labels."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,18 @@ def table(stage: Stage, path: Path, pipeline_seed: int) -> list[dict[str, Any]]:
     return rows
 
 
+def earlier_twin(stage: Stage, pipeline: Pipeline, folder: RunFolder, num_labelled: int, seed: int) -> Path | None:
+    """The finished from-scratch arm of an earlier stage that differs from this one in its start alone; None without."""
+    for other in pipeline.stages.values():
+        if other.name == stage.name:
+            break
+        path = arm_folder(folder.stage(other.name), ARMS[1], num_labelled, seed)
+        same = all(getattr(other, k) == getattr(stage, k) for k in ("kind", "data", "method", "train", "evaluator"))
+        if same and (path / "scores.json").exists():
+            return path
+    return None
+
+
 def _run_arm(
     stage: Stage,
     pipeline: Pipeline,
@@ -63,6 +76,11 @@ def _run_arm(
     title = f"{arm}, {num_labelled} labelled, seed {seed}"
     if (path / "scores.json").exists():
         console.print(f"  {title}: finished before, skipped")
+        return
+    twin = earlier_twin(stage, pipeline, folder, num_labelled, seed) if arm == ARMS[1] else None
+    if twin is not None:
+        console.print(f"  {title}: the same as in stage {twin.parent.name}, taken from there")
+        shutil.copytree(twin, path, dirs_exist_ok=True)
         return
     console.print(f"  {title}")
     start = folder.encoder(stage.start_from) if arm == ARMS[0] else None
