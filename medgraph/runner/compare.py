@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from medgraph.config.schema import Pipeline, Stage
+from medgraph.data.fingerprint import fingerprint
 from medgraph.evaluation.paired import paired_rows
 from medgraph.evaluation.scores import Scores
 from medgraph.runner import checkpoint
@@ -87,7 +88,7 @@ def _run_arm(
     method, data = build_method(stage, {**stage.data, "num_labelled": num_labelled}, seed, start, console)
     fit(stage, method, data, seed, path, device, title, console)
     facts = {"stage": stage.name, "arm": arm, "num_labelled": num_labelled, "seed": seed, "pipeline": pipeline.name}
-    facts |= {"method": stage.method, "data": stage.data}
+    facts |= {"method": stage.method, "data": stage.data, "fingerprint": fingerprint(data)}
     export_encoder(path / "encoder", method.encoder, stage.method["encoder"], data.spec, facts)
     export_model(path / "model", method, stage, data.spec, facts)
     evaluate(stage.evaluator, method, data, path / "scores.json", device)

@@ -15,6 +15,7 @@ from medgraph import config
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.errors import ConfigError
 from medgraph.runner import checkpoint
+from medgraph.runner.card import write_cards
 from medgraph.runner.compare import compare_stage
 from medgraph.runner.evaluate import evaluate_stage
 from medgraph.runner.folder import RunFolder
@@ -60,6 +61,7 @@ def run(pipeline: Pipeline, out: Path | None = None, device: str = "auto", resum
                 f"{stopped} Nothing is lost: go on with\n  medgraph run {pipeline.name} --resume --out {folder.path}"
             ) from stopped
         checkpoint.write_json(folder.stage(stage.name) / "done.json", {"digest": stage.digest})
+    write_cards(pipeline, folder)
     finish(pipeline, folder, console, seconds=time.monotonic() - start)
     return folder.path
 

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from medgraph import config
 from medgraph.config.schema import Pipeline, Stage
+from medgraph.data.fingerprint import fingerprint
 from medgraph.errors import CheckpointError
 from medgraph.method import Method
 from medgraph.runner.evaluate import evaluate
@@ -31,6 +32,7 @@ def train_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str
         "method": stage.method,
         "data": stage.data,
         "seed": pipeline.seed,
+        "fingerprint": fingerprint(data),
     }
     export_encoder(folder.encoder(stage.name), method.encoder, stage.method["encoder"], data.spec, facts)
     export_model(path / "model", method, stage, data.spec, facts)

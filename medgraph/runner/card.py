@@ -1,0 +1,133 @@
+"""The model card of an encoder: what it is, what it was trained on and how, what it scored, what it is not for."""
+
+import inspect
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from medgraph import catalogue
+from medgraph.config.schema import Pipeline
+from medgraph.evaluation.scores import Scores, metric
+from medgraph.runner.export import read_facts
+from medgraph.runner.folder import RunFolder
+
+CARD = "README.md"
+_TAGS = "---\nlicense: other\nlibrary_name: medgraph\ntags: [medical-imaging, self-supervised, contrastive]\n---\n"
+_USE = """```python
+encoder = medgraph.load_encoder("this folder")
+features = encoder(encoder.preprocess("image.nii.gz"))
+```"""
+_LIMITS = """- A research model. It is no medical device and must not guide the care of a patient.
+- It saw the data above and nothing else: other scanners, protocols, organs, ages or species are untested.
+- Whatever is unevenly present in those data is unevenly present in its features; check this before you use them.
+- Input must be prepared as in training; `encoder.preprocess(path)` does that."""
+_LICENCE = """The code is licensed under Apache-2.0. The weights were derived from the data above and come under what
+its owners demand; the run recorded no licence of the data, so look it up before you hand the weights on."""
+
+
+def write_cards(pipeline: Pipeline, folder: RunFolder) -> None:
+    """Write the card of every encoder of a run, with the scores that are there by now."""
+    for encoder in sorted(folder.path.glob("*/encoder")) + sorted(folder.path.glob("*/*/encoder")):
+        metrics = _scores(encoder.parent / "scores.json")
+        for stage in pipeline.stages.values():
+            if stage.start_from is not None and folder.encoder(stage.start_from) == encoder:
+                metrics += _scores(folder.stage(stage.name) / "scores.json")
+                metrics += _verdict(stage.name, folder.stage(stage.name) / "table.json")
+        (encoder / CARD).write_text(card(read_facts(encoder), metrics), encoding="utf-8")
+
+
+def card(facts: dict[str, Any], metrics: list[str]) -> str:
+    """The card as markdown.
+
+    Args:
+        facts: What `encoder.json` holds.
+        metrics: Lines of a list: what was measured.
+    """
+    told, spec = facts["facts"], facts["spec"]
+    nodes = [("encoders", facts["encoder"])] + ([("methods", told["method"])] if told.get("method") else [])
+    parts = [part for kind, node in nodes for part in _parts(kind, node)]
+    data = told.get("data")
+    settings = {"encoder": facts["encoder"], "method": told.get("method"), "data": data, "seed": told.get("seed")}
+    sections = {
+        "Data": _data(data, spec, told.get("fingerprint")),
+        "Method": "\n\n".join(_explained(kind, name) for kind, name in _unique(parts)),
+        "Settings": f"```json\n{json.dumps(settings, indent=2)}\n```",
+        "Metrics": "\n".join(metrics) or "None were measured in this run.",
+        "Limits": _LIMITS,
+        "Citations": "\n".join(f"- {line}" for line in _citations(parts)) or "None of its parts names a paper.",
+        "Licence": _LICENCE,
+    }
+    title = f"# {facts['encoder']['name']} encoder of {told.get('pipeline', 'medgraph')}, stage {told.get('stage')}"
+    body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items())
+    return f"{_TAGS}\n{title}\n\nWritten by medgraph {facts['medgraph']}.\n\n{_USE}\n\n{body}\n"
+
+
+def _data(node: dict[str, Any] | None, spec: dict[str, Any], found: dict[str, Any] | None) -> str:
+    name = "not recorded" if node is None else f"`{node['name']}`"
+    lines = [f"- Part: {name}"]
+    if "spatial_dims" in spec:
+        size = " x ".join(map(str, spec["size"]))
+        lines += [f"- {spec['num_examples']} training examples in {spec['spatial_dims']}D, {spec['channels']} x {size}"]
+        lines += [f"- Classes: {', '.join(spec['classes'])}"] if spec["classes"] else []
+    else:
+        lines += [f"- {sum(spec['node_counts'].values())} nodes, of which {spec['target_type']} are embedded"]
+    if found:
+        lines += [f"- Files of all splits: {found['num_files']}, sha256 `{found['sha256']}`"]
+    else:
+        lines += ["- Hash: none, as the data are not files that the run could name"]
+    return "\n".join(lines)
+
+
+def _parts(kind: str, node: dict[str, Any]) -> list[tuple[str, str]]:
+    """(kind, name) of a part and of all parts inside."""
+    found = [(kind, node["name"])]
+    for key, value in node.items():
+        inner = catalogue.kind_of_key(key)
+        for item in value if isinstance(value, list) else [value]:
+            if inner is not None and isinstance(item, dict) and "name" in item:
+                found += _parts(inner, item)
+    return found
+
+
+def _unique(parts: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys(parts))
+
+
+def _doc(kind: str, name: str) -> str:
+    return inspect.getdoc(catalogue.find(kind, name)) or ""
+
+
+def _explained(kind: str, name: str) -> str:
+    first = _doc(kind, name).partition("\n\n")[0].replace("\n", " ")
+    return f"**{name}** ({kind}): {first}"
+
+
+def _citations(parts: list[tuple[str, str]]) -> list[str]:
+    """Paragraphs of the docstrings that begin with a number in brackets, and first paragraphs that name a year."""
+    found = []
+    for kind, name in _unique(parts):
+        for paragraph in _doc(kind, name).split("\n\n"):
+            text = " ".join(paragraph.split())
+            found += [cited.strip() for cited in re.findall(r"\[\d+\]\s+([^\[]+(?:\[(?!\d+\]\s)[^\[]*)*)", text)]
+            found += [cited for cited in re.findall(r"\(([^()]*et al\.,[^()]*\d{4}[^()]*)\)", text)]
+    return list(dict.fromkeys(found))
+
+
+def _scores(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    summary = Scores.from_json(path).summary()
+    return [f"- {path.parent.name}: {name} {value:.4f}" for name, value in summary.items()]
+
+
+def _verdict(stage: str, path: Path) -> list[str]:
+    lines = []
+    for row in json.loads(path.read_text()) if path.exists() else []:
+        gain = row["difference"]
+        lines.append(
+            f"- {stage}, {row['num_labelled']} labelled, {row['label']}, {metric(row['metric']).title}: "
+            f"{row['pretrained']:.4f} pre-trained, {row['from_scratch']:.4f} from scratch; difference "
+            f"{gain['mean']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f}, {gain['n']} {row['over']})"
+        )
+    return lines

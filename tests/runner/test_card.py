@@ -1,0 +1,65 @@
+"""The card of an encoder says where it comes from, what it scored, and whom to cite."""
+
+import json
+
+from medgraph import config
+from medgraph.data.spec import GraphSpec, ImageSpec
+from medgraph.evaluation.scores import Scores
+from medgraph.runner.card import card, write_cards
+from medgraph.runner.export import export_encoder
+from medgraph.runner.folder import RunFolder
+
+NODE = {"name": "resnet", "depth": 18, "width": 4, "stem": "small"}
+METHOD = {"name": "intra", "encoder": NODE, "assigner": {"name": "swav"}, "loss": {"name": "prototype_cross_entropy"}}
+SPEC = ImageSpec(2, 1, (16, 16), 10)
+FACTS = {"stage": "pretrain", "pipeline": "tiny", "method": METHOD, "data": {"name": "slices", "axis": 1}, "seed": 3}
+FACTS |= {"fingerprint": {"num_files": 7, "sha256": "abc123"}}
+
+
+def test_it_holds_what_a_stranger_asks_for(tmp_path):
+    export_encoder(tmp_path, config.build(NODE, "encoders", spec=SPEC), NODE, SPEC, FACTS)
+    text = card(json.loads((tmp_path / "encoder.json").read_text()), ["- verdict: Dice 0.8"])
+    heads = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert heads == ["Data", "Method", "Settings", "Metrics", "Limits", "Citations", "Licence"]
+    assert "Files of all splits: 7, sha256 `abc123`" in text
+    assert "10 training examples in 2D, 1 x 16 x 16" in text
+    assert '"axis": 1' in text
+    assert "- verdict: Dice 0.8" in text
+    assert "- He et al., 2016, arXiv:1512.03385" in text.partition("## Citations")[2]
+    assert "Caron et al." in text.partition("## Citations")[2]
+
+
+def test_a_graph_and_unknown_data_are_described_too():
+    spec = GraphSpec("paper", {"paper": 4, "author": 3}, {"paper": 2, "author": 2}, 3, ())
+    facts = {"medgraph": "0", "encoder": NODE, "spec": vars(spec), "facts": {}}
+    text = card(facts, [])
+    assert "7 nodes, of which paper are embedded" in text
+    assert "- Hash: none" in text
+    assert "None were measured" in text
+
+
+def test_the_scores_of_a_stage_and_the_verdict_on_it_are_on_the_card(tmp_path, stage):
+    pipeline = config.load(tmp_path / "tiny.yaml")
+    folder = RunFolder(tmp_path / "run")
+    export_encoder(folder.encoder("fine"), config.build(NODE, "encoders", spec=SPEC), NODE, SPEC, FACTS)
+    Scores([{"case": "a", "label": "front", "dice": 0.5}]).to_json(folder.stage("fine") / "scores.json")
+    later = type(stage)(**{**vars(stage), "name": "verdict", "kind": "compare", "start_from": "fine"})
+    row = {
+        "num_labelled": 4,
+        "label": "mean",
+        "metric": "dice",
+        "pretrained": 0.8,
+        "from_scratch": 0.7,
+        "over": "cases",
+    }
+    row["difference"] = {"mean": 0.1, "low": 0.05, "high": 0.15, "n": 16}
+    folder.stage("verdict").mkdir()
+    (folder.stage("verdict") / "table.json").write_text(json.dumps([row]))
+    pipeline.stages["verdict"] = later
+    write_cards(pipeline, folder)
+    text = (folder.encoder("fine") / "README.md").read_text()
+    assert "- fine: front dice 0.5000" in text
+    assert (
+        "4 labelled, mean, Dice: 0.8000 pre-trained, 0.7000 from scratch; difference +0.1000 (+0.0500 to +0.1500"
+        in text
+    )
