@@ -12,11 +12,12 @@ from medgraph import __version__, config
 from medgraph.data.spec import spec_from_dict
 from medgraph.errors import CheckpointError
 from medgraph.runner import checkpoint
-from medgraph.runner.handover import renamed
+from medgraph.runner.handover import fits_summed, renamed
 from medgraph.runner.preprocess import Preprocess
 from medgraph.runner.seed import seed_all
 
 WEIGHTS, FACTS = "encoder.safetensors", "encoder.json"
+HF_WEIGHTS, HF_FACTS = "model.safetensors", "config.json"
 
 
 def export_encoder(folder: Path, encoder: nn.Module, node: dict[str, Any], spec: Any, facts: dict[str, Any]) -> None:
@@ -51,11 +52,11 @@ def load_encoder(folder: str | Path) -> nn.Module:
     folder = Path(folder)
     facts = read_facts(folder)
     encoder = config.build(facts["encoder"], "encoders", spec=spec_from_dict(facts["spec"]))
-    tensors, _ = checkpoint.read_tensors(folder / WEIGHTS)
+    tensors, _ = checkpoint.read_tensors(weights_file(folder))
     try:
         encoder.load_state_dict(tensors)
     except RuntimeError as error:
-        raise CheckpointError(f"{folder / WEIGHTS}: does not fit the encoder of {FACTS}. {error}") from error
+        raise CheckpointError(f"{weights_file(folder)}: does not fit the encoder of {FACTS}. {error}") from error
     told = facts["facts"]
     stacked = getattr(encoder, "takes_stacks", False)
     encoder.preprocess = Preprocess(told.get("data"), told.get("seed", 0), stacked, folder)
@@ -69,9 +70,14 @@ def untrained(folder: str | Path, seed: int) -> nn.Module:
     return config.build(facts["encoder"], "encoders", spec=spec_from_dict(facts["spec"])).eval()
 
 
+def weights_file(folder: Path) -> Path:
+    """The weights of an encoder's folder, under the name that a run gives them or under Hugging Face's."""
+    return folder / (HF_WEIGHTS if _is_hf(folder) else WEIGHTS)
+
+
 def read_facts(folder: Path) -> dict[str, Any]:
     """The JSON beside an exported encoder's weights. Raises CheckpointError."""
-    path = folder / FACTS
+    path = folder / (HF_FACTS if _is_hf(folder) else FACTS)
     if not path.exists():
         raise CheckpointError(f"{path}: no such file; expected the folder `encoder/` that a train stage writes.")
     try:
@@ -80,8 +86,12 @@ def read_facts(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: not JSON ({error}).") from error
 
 
+def _is_hf(folder: Path) -> bool:
+    return (folder / HF_FACTS).exists() and not (folder / FACTS).exists()
+
+
 def transfer(folder: Path, encoder: nn.Module) -> dict[str, list[str]]:
-    """Copy the exported encoder in `folder` into `encoder`, by name.
+    """Copy the exported encoder in `folder` into `encoder`, by name; a stem for color enters one for gray summed.
 
     Returns:
         Names of tensors: `taken`, `left behind` (only in the file), `freshly initialised` (only in the model).
@@ -94,6 +104,9 @@ def transfer(folder: Path, encoder: nn.Module) -> dict[str, list[str]]:
     names = renamed(stored, own)
     tensors = {names[name]: value for name, value in stored.items()}
     taken = sorted(tensors.keys() & own.keys())
+    for name in taken:
+        if fits_summed(tensors[name].shape, own[name].shape):  # gray is three equal channels
+            tensors[name] = tensors[name].sum(dim=1, keepdim=True)
     if not taken:
         raise CheckpointError(
             f"{folder}: none of its {len(tensors)} tensors is called like one of the encoder's {len(own)}: "

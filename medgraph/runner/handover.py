@@ -1,6 +1,6 @@
 """What one stage's encoder hands to the next: tensors matched by name, checked before anything is trained."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,11 @@ def renamed(names: Iterable[str], own: Iterable[str]) -> dict[str, str]:
     if inside == any(name.startswith(_INNER) for name in names):
         return {name: name for name in names}
     return {name: _INNER + name if inside else name.removeprefix(_INNER) for name in names}
+
+
+def fits_summed(given: Sequence[int], own: Sequence[int]) -> bool:
+    """Whether a kernel over three equal channels fits one over a single channel, once its channels are summed."""
+    return len(given) > 2 and given[1] == 3 and own[1] == 1 and (*given[:1], *given[2:]) == (*own[:1], *own[2:])
 
 
 def check_handovers(pipeline: Pipeline) -> None:
@@ -55,7 +60,7 @@ def _misfits(stage: Stage, given: dict[str, Any], own: dict[str, Any]) -> list[s
     wrong = [
         f"{new} has shape {given[name]} there and {own[new]} here"
         for name, new in names.items()
-        if new in own and given[name] != own[new]
+        if new in own and given[name] != own[new] and not fits_summed(given[name], own[new])
     ]
     rest = f" ({len(wrong) - 1} more)" if len(wrong) > 1 else ""
     return [f"{where}, but {wrong[0]}{rest}. Give both the same depth, width and stem."] if wrong else []

@@ -3,7 +3,7 @@ import torch
 
 from medgraph import config
 from medgraph.data.spec import ImageSpec
-from medgraph.errors import ConfigError
+from medgraph.errors import CheckpointError, ConfigError
 from medgraph.nn.encoders import ResNetEncoder
 from medgraph.runner.export import export_encoder, load_encoder, transfer
 from medgraph.runner.handover import check_handovers
@@ -50,6 +50,18 @@ def test_a_volume_encoder_is_rebuilt_with_its_token_statistics(tmp_path):
     assert x.shape == (1, 3, 1, 16, 16)
     assert torch.equal(again(x), volumes(x))
     assert torch.equal(again.tokens.std, volumes.tokens.std)
+
+
+def test_a_color_stem_becomes_a_gray_one_by_summing(tmp_path):
+    """On gray the one-channel encoder equals the three-channel one on three equal channels (10.11)."""
+    color_spec = ImageSpec(spatial_dims=2, channels=3, size=(16, 16), num_examples=9)
+    color, gray = ResNetEncoder(color_spec, width=4).eval(), ResNetEncoder(SPEC, width=4).eval()
+    export_encoder(tmp_path, color, INNER, color_spec, {})
+    transfer(tmp_path, gray)
+    x = torch.rand(2, 1, 16, 16)
+    torch.testing.assert_close(gray(x), color(x.repeat(1, 3, 1, 1)), rtol=0, atol=1e-4)
+    with pytest.raises(CheckpointError, match="shapes disagree"):
+        transfer(tmp_path, ResNetEncoder(SPEC, width=8))
 
 
 def pipeline(**changes):
