@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from medgraph.losses.joint_entropy import JointEntropy
 from medgraph.losses.kernel_joint_entropy import KernelJointEntropy
 from medgraph.losses.salient_uniformity import clamped
+from medgraph.losses.uniformity import Uniformity
 
 
 def example(rng, n=12, scale=1.0):
@@ -89,3 +90,31 @@ def test_refuses_wrong_arguments():
         KernelJointEntropy(bandwidth="mean")
     with pytest.raises(ValueError, match="salient_bandwidth: expected a number above 0"):
         KernelJointEntropy(salient_bandwidth=0.0)
+
+
+@pytest.mark.parametrize("constant", ["common", "salient"])
+def test_with_one_code_constant_it_is_the_row_uniformity_of_the_other(constant, rng):
+    common, salient, is_target = example(rng)
+    moving = salient if constant == "common" else common
+    codes = (0 * common, salient) if constant == "common" else (common, 0 * salient)
+    expected = Uniformity(0.5, form="row", include_self=True)(moving)
+    found = KernelJointEntropy()(*codes, is_target)
+    torch.testing.assert_close(found, expected)
+    ours, theirs = (torch.autograd.grad(value, moving)[0] for value in (found, expected))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_two_examples_by_hand():
+    common, salient = torch.ones(2, 3), torch.tensor([[0.0], [1.0]])
+    found = KernelJointEntropy()(common, salient, torch.tensor([False, True]))
+    assert found.item() == pytest.approx(math.log((1 + math.exp(-1)) / 2), abs=1e-6)
+
+
+def test_far_salient_groups_do_not_feel_each_other(rng):
+    common, _, is_target = example(rng)
+    salient = torch.where(is_target[:, None], 100.0, 0.0).double()
+    (whole,) = torch.autograd.grad(KernelJointEntropy()(common, salient, is_target), common)
+    (alone,) = torch.autograd.grad(
+        KernelJointEntropy()(common[is_target], salient[is_target], is_target[is_target]), common
+    )
+    torch.testing.assert_close(whole[is_target], alone[is_target] / 2)
