@@ -88,9 +88,9 @@ def test_the_slice_encoder_has_its_own_learning_rate(make):
 
 
 def test_pictures_of_the_attention_are_left(make, make_stacks, tmp_path):
-    make().illustrate(tmp_path, make_stacks())
+    make().illustrate(tmp_path, make_stacks((6, 5)))
     files = sorted(path.name for path in (tmp_path / "slice_attention").iterdir())
-    assert files == [f"volume-{number}.png" for number in range(4)]
+    assert files == ["volume-0.png", "volume-1.png"]
 
 
 def test_more_volume_prototypes_than_a_quarter_are_refused(make):

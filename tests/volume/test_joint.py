@@ -102,12 +102,12 @@ def test_a_restored_run_goes_on_with_the_same_loss(make, batch):
     assert step_of(again, batch, 1)["loss"].item() == step_of(first, batch, 1)["loss"].item()
 
 
-def test_pictures_are_left_of_volumes_only(make, batch, tmp_path):
+def test_pictures_are_left_of_volumes_only(make, batch, make_stacks, tmp_path):
     method = make()
     method.illustrate(tmp_path, ImageStackBatch(batch.images, None))
     assert not (tmp_path / "slice_attention").exists()
-    method.illustrate(tmp_path, batch)
-    assert len(list((tmp_path / "slice_attention").iterdir())) == 4
+    method.illustrate(tmp_path, ImageStackBatch(None, make_stacks((6,))))
+    assert len(list((tmp_path / "slice_attention").iterdir())) == 1
 
 
 def test_every_parameter_is_in_one_group(make):
