@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
-from medgraph.losses.anchors import ContrastiveLoss, paired
+from medgraph.losses.anchors import ContrastiveLoss, units
 from medgraph.losses.pairs.terms import AdditiveScorer, ExcludeSameId
 
 
@@ -18,7 +18,8 @@ class AdaptiveInfoNCE(ContrastiveLoss):
     w_ij = sigmoid(w2 . tanh(W1 (q_i ; k_j) + b1) + b2), or with one W1 for both: W1 (q_i + k_j).
 
     Free weights make the loss unbounded below (all may go to 0); weight_norm="row_mean" prevents that.
-    Memory is linear in the examples, with one tile of hidden_dim numbers per pair.
+    Keys beyond the number of queries are further negatives of every query. Memory is linear in the examples, with one
+    tile of hidden_dim numbers per pair.
 
     Args:
         dim: Width of the embeddings.
@@ -56,18 +57,22 @@ class AdaptiveInfoNCE(ContrastiveLoss):
         self.of_keys = nn.Linear(dim, hidden_dim, bias=False) if pair_input == "both" else None
         self.score = nn.Linear(hidden_dim, 1)
 
-    def forward(self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
-        queries, keys = paired(queries=queries, keys=keys)
+    def forward(self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "m d"]) -> Float[Tensor, "..."]:
+        n = len(queries)
+        if len(keys) < n:
+            raise ValueError(f"AdaptiveInfoNCE: {n} queries need at least {n} keys, their own first; got {len(keys)}")
+        queries, keys = units(queries=queries, keys=keys)
         if queries.shape[1] != self.of_queries.in_features:
             raise ValueError(f"dim: the loss was made for width {self.of_queries.in_features}, got {queries.shape[1]}")
         scale = 1 / self.temperature
-        positive = scale * (queries * keys).sum(dim=1)  # (n,)
+        positive = scale * (queries * keys[:n]).sum(dim=1)  # (n,)
         heads = ((1.0, ()),)
         scorer = self._scorer(queries, keys)
         if self.weight_norm == "none":
             total = pairs.pair_lse(queries, keys, scale=scale, terms=(scorer,), heads=heads, dist=self.dist)[0]
             return self.reduce(total - positive, None, "key", positive=positive, denominator=total)
-        others = ExcludeSameId(everyone.ids(queries, self.dist))
+        ids = everyone.ids(keys, self.dist)
+        others = ExcludeSameId(ids[:n], ids)
         both = (*heads, (0.0, (others,)))
         total, weights = pairs.pair_lse(queries, keys, scale=scale, terms=(scorer,), heads=both, dist=self.dist)
         valid = weights.isfinite()

@@ -59,3 +59,19 @@ def test_one_layer_for_the_sum_of_a_pair_equals_loop(any_tile, rng):
 def test_refuses_embeddings_of_another_width():
     with pytest.raises(ValueError, match="dim: the loss was made for width 4, got 3"):
         AdaptiveInfoNCE(4)(torch.eye(3), torch.eye(3))
+
+
+@pytest.mark.parametrize("norm", ["none", "row_mean"])
+def test_keys_beyond_the_queries_are_further_negatives(norm, any_tile, rng):
+    queries, keys = torch.randn(4, 3, generator=rng).double(), torch.randn(9, 3, generator=rng).double()
+    loss = AdaptiveInfoNCE(3, 5, 0.5, norm, pair_input="sum").double()
+    q, k = torch.nn.functional.normalize(queries, dim=1), torch.nn.functional.normalize(keys, dim=1)
+    weights = loss.score(torch.tanh(loss.of_queries(q[:, None] + k[None]))).sigmoid()[..., 0]  # (4, 9)
+    if norm == "row_mean":
+        others = ~torch.eye(4, 9, dtype=torch.bool)
+        weights = weights / ((weights * others).sum(1, keepdim=True) / 8)
+    scores = q @ k.T / 0.5
+    expected = ((scores.exp() * weights).sum(1).log() - scores.diagonal()).mean()
+    torch.testing.assert_close(loss(queries, keys), expected)
+    with pytest.raises(ValueError, match="AdaptiveInfoNCE: 4 queries need at least 4 keys, their own first; got 3"):
+        loss(queries, keys[:3])
