@@ -119,11 +119,15 @@ class MetapathEncoder(nn.Module):
             total = total + self._drop(term)
         return F.elu(total)
 
-    def _graph(self, features: Tensor, adjacency: Operator) -> Tensor:
-        """The two-layer GCN that all views share."""
-        hidden = adjacency(self._drop(features @ self.first))
-        hidden = torch.where(hidden > 0, hidden, self.slope * hidden)
-        hidden = adjacency(self._drop(hidden @ self.second))
+    def _graph(self, features: Tensor, adjacency: Operator, last: Operator | None = None) -> Tensor:
+        """The two-layer GCN that all views share; `last` is the graph of the second layer, if another one."""
+        hidden = self._activate(adjacency(self._drop(features @ self.first)))
+        return self._normed((last or adjacency)(self._drop(hidden @ self.second)))
+
+    def _activate(self, hidden: Tensor) -> Tensor:
+        return torch.where(hidden > 0, hidden, self.slope * hidden)
+
+    def _normed(self, hidden: Tensor) -> Tensor:
         if self.norm == "none":
             return hidden
         return F.layer_norm(hidden, hidden.shape if self.norm == "global" else hidden.shape[1:])

@@ -1,5 +1,7 @@
 """Random numbers that depend on (seed, epoch, example id) only: a counter-based hash, whole batches at once."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,27 @@ def uniforms(seed: int, epoch: int, ids: Tensor, count: int, stream: int = 0) ->
     return (state >> 8).float() / (1 << 24)
 
 
-def _mix(x: Tensor) -> Tensor:
+def pair_uniforms(seed: int, epoch: int, first: Tensor, second: Tensor, stream: int = 0) -> Tensor:
+    """Numbers in [0, 1), one for each pair of ids, the same whatever other pairs are asked for.
+
+    Args:
+        seed: Seed of the run.
+        epoch: Epochs finished.
+        first: Ids (n,), as the source of an edge.
+        second: Ids (n,), as its destination.
+        stream: Keeps the draws of different purposes apart.
+
+    Returns:
+        (n,) float32 on the device of the ids.
+    """
+    start = 0x9E3779B9
+    for word in (seed & _MASK, (seed >> 32) & _MASK, epoch & _MASK, stream):
+        start = _mix(start ^ word)
+    state = _mix(_mix(first.long() ^ start) ^ second.long())
+    return (state >> 8).float() / (1 << 24)
+
+
+def _mix(x: Any) -> Any:
     """An avalanche of 32 bits held in int64: every input bit reaches every output bit (lowbias32)."""
     x = (x ^ (x >> 16)) & _MASK
     x = (x * 0x21F0AAAD) & _MASK
