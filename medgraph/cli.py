@@ -1,4 +1,4 @@
-"""The command line: run, check, list, show, copy, predict, embed, data, doctor."""
+"""The command line: run, check, list, show, copy, predict, embed, export, data, doctor."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ import typer
 
 import medgraph
 from medgraph import catalogue, config, shipped
-from medgraph.errors import MedgraphError
+from medgraph.errors import ConfigError, MedgraphError
 
 _DEBUG = "--debug"  # every command takes it; main() acts on it, outside of all commands
 
@@ -180,8 +180,11 @@ def predict(
 @app.command()
 def embed(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or the folder of an encoder.")],
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of cases, all of one kind of file.")],
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    images: Annotated[
+        Path | None,
+        typer.Argument(metavar="IMAGES", help="Folder of cases, all of one kind of file; none for a graph."),
+    ] = None,
     encoder: Annotated[str | None, typer.Option(help="Stage whose encoder to take; the last one's if unsaid.")] = None,
     series: Annotated[str | None, typer.Option(help="UID of the DICOM series, where folders hold several.")] = None,
     workers: Annotated[int, typer.Option(help="Cases read at the same time.")] = 2,
@@ -192,10 +195,37 @@ def embed(
 
     - `medgraph embed runs/quickstart images/ --out features/`
     - `medgraph embed runs/quickstart/pretrain/encoder images/ --out features/`
+    - `medgraph embed runs/smoke-meow --out features/`, the nodes of the graph that was trained on
     """
     from medgraph.runner.embed import embed as embed_cases
+    from medgraph.runner.embed_nodes import embed_nodes, is_of_a_graph
 
+    if is_of_a_graph(run, encoder) != (images is None):
+        wanted = "the folder of an image encoder needs IMAGES" if images is None else "a graph encoder takes no IMAGES"
+        raise ConfigError(f"embed: {wanted}.")
+    if images is None:
+        embed_nodes(run, out, encoder=encoder, device=device.value)
+        return
     embed_cases(run, images, out, encoder=encoder, series=series, workers=workers, device=device.value)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or the folder of an encoder.")],
+    format: Annotated[str, typer.Option(help="`safetensors`, `pt2`, `onnx`, `monai-bundle` or `hf`.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to, absent or empty.")],
+    encoder: Annotated[str | None, typer.Option(help="Stage whose encoder to take; the last one's if unsaid.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Take an encoder into other tools: each export is loaded again and compared before it counts.
+
+    - `medgraph export runs/quickstart --format onnx --out encoder-onnx/`
+    - `medgraph export runs/quickstart --format monai-bundle --out bundle/`
+    """
+    from medgraph.runner.export_formats import export as export_encoder
+
+    export_encoder(run, format, out, encoder=encoder)
+    typer.echo(f"{out}: written, loaded again, same features.")
 
 
 @app.command()

@@ -57,6 +57,7 @@ DOORS = {
     "monai": ["nn/", "data/", "transforms/", "evaluation/segmentation.py", "runner/export.py"],
     "sklearn": ["evaluation/"],
     "safetensors": ["runner/checkpoint.py"],
+    "onnxruntime": ["runner/export_formats.py"],
     "torch.distributed": ["processes.py"],
     "triton": ["losses/pairs/fused_kernels.py"],
 }

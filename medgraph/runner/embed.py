@@ -14,7 +14,7 @@ from medgraph import config
 from medgraph.data import formats
 from medgraph.data.formats import CaseFile
 from medgraph.errors import CheckpointError, ConfigError, DataError
-from medgraph.runner.export import FACTS, load_encoder
+from medgraph.runner.export import FACTS, HF_FACTS, load_encoder
 from medgraph.runner.predict import TROUBLE, check_out, read_ahead, report_failed
 from medgraph.runner.train import pick_device
 
@@ -80,7 +80,7 @@ def find_encoder(run: Path, name: str | None = None) -> Path:
     Raises:
         CheckpointError: There is none, or none of that name.
     """
-    if (run / FACTS).exists():
+    if (run / FACTS).exists() or (run / HF_FACTS).exists():
         return run
     if not (run / "pipeline.yaml").exists():
         raise CheckpointError(

@@ -42,13 +42,18 @@ class Preprocess:
 
     def images(self, file: formats.CaseFile) -> Tensor:
         """The same of a case that was found in a folder."""
-        if self._data is None and self._node is not None:
-            self._data = config.build(self._node, "data", seed=self._seed)
-        if not hasattr(self._data, "new_case"):
+        data = self.data()
+        if not hasattr(data, "new_case"):
             name = "nothing" if self._node is None else f"`{self._node['name']}`"
             raise CheckpointError(
                 f"{self._source}: the encoder was trained on {name}, which reads no single files, so nothing says how "
                 "to prepare one. Make the tensor yourself and call the encoder."
             )
-        images = self._data.new_case(file).images
+        images = data.new_case(file).images
         return images[None] if self._stacked else images
+
+    def data(self) -> Any:
+        """The data part of the training, not read; None where it was not kept."""
+        if self._data is None and self._node is not None:
+            self._data = config.build(self._node, "data", seed=self._seed)
+        return self._data

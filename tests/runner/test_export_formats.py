@@ -1,0 +1,158 @@
+"""Every format gives the encoder's features again, where it can without medgraph, and says what is missing."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+import medgraph
+from medgraph import cli, config
+from medgraph.data.spec import ImageSpec
+from medgraph.errors import CheckpointError, ConfigError
+from medgraph.runner import export_formats
+from medgraph.runner.export import export_encoder
+from medgraph.runner.export_formats import export
+
+SOURCE = {"name": "folder", "root": "nowhere", "images": "*", "labels": None, "classes": [], "frame": None}
+SOURCE |= {"subject_pattern": None, "fractions": [1.0, 0.0, 0.0], "split_seed": 0}
+STACKS = {"name": "stacks", "source": SOURCE, "axis": 1, "size": [16, 20], "percentiles": [0.5, 99.5], "spacing": None}
+SLICES = {**STACKS, "name": "slices", "min_foreground": 0.05, "spacing": [1.2, 1.0, 0.9]}
+IMAGES = {"name": "images", "root": "nowhere", "labels": None, "size": [16, 16], "channels": 1}
+IMAGES |= {"percentiles": [0.5, 99.5], "fractions": [1.0, 0.0, 0.0], "split_seed": 0}
+RESNET = {"name": "resnet", "depth": 18, "width": 4, "stem": "small"}
+VOLUME = {"name": "volume", "slice_encoder": RESNET, "attention": {"name": "full", "num_heads": 2}, "dim": 8}
+VOLUME |= {"num_layers": 1, "hidden_dim": 8, "dropout": 0.0, "dropout_place": "branch", "position": "slice"}
+VOLUME |= {"repeat_last": False}
+
+PT2 = "import numpy as np, sys, torch; x = torch.from_numpy(np.load(sys.argv[2]))\n"
+PT2 += "y = torch.export.load(sys.argv[1] + '/encoder.pt2').module()(x).detach().numpy()\n"
+ONNX = "import numpy as np, onnxruntime, sys; x = np.load(sys.argv[2])\n"
+ONNX += "y = onnxruntime.InferenceSession(sys.argv[1] + '/encoder.onnx').run(None, {'x': x})[0]\n"
+END = "assert 'medgraph' not in sys.modules; np.save(sys.argv[3], y)"
+
+
+def exported(folder, data=SLICES, node=RESNET):
+    spec = ImageSpec(2, 1, (16, 20), 10)
+    encoder = config.build(node, "encoders", spec=spec).eval()
+    for module in encoder.modules():  # statistics as after training
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 2)
+    export_encoder(folder, encoder, node, spec, {"seed": 3, "data": data, "stage": "pretrain"})
+    return folder
+
+
+@pytest.mark.parametrize("format", ["safetensors", "hf"])
+def test_weights_and_json_rebuild_the_encoder(tmp_path, format, cases):
+    folder = exported(tmp_path / "encoder")
+    out = export(folder, format, tmp_path / "out")
+    ours, theirs = medgraph.load_encoder(folder), medgraph.load_encoder(out)
+    images = ours.preprocess(cases / "case1.nii.gz")
+    assert torch.equal(theirs.preprocess(cases / "case1.nii.gz"), images)
+    assert torch.equal(theirs(images), ours(images))
+    assert "## Licence" in (out / "README.md").read_text()
+    again = export(out, "safetensors", tmp_path / "again")
+    assert torch.equal(medgraph.load_encoder(again)(images), ours(images))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("format", "script"), [("pt2", PT2), ("onnx", ONNX)])
+def test_another_process_without_medgraph_gives_the_same_features(tmp_path, format, script):
+    folder = exported(tmp_path / "encoder")
+    out = export(folder, format, tmp_path / "out")
+    images = torch.rand(5, 1, 16, 20)
+    np.save(tmp_path / "x.npy", images.numpy())
+    command = [sys.executable, "-c", script + END, str(out), str(tmp_path / "x.npy"), str(tmp_path / "y.npy")]
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+    with torch.no_grad():
+        expected = medgraph.load_encoder(folder)(images).numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=0, atol=1e-5)
+
+
+def test_a_volume_encoder_takes_any_number_of_slices(tmp_path):
+    folder = exported(tmp_path / "encoder", STACKS, VOLUME)
+    out = export(folder, "pt2", tmp_path / "out")
+    volumes = torch.rand(2, 31, 1, 16, 20)
+    with torch.no_grad():
+        theirs = torch.export.load(out / "encoder.pt2").module()(volumes)
+        torch.testing.assert_close(theirs, medgraph.load_encoder(folder)(volumes), rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("data", "node"), [(SLICES, RESNET), (STACKS, VOLUME)], ids=["slices", "volumes"])
+def test_a_bundle_runs_on_a_nifti_file(tmp_path, data, node, cases):
+    folder = exported(tmp_path / "encoder", data, node)
+    out = export(folder, "monai-bundle", tmp_path / "out")
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json"]
+    command += ["--image", str(cases / "case0.nii.gz"), "--output_dir", str(tmp_path / "features")]
+    subprocess.run(command, check=True, cwd=out, capture_output=True)
+    encoder = medgraph.load_encoder(folder)
+    with torch.no_grad():
+        expected = encoder(encoder.preprocess(cases / "case0.nii.gz")).numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "features" / "case0.npy"), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_bundle_that_does_not_run_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("medgraph.runner.monai_bundle._inference", lambda settings: {"run": ["$1 / 0"]})
+    with pytest.raises(CheckpointError, match="the bundle was written but does not run"):
+        export(exported(tmp_path / "encoder"), "monai-bundle", tmp_path / "out")
+
+
+def test_a_bundle_of_an_encoder_of_images_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="was not trained on slices of volumes"):
+        export(exported(tmp_path / "encoder", IMAGES), "monai-bundle", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("format", "package", "command"),
+    [("onnx", "onnxscript", r"medgraph\[onnx\]"), ("monai-bundle", "fire", r"medgraph\[bundle\]")],
+)
+def test_a_missing_extra_is_named_with_the_command(tmp_path, monkeypatch, format, package, command):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else found(name))
+    with pytest.raises(ConfigError, match=f"needs {package}, not installed here. pip install '{command}'"):
+        export(tmp_path, format, tmp_path / "out")
+
+
+def test_other_features_or_shapes_are_refused_and_nothing_is_left(tmp_path, monkeypatch):
+    folder = exported(tmp_path / "encoder")
+    wrong = [(np.zeros((1, 2)), np.full((1, 2), 1e-3)), (np.zeros((1, 2)), np.zeros((2, 2)))]
+    for pair, message in zip(wrong, ("differs from the encoder by 0.001", r"gives features \(2, 2\)"), strict=True):
+        monkeypatch.setitem(export_formats.WRITERS, "pt2", lambda *_, pair=pair: [pair])
+        with pytest.raises(CheckpointError, match=message):
+            export(folder, "pt2", tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+
+def test_an_encoder_that_torch_cannot_follow_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("medgraph.nn.encoders.ResNetEncoder.forward", lambda self, x: torch.from_numpy(x.numpy()))
+    with pytest.raises(CheckpointError, match=r"torch\.export cannot follow this encoder"):
+        export(exported(tmp_path / "encoder"), "pt2", tmp_path / "out")
+
+
+def test_unknown_formats_full_folders_and_graphs_are_refused(tmp_path, monkeypatch):
+    folder = exported(tmp_path / "encoder")
+    with pytest.raises(
+        ConfigError, match="--format: expected one of safetensors, pt2, onnx, monai-bundle, hf, got 'tf'"
+    ):
+        export(folder, "tf", tmp_path / "out")
+    with pytest.raises(ConfigError, match="exists already and is not an empty folder"):
+        export(folder, "pt2", folder)
+    monkeypatch.setattr("medgraph.runner.export_formats.load_encoder", lambda folder: nn.Linear(2, 2))
+    with pytest.raises(CheckpointError, match="an encoder of graphs cannot be exported"):
+        export(folder, "pt2", tmp_path / "out")
+
+
+def test_the_command_line_says_done(tmp_path):
+    folder = exported(tmp_path / "encoder")
+    done = CliRunner().invoke(cli.app, ["export", str(folder), "--format", "hf", "--out", str(tmp_path / "out")])
+    assert done.stdout.endswith("written, loaded again, same features.\n")
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["model_type"] == "medgraph"
