@@ -48,6 +48,8 @@ class LesionVolumesData:
         intensity: Value of a lesion, from and to.
         lesions_per_subject: Target examples made from each target subject, each with a lesion of its own.
         pool: Voxels along each axis that are averaged into one; 2 makes training eight times cheaper.
+        paired: Every training subject is in both groups, as in testing. For few subjects: encoders learn a dozen of
+            them by heart, and then tell the groups apart by subject.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class LesionVolumesData:
         intensity: tuple[float, float] = (-2.5, -1.5),
         lesions_per_subject: int = 16,
         pool: int = 1,
+        paired: bool = False,
     ):
         self.source = source
         self.window = tuple(checks.at_least("window", side, 8) for side in window)
@@ -65,6 +68,7 @@ class LesionVolumesData:
         self.intensity = checks.interval("intensity", intensity, -3.0, 3.0)
         self.lesions_per_subject = checks.at_least("lesions_per_subject", lesions_per_subject, 1)
         self.pool = checks.at_least("pool", pool, 1)
+        self.paired = paired
         self.cache = VolumeCache(_PERCENTILES)
 
     @property
@@ -82,14 +86,14 @@ class LesionVolumesData:
     def spec(self) -> ImageSpec:
         """Facts from headers and index alone."""
         size = tuple(side // self.pool for side in self.window)
-        background, target = _groups(self._cases("train"))
+        background, target = _groups(self._cases("train"), self.paired)
         count = len(background) + len(target) * self.lesions_per_subject
         return ImageSpec(3, 1, size, count, attributes=tuple(a.name for a in self.attributes))
 
     def train(self) -> GroupedImages:
         """Each training subject is either background or, `lesions_per_subject` times, target."""
         cases = self._cases("train")
-        return self._part(cases, *_groups(cases), stream=1)
+        return self._part(cases, *_groups(cases, self.paired), stream=1)
 
     def validation(self) -> GroupedImages:
         """The same as `test`."""
@@ -160,8 +164,10 @@ class LesionVolumesData:
         return _Crop(voxels, np.argwhere(labels[cut] > 0), middle - first, spacing, facts)
 
 
-def _groups(cases: Sequence[Case]) -> tuple[list[int], list[int]]:
-    """Positions of the background cases and of the target cases: subjects take turns."""
+def _groups(cases: Sequence[Case], paired: bool) -> tuple[list[int], list[int]]:
+    """Positions of the background cases and of the target cases: subjects take turns, or are in both."""
+    if paired:
+        return list(range(len(cases))), list(range(len(cases)))
     turn = {subject: number % 2 for number, subject in enumerate(sorted({case.subject for case in cases}))}
     background, target = ([n for n, case in enumerate(cases) if turn[case.subject] == group] for group in (0, 1))
     return background, target

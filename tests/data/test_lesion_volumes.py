@@ -41,6 +41,13 @@ def test_groups_share_no_subject_in_training_and_both_hold_every_test_subject(so
     assert len(make(source).validation()) == 2 + 2 * 5
 
 
+def test_paired_training_holds_every_subject_in_both_groups(source):
+    data = make(source, paired=True)
+    train = data.train()
+    assert set(train.subjects[train.is_target].tolist()) == set(train.subjects[~train.is_target].tolist())
+    assert len(train) == data.spec.num_examples == 4 + 4 * 5
+
+
 def test_known_facts_are_those_of_the_labels(source):
     data = make(source)
     names = [attribute.name for attribute in data.attributes]
