@@ -82,8 +82,8 @@ class MetapathEncoder(nn.Module):
 
     def forward(self, views: GraphViews) -> Tensor:
         """Features of the targets (n, dim)."""
-        if self.extract == "last_train_forward" and not self.training:
-            return self.last_features
+        if self.extract == "last_train_forward" and not self.training and bool(self.last_features.any()):
+            return self.last_features  # all zero before the first training step
         return self.encode(views).fine
 
     def encode(self, views: GraphViews) -> Encoded:
@@ -121,13 +121,15 @@ class MetapathEncoder(nn.Module):
 
     def _graph(self, features: Tensor, adjacency: Operator, last: Operator | None = None) -> Tensor:
         """The two-layer GCN that all views share; `last` is the graph of the second layer, if another one."""
-        hidden = self._activate(adjacency(self._drop(features @ self.first)))
-        return self._normed((last or adjacency)(self._drop(hidden @ self.second)))
+        hidden = self.activate(adjacency(self._drop(features @ self.first)))
+        return self.normed((last or adjacency)(self._drop(hidden @ self.second)))
 
-    def _activate(self, hidden: Tensor) -> Tensor:
+    def activate(self, hidden: Tensor) -> Tensor:
+        """PReLU between the layers of the graph encoder."""
         return torch.where(hidden > 0, hidden, self.slope * hidden)
 
-    def _normed(self, hidden: Tensor) -> Tensor:
+    def normed(self, hidden: Tensor) -> Tensor:
+        """The norm after its last layer."""
         if self.norm == "none":
             return hidden
         return F.layer_norm(hidden, hidden.shape if self.norm == "global" else hidden.shape[1:])

@@ -74,6 +74,8 @@ def test_norms(norm, data):
 
 def test_the_last_training_pass_can_be_what_is_extracted(data):
     encoder = encoder_for(data, dropout=0.5, extract="last_train_forward")
+    untrained = encoder.eval()(data.views)  # nothing to hand out yet: a clean pass
+    assert torch.equal(untrained, encoder.encode(data.views).fine)
     trained = encoder.train()(data.views)
     assert torch.equal(encoder.eval()(data.views), trained)
     copy = encoder_for(data, dropout=0.5, extract="last_train_forward").eval()
