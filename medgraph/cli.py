@@ -1,4 +1,4 @@
-"""The command line: run, check, list, show, copy, predict, embed, export, data, doctor."""
+"""The command line: run, check, list, show, copy, predict, embed, export, adopt, data, doctor."""
 
 import json
 import shutil
@@ -226,6 +226,39 @@ def export(
 
     export_encoder(run, format, out, encoder=encoder)
     typer.echo(f"{out}: written, loaded again, same features.")
+
+
+@app.command()
+def adopt(
+    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="A .safetensors, .pt or .pth file of a ResNet.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the encoder to.")],
+    depth: Annotated[int, typer.Option(help="18, 34 or 50.")] = 18,
+    width: Annotated[int, typer.Option(help="Channels of the first stage.")] = 64,
+    stem: Annotated[str, typer.Option(help="`imagenet` or `small`.")] = "imagenet",
+    dims: Annotated[int, typer.Option(help="2 or 3.")] = 2,
+    channels: Annotated[int, typer.Option(help="Of the images it shall take; a color stem is summed for 1.")] = 1,
+    debug: Debug = False,
+) -> None:
+    """Make foreign weights an encoder: MONAI (MedicalNet), torchvision, timm residual networks.
+
+    Prints a line for each tensor. Any that does not fit is an error. A stage takes the folder by `start_from`.
+
+    - `medgraph adopt resnet18.pth --out encoders/imagenet`
+    - `medgraph adopt resnet_50_23dataset.pth --out encoders/medicalnet --depth 50 --dims 3`
+    """
+    from medgraph.data.spec import ImageSpec
+    from medgraph.runner.foreign import adopt as adopt_weights
+
+    if dims not in (2, 3):
+        raise typer.BadParameter("expected 2 or 3", param_hint="--dims")
+    node = {"name": "resnet", "depth": depth, "width": width, "stem": stem}
+    report = adopt_weights(weights, node, ImageSpec(dims, channels, (64,) * dims, 0), out)
+    for how, lines in report.items():
+        for line in lines:
+            typer.echo(f"{how}: {line}")
+    counts = ", ".join(f"{len(lines)} {how}" for how, lines in report.items())
+    start = out if "/" in out.as_posix() else f"./{out}"
+    typer.echo(f"{out}: {counts}. Use it by `start_from: {start}`.")
 
 
 @app.command()

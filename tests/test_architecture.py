@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runner": FOUNDATIONS
     | {"", "runner", "data.spec", "data.loader", "data.formats", "data.fingerprint"}
     | {"evaluation.scores", "evaluation.bootstrap", "evaluation.paired"},
-    "cli": FOUNDATIONS | {"", "runner", "doctor", "data.audit"},
+    "cli": FOUNDATIONS | {"", "runner", "doctor", "data.audit", "data.spec"},
     "doctor": {""},
     "contracts": FOUNDATIONS | {"runner", "data.synthetic"},
     "__init__": FOUNDATIONS | {"runner"},

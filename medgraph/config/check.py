@@ -158,6 +158,12 @@ def _check_start(node: Node | None, name: str, order: list[str], findings: Findi
     if node is None or node.value is None:
         return None
     start, earlier = node.plain(), order[: order.index(name)]
+    if isinstance(start, str) and "/" in start:
+        if not _weights(start):
+            findings.add(
+                node.origin, f"{name}.start_from", f"expected the folder of an encoder, found none in {start!r}"
+            )
+        return start
     if start not in earlier:
         where = "it comes later" if start in order and start != name else f"it is not among the stages before {name!r}"
         near = parts.nearest(str(start), earlier)
@@ -203,5 +209,16 @@ def _check_settings(node: Node, made: Any, path: str, findings: Findings) -> Any
 
 def _digest(stage: Stage, seed: int, earlier: dict[str, Stage]) -> str:
     facts = {key: value for key, value in asdict(stage).items() if key not in ("name", "config_path", "digest")}
-    facts["start_from"] = earlier[stage.start_from].digest if stage.start_from else None
+    facts["start_from"] = _start_digest(stage.start_from, earlier) if stage.start_from else None
     return hashlib.sha256(json.dumps([facts, seed], sort_keys=True).encode()).hexdigest()
+
+
+def _weights(folder: str) -> list[Path]:
+    return sorted(Path(folder).glob("*.safetensors"))
+
+
+def _start_digest(start: str, earlier: dict[str, Stage]) -> str:
+    """What tells one start from another: the earlier stage's digest, or the content of weights from elsewhere."""
+    if "/" not in start:
+        return earlier[start].digest
+    return hashlib.sha256(b"".join(path.read_bytes() for path in _weights(start))).hexdigest()

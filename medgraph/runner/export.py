@@ -99,7 +99,7 @@ def transfer(folder: Path, encoder: nn.Module) -> dict[str, list[str]]:
     Raises:
         CheckpointError: Nothing matches, or a shape disagrees.
     """
-    stored, _ = checkpoint.read_tensors(folder / WEIGHTS)
+    stored, _ = checkpoint.read_tensors(weights_file(folder))
     own = encoder.state_dict()
     names = renamed(stored, own)
     tensors = {names[name]: value for name, value in stored.items()}

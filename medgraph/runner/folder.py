@@ -19,5 +19,5 @@ class RunFolder:
         return self.path / name
 
     def encoder(self, stage: str) -> Path:
-        """The encoder that a train stage exported."""
-        return self.stage(stage) / "encoder"
+        """The encoder that a train stage exported; a name with a slash is the path of an encoder from elsewhere."""
+        return Path(stage) if "/" in stage else self.stage(stage) / "encoder"

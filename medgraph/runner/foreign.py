@@ -1,0 +1,125 @@
+"""Encoders from elsewhere: weights of MONAI (MedicalNet), torchvision and timm residual networks become ours."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medgraph import config
+from medgraph.data.spec import ImageSpec
+from medgraph.errors import CheckpointError, ConfigError
+from medgraph.runner import checkpoint
+from medgraph.runner.export import FACTS, export_encoder
+from medgraph.runner.handover import fits_summed
+
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "network_weights", "net")
+_PREFIXES = ("module.", "model.", "encoder.", "backbone.", "network.", "resnet.")
+_HEADS = ("fc.", "head.", "classifier.", "conv_seg.")  # of another task: never taken
+_COUNTERS = "num_batches_tracked"  # of no effect on features; older files lack it
+
+
+def adopt(weights: str | Path, node: dict[str, Any], spec: ImageSpec, out: str | Path) -> dict[str, list[str]]:
+    """Write an encoder folder that holds foreign weights, for `start_from: path/of/the/folder` and all else.
+
+    Every tensor of the encoder must be found, or nothing is written. A stem for three channels enters one for a single
+    channel with its channels summed, which is the same as three equal channels.
+
+    Args:
+        weights: A safetensors file, or one of `torch.save` that holds tensors and plain values alone.
+        node: Config of the encoder: name and every argument.
+        spec: Channels, size, 2D or 3D of the images it shall take.
+        out: Folder to write to; it must not hold an encoder.
+
+    Returns:
+        A line for each tensor: `taken`, `summed`, `left behind`.
+
+    Raises:
+        CheckpointError: No weights; a tensor of the encoder is not in the file, or has another shape there.
+    """
+    weights, out = Path(weights), Path(out)
+    if (out / FACTS).exists():
+        raise ConfigError(f"--out {out}: holds an encoder already; choose another folder.")
+    encoder = config.build(node, "encoders", spec=spec)
+    own = encoder.state_dict()
+    tensors, report = match(read_weights(weights), own, str(weights))
+    encoder.load_state_dict({**own, **tensors})
+    facts = {"stage": f"adopted from {weights.name}", "pipeline": "elsewhere", "data": None, "report": report}
+    export_encoder(out, encoder.eval(), node, spec, facts)
+    return report
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name; wrappings like `state_dict` are taken off. Raises CheckpointError."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file, expected weights (.safetensors, .pt, .pth).")
+    if path.suffix == ".safetensors":
+        return checkpoint.read_tensors(path)[0]
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read without running code from it ({str(error).splitlines()[0][:200]}). Save its "
+            "state_dict alone, best as safetensors."
+        ) from error
+    while isinstance(found, Mapping) and (inner := next((found[key] for key in _WRAPPERS if key in found), None)):
+        found = inner
+    tensors = {k: v for k, v in found.items() if isinstance(v, Tensor)} if isinstance(found, Mapping) else {}
+    if not tensors:
+        raise CheckpointError(f"{path}: holds no tensors by name, expected a state_dict.")
+    return tensors
+
+
+def match(
+    given: Mapping[str, Tensor], own: Mapping[str, Tensor], path: str
+) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+    """Tensors for the encoder's own names, and a line for each tensor of the file.
+
+    Raises:
+        CheckpointError: A tensor of the encoder is not in the file, or has another shape there.
+    """
+    by_core: dict[str, str] = {}
+    for name in given:
+        core = _core(name)
+        if core in by_core:
+            raise CheckpointError(f"{path}: {name} and {by_core[core]} are both {core!r} without prefix. Rename one.")
+        by_core[core] = name
+    tensors: dict[str, Tensor] = {}
+    report: dict[str, list[str]] = {"taken": [], "summed": [], "left behind": []}
+    missing, wrong = [], []
+    for name, mine in own.items():
+        theirs = by_core.pop(_core(name), None)
+        if theirs is None:
+            missing += [] if name.endswith(_COUNTERS) else [name]
+            continue
+        value, how = given[theirs], "taken"
+        if fits_summed(value.shape, mine.shape):
+            value, how = value.sum(dim=1, keepdim=True), "summed"
+        if value.shape != mine.shape:
+            wrong.append(f"{name}: {tuple(given[theirs].shape)} in the file, {tuple(mine.shape)} here")
+        tensors[name] = value
+        report[how].append(f"{name} {tuple(value.shape)} from {theirs}")
+    report["left behind"] = [f"{name} {tuple(given[name].shape)}" for name in by_core.values()]
+    _refuse(missing, wrong, [n for n in by_core.values() if not _core(n).startswith(_HEADS)], path)
+    return tensors, report
+
+
+def _refuse(missing: list[str], wrong: list[str], unknown: list[str], path: str) -> None:
+    """Raise CheckpointError with every tensor that does not fit; nothing if all do."""
+    lines = [f"not in the file: {name}" for name in missing] + [f"another shape: {line}" for line in wrong]
+    lines += [f"of no place here: {name}" for name in unknown]
+    if lines:
+        rest = f"\n  and {len(lines) - 20} more" if len(lines) > 20 else ""
+        raise CheckpointError(
+            f"{path}: {len(lines)} tensors do not fit this encoder. Its depth, width, stem and dimensions must be "
+            "those of the file.\n  " + "\n  ".join(lines[:20]) + rest
+        )
+
+
+def _core(name: str) -> str:
+    """A tensor's name without the wrappings of its training."""
+    while (prefix := next((p for p in _PREFIXES if name.startswith(p)), None)) is not None:
+        name = name.removeprefix(prefix)
+    return name

@@ -1,0 +1,108 @@
+"""Foreign weights give the features of the network they come from, or are refused tensor by tensor."""
+
+import pytest
+import torch
+from monai.networks.nets.resnet import resnet18, resnet50
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+import medgraph
+from medgraph import cli, config
+from medgraph.data.spec import ImageSpec
+from medgraph.errors import CheckpointError, ConfigError
+from medgraph.runner.foreign import adopt, match, read_weights
+
+NODE = {"name": "resnet", "depth": 18, "width": 64, "stem": "imagenet"}
+GRAY = ImageSpec(2, 1, (32, 32), 0)
+
+
+def network(channels, dims=2, made=resnet18, **settings):
+    """A network as torchvision lays it out: MONAI's, whose tensors have the same names."""
+    settings = {"spatial_dims": dims, "n_input_channels": channels, "num_classes": 5, "conv1_t_stride": 2, **settings}
+    net = made(**settings).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
+            module.running_mean.uniform_(-0.1, 0.1)
+    return net
+
+
+def pooled(net, x):
+    x = net.maxpool(net.act(net.bn1(net.conv1(x))))
+    return net.layer4(net.layer3(net.layer2(net.layer1(x)))).flatten(2).mean(2)
+
+
+def test_a_color_network_gives_the_same_features_on_gray_images_three_times(tmp_path):
+    net = network(3)
+    torch.save({"state_dict": {f"module.{k}": v for k, v in net.state_dict().items()}}, tmp_path / "a.pth")
+    report = adopt(tmp_path / "a.pth", NODE, GRAY, tmp_path / "encoder")
+    x = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        expected = pooled(net, x.expand(2, 3, 32, 32))
+        torch.testing.assert_close(medgraph.load_encoder(tmp_path / "encoder")(x), expected, rtol=1e-4, atol=1e-4)
+    assert len(report["summed"]) == 1
+    assert report["left behind"] == ["module.fc.weight (5, 512)", "module.fc.bias (5,)"]
+
+
+def test_a_deep_network_of_volumes_from_safetensors_is_taken_whole(tmp_path):
+    net = network(1, 3, resnet50, widen_factor=0.125)
+    save_file(net.state_dict(), tmp_path / "a.safetensors")
+    spec = ImageSpec(3, 1, (32, 32, 32), 0)
+    report = adopt(tmp_path / "a.safetensors", {**NODE, "depth": 50, "width": 8}, spec, tmp_path / "encoder")
+    x = torch.randn(1, 1, 32, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(medgraph.load_encoder(tmp_path / "encoder")(x), pooled(net, x), rtol=1e-4, atol=1e-4)
+    assert report["summed"] == []
+
+
+def test_missing_misshapen_and_unknown_tensors_are_all_named(tmp_path):
+    net = network(3, shortcut_type="A")  # as MedicalNet's 18 layers: no convolution on the short cut
+    state = net.state_dict() | {"layer1.0.conv1.weight": torch.zeros(2, 2), "layer9.weight": torch.zeros(3)}
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError) as error:
+        adopt(tmp_path / "a.pth", NODE, GRAY, tmp_path / "encoder")
+    assert "not in the file: network.layer2.0.downsample.0.weight" in str(error.value)
+    assert "another shape: network.layer1.0.conv1.weight: (2, 2) in the file, (64, 64, 3, 3) here" in str(error.value)
+    assert "of no place here: layer9.weight" in str(error.value)
+    assert not (tmp_path / "encoder").exists()
+
+
+def test_names_that_differ_by_their_prefix_alone_are_refused():
+    with pytest.raises(CheckpointError, match=r"module\.w and w are both 'w' without prefix"):
+        match({"w": torch.ones(1), "module.w": torch.ones(1)}, {}, "a.pth")
+
+
+def test_files_that_are_no_weights_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="no such file, expected weights"):
+        read_weights(tmp_path / "none.pth")
+    torch.save({"epoch": 3}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="holds no tensors by name"):
+        read_weights(tmp_path / "a.pth")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "code.pth")
+    with pytest.raises(CheckpointError, match="cannot be read without running code from it"):
+        read_weights(tmp_path / "code.pth")
+
+
+def test_an_encoder_is_not_overwritten(tmp_path):
+    torch.save(network(1).state_dict(), tmp_path / "a.pth")
+    line = ["adopt", str(tmp_path / "a.pth"), "--out", str(tmp_path / "encoder")]
+    done = CliRunner().invoke(cli.app, line)
+    assert "left behind: fc.weight (5, 512)" in done.stdout
+    assert f"2 left behind. Use it by `start_from: {tmp_path}/encoder`" in done.stdout
+    with pytest.raises(ConfigError, match="holds an encoder already"):
+        adopt(tmp_path / "a.pth", NODE, GRAY, tmp_path / "encoder")
+    assert CliRunner().invoke(cli.app, [*line, "--dims", "4"]).exit_code == 2
+
+
+def test_a_stage_starts_from_a_folder_elsewhere_and_its_digest_follows_the_weights(tmp_path, stage):
+    pipeline = tmp_path / "tiny.yaml"
+    text = pipeline.read_text().replace("{config: fine.yaml}", f"{{config: fine.yaml, start_from: {tmp_path}/enc}}")
+    pipeline.write_text(text)
+    with pytest.raises(ConfigError, match=r"start_from: expected the folder of an encoder, found none in"):
+        config.load(pipeline)
+    digests = set()
+    for value in (0.0, 1.0):
+        (tmp_path / "enc").mkdir(exist_ok=True)
+        save_file({"a": torch.full((2,), value)}, tmp_path / "enc" / "encoder.safetensors")
+        digests.add(config.load(pipeline).stages["fine"].digest)
+    assert len(digests) == 2
+    assert stage.digest not in digests
