@@ -1,33 +1,41 @@
-"""Dice and HD95 of whole volumes, per label, in millimetres and on each volume's native grid."""
+"""Dice, HD95, surface Dice and volume error of whole volumes, per label, in mm and on each volume's native grid."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from monai.metrics import compute_hausdorff_distance
+from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 
 from medgraph import checks
 from medgraph.data.batches import VolumeCase
+from medgraph.data.components import largest_component
 from medgraph.evaluation.scores import Scores
 
 
 class SegmentationScores:
-    """Predict every test volume slice by slice, put the labels back on the native grid, and score them there.
+    """Predict every test volume, put the labels back on the native grid, and score them there.
 
     Dice = 2 |P and T| / (|P| + |T|), 1 where a label is missing in both. HD95 = the larger of the two 95th
     percentiles of distances between the surfaces, in mm; 0 where a label is missing in both, the volume's diagonal
-    where in one.
+    where in one. Surface Dice = share of both surfaces that lies within `tolerance` of the other; 1 where a label is
+    missing in both, 0 where in one. Volume error = absolute difference of the volumes, in millilitres.
 
     Args:
         batch_size: Slices predicted at once.
+        tolerance: Millimetres that surfaces may be apart for surface Dice.
+        largest_component: Keep only the largest connected piece of each label.
     """
 
-    def __init__(self, batch_size: int = 64):
+    def __init__(self, batch_size: int = 64, tolerance: float = 1.0, largest_component: bool = False):
         self.batch_size = checks.at_least("batch_size", batch_size, 1)
+        self.tolerance = checks.positive("tolerance", tolerance)
+        self.largest_component = largest_component
 
     def evaluate(self, model: Any, data: Any, device: str = "cpu") -> Scores:
-        """Scores of `model.predict` (n, c, h, w) -> logits (n, classes, h, w) on `data.test()`.
+        """Scores of `model.predict` (n, c, *size) -> logits (n, classes, *size) on `data.test()`.
 
         The model is left in eval mode, on `device`.
         """
@@ -36,10 +44,14 @@ class SegmentationScores:
         for case in data.test():
             slices = self._predict(model, case, device)
             predicted = case.to_native(slices)
+            if self.largest_component:
+                predicted = largest_component(predicted)
             for index, label in enumerate(data.spec.classes[1:], start=1):
                 p, t = predicted == index, case.labels == index
                 row = {"case": case.id, "label": label}
-                rows.append(row | {"dice": dice(p, t), "hd95": hd95(p, t, case.spacing)})
+                overlap = {"dice": dice(p, t), "hd95": hd95(p, t, case.spacing)}
+                surfaces = {"surface_dice": surface_dice(p, t, case.spacing, self.tolerance)}
+                rows.append(row | overlap | surfaces | {"volume_error": volume_error(p, t, case.spacing)})
             overlays.append(_overlay(case, slices))
         return Scores(rows, overlays)
 
@@ -60,19 +72,49 @@ def hd95(predicted: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, 
     if not predicted.any() or not truth.any():
         extent = np.asarray(truth.shape) * np.asarray(spacing)
         return 0.0 if predicted.any() == truth.any() else float(np.linalg.norm(extent))
-    p, t = (torch.from_numpy(np.ascontiguousarray(mask))[None, None] for mask in (predicted, truth))
-    with warnings.catch_warnings():
-        # MONAI's own call, inside MONAI
-        warnings.filterwarnings("ignore", message=".*always_return_as_numpy", category=FutureWarning)
+    p, t = _one_hot(predicted), _one_hot(truth)
+    with _quiet():
         distance = compute_hausdorff_distance(p, t, include_background=True, percentile=95, spacing=list(spacing))
     return float(distance)
 
 
+def surface_dice(
+    predicted: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, float], tolerance: float
+) -> float:
+    """Share of both surfaces within `tolerance` mm of each other; 0 when just one array is empty, 1 when both are."""
+    if not predicted.any() or not truth.any():
+        return float(predicted.any() == truth.any())
+    with _quiet():
+        share = compute_surface_dice(
+            _one_hot(predicted), _one_hot(truth), [tolerance], include_background=True, spacing=list(spacing)
+        )
+    return float(share)
+
+
+def volume_error(predicted: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, float]) -> float:
+    """Absolute difference of the volumes of two boolean arrays in millilitres."""
+    return abs(int(predicted.sum()) - int(truth.sum())) * float(np.prod(spacing)) / 1000
+
+
+def _one_hot(mask: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(mask))[None, None]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # MONAI's own call, inside MONAI
+        warnings.filterwarnings("ignore", message=".*always_return_as_numpy", category=FutureWarning)
+        yield
+
+
 def _overlay(case: VolumeCase, slices: np.ndarray) -> dict[str, Any]:
-    """The slice that holds most truth, for the report."""
+    """The slice that holds most truth, for the report; of a volume seen whole, along its first axis."""
     truth = case.record.cut_native(case.labels)
+    images = case.images[:, 0] if case.images.ndim == 4 else case.images[0, 0]  # (n, h, w)
+    slices = slices.reshape(truth.shape)
     number = int((truth > 0).sum(axis=(1, 2)).argmax())
-    image = (case.images[number, 0].clamp(0, 1) * 255).round().to(torch.uint8)
+    image = (images[number].clamp(0, 1) * 255).round().to(torch.uint8)
     return {
         "case": case.id,
         "image": image.tolist(),

@@ -9,6 +9,7 @@ from medgraph import checks
 from medgraph.data.batches import LabelledImageBatch
 from medgraph.data.spec import ImageSpec
 from medgraph.method import Method, Step
+from medgraph.nn import flips
 from medgraph.nn.unet import UNetDecoder
 
 
@@ -21,10 +22,21 @@ class Segmentation(Method):
         transform: Draws and applies the augmentation of images and labels together.
         loss: Compares logits (b, classes, h, w) with labels (b, h, w), e.g. `dice_cross_entropy`.
         encoder_lr_scale: Factor on the encoder's learning rate; below 1 keeps it closer to where it started.
+        test_flips: Axes of a slice, 0 height and 1 width, along which a prediction also sees it flipped; the
+            probabilities of all combinations are averaged. Twice the time for each axis.
     """
 
-    def __init__(self, spec: ImageSpec, encoder: Any, transform: Any, loss: nn.Module, encoder_lr_scale: float = 1.0):
+    def __init__(
+        self,
+        spec: ImageSpec,
+        encoder: Any,
+        transform: Any,
+        loss: nn.Module,
+        encoder_lr_scale: float = 1.0,
+        test_flips: tuple[int, ...] = (),
+    ):
         super().__init__()
+        self.test_flips = tuple(checks.one_of("test_flips", axis, (0, 1)) for axis in test_flips)
         if spec.num_classes < 2:
             raise ValueError(f"spec: the data declares {spec.num_classes} classes; expected a background and one more.")
         self.encoder_lr_scale = checks.positive("encoder_lr_scale", encoder_lr_scale)
@@ -52,8 +64,8 @@ class Segmentation(Method):
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
-        """Logits (b, classes, h, w) in whatever mode the module is in, without a graph."""
-        return self.logits(images)
+        """Logits (b, classes, h, w) in whatever mode the module is in, without a graph; averaged over test_flips."""
+        return flips.averaged(self.logits, images, self.test_flips)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The encoder, with its own factor on the learning rate, and the decoder."""

@@ -4,7 +4,7 @@ import torch
 
 from medgraph.data.labelled_slices import LabelledSliceData
 from medgraph.data.samples import SampleSource
-from medgraph.evaluation.segmentation import SegmentationScores, dice, hd95
+from medgraph.evaluation.segmentation import SegmentationScores, dice, hd95, surface_dice, volume_error
 
 
 def cube(start, size=6, shape=(20, 20, 20)):
@@ -30,6 +30,19 @@ def test_a_label_that_is_missed_costs_the_diagonal():
     assert hd95(cube((0, 0, 0), 0), cube((2, 2, 2), 0), (1.0, 1.0, 2.0)) == 0.0
 
 
+def test_surface_dice_is_the_share_of_surface_within_the_tolerance():
+    near, far = cube((2, 2, 2)), cube((5, 2, 2))
+    assert surface_dice(near, far, (1.0, 1.0, 1.0), 3.0) == 1.0
+    assert 0.3 < surface_dice(near, far, (1.0, 1.0, 1.0), 1.0) < 0.7
+    assert surface_dice(near, far, (2.0, 1.0, 1.0), 3.0) < 1.0
+    assert surface_dice(near, cube((2, 2, 2), 0), (1.0, 1.0, 1.0), 3.0) == 0.0
+    assert surface_dice(cube((2, 2, 2), 0), cube((2, 2, 2), 0), (1.0, 1.0, 1.0), 3.0) == 1.0
+
+
+def test_volume_error_is_in_millilitres():
+    assert volume_error(cube((2, 2, 2)), cube((2, 2, 2), 5), (2.0, 1.0, 1.0)) == pytest.approx((216 - 125) * 2 / 1000)
+
+
 class Cheat(torch.nn.Module):
     """Knows the truth: what it predicts is right wherever the crop reaches."""
 
@@ -48,4 +61,20 @@ def test_the_truth_scores_one_on_the_native_grid(tmp_path, monkeypatch):
     assert len(scores.rows) == 2 * len(data.test())
     assert {row["label"] for row in scores.rows} == set(data.spec.classes[1:])
     assert all(row["dice"] == 1.0 and row["hd95"] == 0.0 for row in scores.rows)
+    assert all(row["surface_dice"] == 1.0 and row["volume_error"] == 0.0 for row in scores.rows)
     assert scores.overlays[0]["truth"] == scores.overlays[0]["prediction"]
+
+
+def test_a_speck_is_dropped_when_only_the_largest_piece_counts(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDGRAPH_CACHE", str(tmp_path))
+    data = LabelledSliceData(SampleSource(), seed=0, size=(64, 64), num_labelled=1)
+    cases = data.test()[:1]
+    data.test = lambda: cases
+    cheat = Cheat(cases)
+    for truth in cheat.truth.values():
+        assert truth[0, 32, 32] == 0
+        truth[0, 32, 32] = 1
+    makes = (SegmentationScores(batch_size=1000, largest_component=keep) for keep in (False, True))
+    plain, cleaned = (scores.evaluate(cheat, data).rows[0] for scores in makes)
+    assert plain["dice"] < 1.0
+    assert cleaned["dice"] == 1.0

@@ -11,7 +11,8 @@ import pytest
 
 from medgraph import config
 from medgraph.errors import ConfigError
-from medgraph.runner.runner import run
+from medgraph.runner.runner import KINDS, run
+from medgraph.runner.train import Stopped
 
 SHORT = [
     "pretrain.train.epochs=2",
@@ -38,7 +39,7 @@ def finished(tmp_path_factory):
 
 def test_a_run_leaves_table_report_encoder_and_config(finished):
     rows = json.loads((finished / "verdict" / "table.json").read_text())
-    assert {row["metric"] for row in rows} == {"dice", "hd95"}
+    assert {row["metric"] for row in rows} == {"dice", "hd95", "surface_dice", "volume_error"}
     assert all(row["difference"]["n"] == 16 for row in rows)
     assert (finished / "report.html").stat().st_size > 10_000
     assert (finished / "pretrain" / "encoder" / "encoder.safetensors").exists()
@@ -53,8 +54,10 @@ def test_the_stored_config_repeats_the_run(finished, tmp_path, capsys):
 
 def test_finished_stages_are_skipped(finished, capsys):
     before = (finished / "pretrain" / "metrics.jsonl").stat().st_mtime_ns
-    run(short(), out=finished, device="cpu", resume=True)
-    assert "finished before, skipped" in capsys.readouterr().out
+    for pipeline in (short(), config.load(str(finished / "pipeline.yaml"))):  # the command that a stopped run prints
+        run(pipeline, out=finished, device="cpu", resume=True)
+        assert capsys.readouterr().out.count("finished before, skipped") == len(pipeline.stages)
+        assert json.loads((finished / "environment.json").read_text())["overrides"] == SHORT
     assert (finished / "pretrain" / "metrics.jsonl").stat().st_mtime_ns == before
 
 
@@ -86,6 +89,15 @@ def test_a_folder_that_cannot_be_written_is_named():
         run(short(), out="/proc/medgraph", device="cpu")
 
 
+def test_ctrl_c_outside_of_training_says_how_to_go_on(tmp_path, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(KINDS, "train", interrupt)
+    with pytest.raises(Stopped, match=r"pretrain: interrupted\. Nothing is lost: go on with"):
+        run(short(), out=tmp_path / "run", device="cpu")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "number"), [("pretrain", signal.SIGKILL), ("verdict", signal.SIGKILL), ("pretrain", signal.SIGINT)]
@@ -111,7 +123,7 @@ def test_a_killed_run_ends_with_the_same_table(finished, tmp_path, stage, number
     message = process.communicate(timeout=120)[1].decode()
     assert process.returncode in (-signal.SIGKILL, 130)
     if number == signal.SIGINT:
-        assert "--resume --out" in message
+        assert f"medgraph run {tmp_path / 'run' / 'pipeline.yaml'} --resume --out {tmp_path / 'run'}" in message
     subprocess.run([*command, "--resume"], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert (tmp_path / "run" / "verdict" / "table.json").read_text() == (
         finished / "verdict" / "table.json"

@@ -46,3 +46,11 @@ def test_data_without_classes_is_refused():
     spec = ImageSpec(spatial_dims=2, channels=1, size=(32, 32), num_examples=8)
     with pytest.raises(ValueError, match="the data declares 0 classes"):
         Segmentation(spec, ResNetEncoder(SPEC, width=8), SegmentationAugment(), DiceCrossEntropy())
+
+
+def test_flips_change_predictions_and_not_training(rng):
+    images = torch.rand(2, 1, 32, 32, generator=rng)
+    plain, flipped = make().eval(), make(test_flips=(0, 1)).eval()
+    assert torch.equal(plain.logits(images), flipped.logits(images))
+    assert not torch.allclose(plain.predict(images).softmax(1), flipped.predict(images).softmax(1))
+    torch.testing.assert_close(flipped.predict(images.flip(3)), flipped.predict(images).flip(3))
