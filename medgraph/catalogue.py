@@ -21,6 +21,8 @@ TABLES: dict[str, dict[str, str]] = {
         "segmentation": "medgraph.volume.segmentation:Segmentation",
         "meow": "medgraph.hetero.meow:MEOW",
         "adameow": "medgraph.hetero.adameow:AdaMEOW",
+        "meow_sampled": "medgraph.hetero.sampled_meow:SampledMEOW",
+        "adameow_sampled": "medgraph.hetero.sampled_adameow:SampledAdaMEOW",
         "sepclr": "medgraph.sepclr.sepclr:SepCLR",
         "sepclr_supervised": "medgraph.sepclr.supervised:SupervisedSepCLR",
         "simclr": "medgraph.sepclr.simclr:SimCLR",
@@ -78,6 +80,7 @@ TABLES: dict[str, dict[str, str]] = {
         "common_salient": "medgraph.sepclr.encoder:CommonSalientEncoder",
         "volume": "medgraph.volume.encoder:VolumeEncoder",
         "metapath": "medgraph.hetero.encoder:MetapathEncoder",
+        "metapath_sampled": "medgraph.hetero.sampled_encoder:SampledMetapathEncoder",
     },
     "attentions": {
         "ms1d": "medgraph.volume.slice_attention:MultiScale",
@@ -108,6 +111,7 @@ TABLES: dict[str, dict[str, str]] = {
         "images": "medgraph.data.images:ImageFolderData",
         "mixed": "medgraph.data.mixed:MixedData",
         "metapath_views": "medgraph.hetero.views:MetapathViews",
+        "metapath_batches": "medgraph.hetero.batches:MetapathBatches",
         "images_and_stacks": "medgraph.data.images_and_stacks:ImageStackData",
     },
     "sources": {

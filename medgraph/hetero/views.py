@@ -138,7 +138,7 @@ class MetapathViews:
         return GraphViews(
             target_type=graph.target_type,
             ids=torch.arange(graph.num_targets),
-            features={name: _features(graph, name) for name in sorted(used)},
+            features={name: features_of(graph, name) for name in sorted(used)},
             paths=tuple(paths),
             masked_features=masks.features if masks is not None else None,
             positives=self._positives() if self.num_positives else None,
@@ -152,7 +152,7 @@ class MetapathViews:
         masked = self.feature_mask.apply(features, self.feature_mask.draw(self.seed, number, features))
         adjacencies = []
         for index, matrix in enumerate(self._neighbours):
-            mask = EdgeMask(_for_path(self.edge_masks, index, len(self._paths), "edge_masks"))
+            mask = EdgeMask(for_path(self.edge_masks, index, len(self._paths), "edge_masks"))
             kept = mask.apply(matrix, mask.draw(self.seed, number, matrix, stream=index))
             adjacencies.append(SparseOperator(self._normalise(kept)))
         return Masks(_operator(masked), tuple(adjacencies))
@@ -169,7 +169,7 @@ class MetapathViews:
             top_k_neighbours(
                 self.graph,
                 path,
-                _for_path(self.top_k, index, len(self._paths), "top_k"),
+                for_path(self.top_k, index, len(self._paths), "top_k"),
                 edge_value=self.edge_value,  # type: ignore[arg-type]
                 max_hub_degree=self.max_hub_degree,
                 seed=self.seed,
@@ -196,7 +196,7 @@ class MetapathViews:
         return torch.from_numpy(pairs[:, np.lexsort((pairs[1], pairs[0]))].astype(np.int64))
 
 
-def _for_path(values: tuple[Any, ...], index: int, num_paths: int, name: str) -> Any:
+def for_path(values: tuple[Any, ...], index: int, num_paths: int, name: str) -> Any:
     """The value of one path, out of one for each or one for all. Raises ValueError."""
     if len(values) not in (1, num_paths):
         raise ValueError(f"{name}: expected one number, or {num_paths}, one for each meta-path; got {len(values)}")
@@ -209,7 +209,8 @@ def _raw_features(graph: Graph) -> Tensor:
     return store.x if "x" in store else sparse.to_torch(sp.identity(graph.num_targets, format="csr"))
 
 
-def _features(graph: Graph, name: str) -> Features:
+def features_of(graph: Graph, name: str) -> Features:
+    """Features of a node type as a step uses them; None where it has none and is one-hot."""
     store = graph.data[name]
     return _operator(store.x) if "x" in store else None
 

@@ -1,0 +1,62 @@
+"""SampledAdaMEOW: AdaMEOW in batches of targets, with a queue of past keys."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from medgraph import checks
+from medgraph.clustering.queue import Queue
+from medgraph.hetero.batches import TargetBatch
+from medgraph.hetero.sampled_meow import check_encoder, step_metrics, with_queue
+from medgraph.hetero.throughput import Throughput
+from medgraph.losses.adaptive_info_nce import AdaptiveInfoNCE
+from medgraph.method import Method, Step
+from medgraph.nn.projector import TanhProjector
+
+
+class SampledAdaMEOW(Method):
+    """AdaMEOW [1] for graphs that do not fit one step: batches of targets with sampled neighbours.
+
+    loss(fine; coarse and a queue of past coarse embeddings), the weight of each pair by the loss's own network. With
+    the whole graph as batch, all neighbours and no queue the loss is that of `adameow`. No label is read.
+
+    [1] Yu et al., 2024, arXiv:2212.13847, Sec. 5.
+
+    Args:
+        encoder: Gives the coarse and the fine view of a batch; what is exported.
+        loss: `adaptive_info_nce` with `dim` equal to `embedding_dim`; as published with pair_input "sum".
+        embedding_dim: Width of the embeddings.
+        queue_size: Past coarse embeddings that are keys too; 0 for none. The weight network sees every pair.
+        queue_dtype: Storage type of the queue: "float16" halves its memory, or "float32".
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        loss: nn.Module,
+        embedding_dim: int = 64,
+        queue_size: int = 65536,
+        queue_dtype: str = "float16",
+    ):
+        super().__init__()
+        if not isinstance(loss, AdaptiveInfoNCE):
+            raise ValueError(f"loss: expected adaptive_info_nce, got {type(loss).__name__}")
+        if loss.of_queries.in_features != embedding_dim:
+            raise ValueError(f"loss: dim is {loss.of_queries.in_features}, expected embedding_dim, {embedding_dim}")
+        check_encoder(encoder)
+        checks.one_of("queue_dtype", queue_dtype, ("float32", "float16"))
+        self.encoder, self.loss = encoder, loss
+        self.projector = TanhProjector(encoder.out_dim, embedding_dim)
+        size = checks.at_least("queue_size", queue_size, 0)
+        self.queue = Queue(size, embedding_dim, queue_dtype) if size else None
+        self._clock = Throughput()
+
+    def training_step(self, batch: TargetBatch, step: Step) -> dict[str, Tensor]:
+        """Loss of a batch."""
+        views = batch.sample(step.seed, step.epoch)
+        encoded = self.encoder.encode(views)
+        coarse, fine = self.projector(encoded.coarse), self.projector(encoded.fine)
+        loss = self.loss(fine, with_queue(coarse, views.ids, self.queue)[0])
+        if self.queue is not None:
+            self.queue.push(coarse, ids=views.ids)
+        return {"loss": loss, **step_metrics(encoded.attention, self._clock, len(batch))}
