@@ -27,11 +27,13 @@ class Position:
         epoch: Epochs finished.
         batch: Batches finished of the next epoch.
         step: Optimiser steps taken.
+        losses: Losses of the steps taken in the next epoch.
     """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
+    losses: tuple[float, ...] = ()
 
 
 def save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> None:
@@ -67,7 +69,8 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
             _, index, key = name.split(".", 2)
             state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
-    return Position(**facts["position"])
+    position = facts["position"]
+    return Position(**{**position, "losses": tuple(position["losses"])})
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

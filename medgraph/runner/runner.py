@@ -41,7 +41,7 @@ def run(pipeline: Pipeline, out: Path | None = None, device: str = "auto", resum
 
     Raises:
         ConfigError: The device is not there; the folder cannot be written or holds another run.
-        Stopped: SIGTERM or Ctrl-C came; says how to go on.
+        Stopped: SIGTERM while training, or Ctrl-C at any time, came; says how to go on.
     """
     device = str(pick_device(device))
     folder = _open_folder(pipeline, out, resume)
@@ -56,9 +56,10 @@ def run(pipeline: Pipeline, out: Path | None = None, device: str = "auto", resum
         console.print(f"[bold]{stage.name}[/bold] ({stage.kind})")
         try:
             KINDS[stage.kind](stage, pipeline, folder, device, console)
-        except Stopped as stopped:
+        except (Stopped, KeyboardInterrupt) as stopped:
             raise Stopped(
-                f"{stopped} Nothing is lost: go on with\n  medgraph run {pipeline.name} --resume --out {folder.path}"
+                f"{str(stopped) or f'{stage.name}: interrupted.'} Nothing is lost: go on with\n"
+                f"  medgraph run {folder.path / 'pipeline.yaml'} --resume --out {folder.path}"
             ) from stopped
         checkpoint.write_json(folder.stage(stage.name) / "done.json", {"digest": stage.digest})
     write_cards(pipeline, folder)
@@ -71,7 +72,7 @@ def _open_folder(pipeline: Pipeline, out: Path | None, resume: bool) -> RunFolde
         previous = sorted(Path("runs").glob(f"{pipeline.name}-*"), key=os.path.getmtime) if resume else []
         out = previous[-1] if previous else Path("runs") / f"{pipeline.name}-{datetime.now():%Y%m%d-%H%M%S}"
     out = Path(out)
-    described = out / "pipeline.yaml"
+    described, overrides = out / "pipeline.yaml", list(pipeline.overrides)
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out}: is a file; expected a folder.")
     if out.exists() and any(out.iterdir()):
@@ -79,12 +80,14 @@ def _open_folder(pipeline: Pipeline, out: Path | None, resume: bool) -> RunFolde
             raise ConfigError(f"--out {out}: already holds a run. Go on with it by --resume, or choose another --out.")
         if not described.exists():
             raise ConfigError(f"--out {out}: is not empty and holds no pipeline.yaml, so it is no run of ours.")
-        name = json.loads((out / "environment.json").read_text())["pipeline"]
+        earlier = json.loads((out / "environment.json").read_text())
+        name = earlier["pipeline"]
+        overrides = overrides or earlier["overrides"]  # the stored pipeline has them inside
         if name != pipeline.name:
             raise ConfigError(f"--out {out}: holds a run of {name!r}, not of {pipeline.name!r}. Choose another --out.")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_json(out / "environment.json", _environment(pipeline))
+        checkpoint.write_json(out / "environment.json", _environment(pipeline, overrides))
         described.write_text(config.resolved(pipeline))
     except OSError as error:
         raise ConfigError(
@@ -93,12 +96,12 @@ def _open_folder(pipeline: Pipeline, out: Path | None, resume: bool) -> RunFolde
     return RunFolder(out)
 
 
-def _environment(pipeline: Pipeline) -> dict[str, object]:
+def _environment(pipeline: Pipeline, overrides: list[str]) -> dict[str, object]:
     packages = ("medgraph", "torch", "monai", "nibabel", "numpy", "accelerate", "scikit-learn")
     return {
         "pipeline": pipeline.name,
         "seed": pipeline.seed,
-        "overrides": list(pipeline.overrides),
+        "overrides": overrides,
         "python": platform.python_version(),
         "machine": platform.machine(),
         "versions": {name: metadata.version(name) for name in packages},

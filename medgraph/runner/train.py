@@ -121,6 +121,7 @@ class _Loop:
     def run(self, dataset: Any, position: Position) -> None:
         """All epochs that are left, from `position` on."""
         quiet = not self.accelerator.is_main_process
+        self.losses = list(position.losses)
         log = MetricsLog(self.folder, resume_step=position.step, silent=quiet)
         try:
             with _stop_signal() as stop, Progress(self.num_steps, self.title, position.step, quiet) as bar:
@@ -148,7 +149,7 @@ class _Loop:
             self.losses.append(metrics["loss"])
             bar.update(loss=metrics["loss"], examples=self.plan.batch_size * self.plan.accumulate)
             if stop.is_set():
-                self._save(Position(epoch, index, step), log)
+                self._save(Position(epoch, index, step, tuple(self.losses)), log)
                 raise Stopped(f"{self.title}: stopped after step {step} of {self.num_steps}.")
         if self.patience is not None:
             self.patience.observe(epoch, self._mean_loss(), self.method, self.accelerator.is_main_process)
@@ -160,7 +161,7 @@ class _Loop:
         return self.patience is not None and epochs > 0 and self.patience.is_over(epochs)
 
     def _mean_loss(self) -> float:
-        """Mean loss of the epoch's steps, over all processes; after a restart within an epoch, of those since."""
+        """Mean loss of the epoch's steps, over all processes."""
         mean = torch.tensor(sum(self.losses) / max(len(self.losses), 1), device=self.accelerator.device)
         return float(self.accelerator.reduce(mean, reduction="mean"))
 

@@ -28,10 +28,10 @@ def _train(model, optimizer, steps):
 
 def test_training_goes_on_to_the_same_bits(tmp_path):
     model, optimizer = _trained(3)
-    checkpoint.save(tmp_path, model, optimizer, Position(1, 2, 3))
+    checkpoint.save(tmp_path, model, optimizer, Position(1, 2, 3, (0.5, 0.1)))
     _train(model, optimizer, range(3, 6))
     other, other_optimizer = _trained(1, seed=9)
-    assert checkpoint.restore(tmp_path, other, other_optimizer) == Position(1, 2, 3)
+    assert checkpoint.restore(tmp_path, other, other_optimizer) == Position(1, 2, 3, (0.5, 0.1))
     _train(other, other_optimizer, range(3, 6))
     for name, value in model.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
