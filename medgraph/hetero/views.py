@@ -61,6 +61,8 @@ class MetapathViews:
         resample_masks_every: Epochs after which masks are drawn anew; 0 draws once, as the authors do.
         num_positives: Further positives per target, the best connected over all paths; 0 for none.
         max_hub_degree: Targets of an intermediate node that are looked at, at most; None looks at all.
+        ties: Of equally good neighbours keep those of smaller number ("column"), or "random" ones. With "column", all
+            targets of a group that ties list the same few.
         seed: Filled from the pipeline.
     """
 
@@ -79,9 +81,11 @@ class MetapathViews:
         resample_masks_every: int = 0,
         num_positives: int = 0,
         max_hub_degree: int | None = None,
+        ties: str = "column",
         seed: int = 0,
     ):
         self.source, self.metapaths, self.top_k = source, metapaths, top_k
+        self.ties = checks.one_of("ties", ties, ("column", "random"))
         self.edge_value = checks.one_of("edge_value", edge_value, ("count", "pathsim", "binary"))
         self.transpose = transpose
         self.isolated = checks.one_of("isolated", isolated, ("keep", "self_loop"))
@@ -172,6 +176,7 @@ class MetapathViews:
                 for_path(self.top_k, index, len(self._paths), "top_k"),
                 edge_value=self.edge_value,  # type: ignore[arg-type]
                 max_hub_degree=self.max_hub_degree,
+                ties=self.ties,  # type: ignore[arg-type]
                 seed=self.seed,
             )
             for index, path in enumerate(self._paths)

@@ -5,6 +5,7 @@ it is asked for by `commuting_counts` without `rows`.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -17,6 +18,7 @@ from medgraph import checks
 from medgraph.data.graphs import Graph
 from medgraph.data.incidence import halves, incidence, is_mirrored, self_counts
 from medgraph.data.metapath import MetaPath, default_metapaths, parse_metapath
+from medgraph.transforms.draws import pair_uniforms
 from medgraph.transforms.metapath_walks import walk_counts
 from medgraph.transforms.row_top_k import keep_top
 
@@ -90,12 +92,13 @@ def top_k_neighbours(
     block: int | None = None,
     max_hub_degree: int | None = None,
     walks: int | None = None,
+    ties: Literal["column", "random"] = "column",
     seed: int = 0,
 ) -> sp.csr_matrix:
     """The `k` best neighbours of each target along a path, float32, columns in order.
 
-    The order is that of PathSim, 2 A_ij / (A_ii + A_jj) with A the counts [1]; equal ones by smaller column. A target
-    with a path back to itself always keeps that. A path that is not its own mirror image has no PathSim: there counts
+    The order is that of PathSim, 2 A_ij / (A_ii + A_jj) with A the counts [1]; equal ones as `ties` says. A target with
+    a path back to itself always keeps that. A path that is not its own mirror image has no PathSim: there counts
     decide. Rows may list each other one-sidedly.
 
     [1] Sun et al., PathSim, VLDB 2011, Definition 2.
@@ -110,10 +113,13 @@ def top_k_neighbours(
             through it grow by degree / size. Paths from a target to itself stay exact. None takes all.
         walks: Estimate counts from this many random walks of each target, instead of their product; paths from a target
             to itself stay exact. None counts all.
-        seed: Draws those samples and walks.
+        ties: Of equally good neighbours keep those of smaller "column", or "random" ones, drawn for each pair. Where a
+            whole group ties, as targets with one intermediate node each do, "column" has all of them list the same few.
+        seed: Draws those samples, walks and ties.
     """
     checks.at_least("k", k, 1)
     checks.one_of("edge_value", edge_value, ("count", "pathsim", "binary"))
+    checks.one_of("ties", ties, ("column", "random"))
     if walks is not None and max_hub_degree is not None:
         raise ValueError("walks: expected None beside max_hub_degree; walks pass hubs as they are")
     path = _path(graph, path)
@@ -133,7 +139,7 @@ def top_k_neighbours(
     pieces = []
     for start, counts in blocks:
         counts = _set_diagonal(counts, own, start) if is_estimate else counts
-        pieces.append(_best_of_block(counts, own, start, k, edge_value, mirrored))
+        pieces.append(_best_of_block(counts, own, start, k, edge_value, mirrored, seed if ties == "random" else None))
     return sp.vstack(pieces, format="csr")
 
 
@@ -210,16 +216,22 @@ def _bound(left: sp.csr_matrix, right: sp.csr_matrix) -> np.ndarray:
 
 
 def _best_of_block(
-    counts: sp.csr_matrix, own: np.ndarray, start: int, k: int, edge_value: str, mirrored: bool
+    counts: sp.csr_matrix, own: np.ndarray, start: int, k: int, edge_value: str, mirrored: bool, seed: int | None
 ) -> sp.csr_matrix:
-    """The rows from `start` on, with their `k` best entries."""
+    """The rows from `start` on, with their `k` best entries; `seed` draws which of equal ones, None takes the first."""
     counts.sort_indices()
     rows = np.repeat(np.arange(start, start + counts.shape[0]), np.diff(counts.indptr))
     scores = 2 * counts.data / (own[rows] + own[counts.indices]) if mirrored else counts.data
-    kept = keep_top(counts, np.where(counts.indices == rows, np.inf, scores), k)
+    ranks = None if seed is None else partial(_drawn_ranks, seed, rows, counts.indices)
+    kept = keep_top(counts, np.where(counts.indices == rows, np.inf, scores), k, ranks)
     values = {"count": counts.data, "pathsim": scores, "binary": np.ones_like(scores)}[edge_value]
     indptr = np.concatenate([[0], np.cumsum(kept)])[counts.indptr]
     return sp.csr_matrix((values[kept].astype(np.float32), counts.indices[kept], indptr), shape=counts.shape)
+
+
+def _drawn_ranks(seed: int, rows: np.ndarray, columns: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """A number in [0, 1) for each place, drawn by its row and column."""
+    return pair_uniforms(seed, 0, torch.from_numpy(rows[places]), torch.from_numpy(columns[places])).numpy()
 
 
 def _product_blocks(

@@ -1,4 +1,6 @@
-"""The best entries of each row of a sparse matrix, ties by smaller column."""
+"""The best entries of each row of a sparse matrix, ties by smaller column or as the caller ranks them."""
+
+from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse as sp
@@ -6,13 +8,17 @@ import scipy.sparse as sp
 _PADDED_ENTRIES = 1_000_000  # of the padded rows that are worked on at once
 
 
-def keep_top(matrix: sp.csr_matrix, scores: np.ndarray, k: int) -> np.ndarray:
+def keep_top(
+    matrix: sp.csr_matrix, scores: np.ndarray, k: int, ranks: Callable[[np.ndarray], np.ndarray] | None = None
+) -> np.ndarray:
     """Which stored entries are among the `k` best of their row, as a mask.
 
     Args:
         matrix: CSR with columns in order; only its pattern matters.
-        scores: One for each stored entry; larger is better. Equal ones: the earlier entry wins.
+        scores: One for each stored entry; larger is better.
         k: How many of a row are kept.
+        ranks: Gives one number for each of the places asked for: of equal scores the smaller number wins, and of equal
+            numbers the earlier entry. None: the earlier entry wins.
     """
     kept = np.ones(matrix.nnz, dtype=bool)
     lengths = np.diff(matrix.indptr)
@@ -29,15 +35,25 @@ def keep_top(matrix: sp.csr_matrix, scores: np.ndarray, k: int) -> np.ndarray:
         places = (matrix.indptr[rows, None] + np.arange(width))[filled]
         padded = np.full(filled.shape, -np.inf)
         padded[filled] = scores[places]
-        kept[places] = _best(padded, k)[filled]
+        order = None
+        if ranks is not None:
+            order = np.full(filled.shape, np.inf)
+            order[filled] = ranks(places)
+        kept[places] = _best(padded, k, order)[filled]
         start = stop
     return kept
 
 
-def _best(padded: np.ndarray, k: int) -> np.ndarray:
-    """Mask of the `k` largest of each row; of those equal to the last one, the first."""
+def _best(padded: np.ndarray, k: int, ranks: np.ndarray | None) -> np.ndarray:
+    """Mask of the `k` largest of each row; of those equal to the last one, the first ones or those of least rank."""
     last = np.partition(padded, padded.shape[1] - k, axis=1)[:, -k, None]
     above = padded > last
-    room = k - above.sum(axis=1, keepdims=True)
+    room = k - above.sum(axis=1, keepdims=True)  # at least 1: the last one itself
     equal = padded == last
-    return above | (equal & (np.cumsum(equal, axis=1) <= room))
+    if ranks is None:
+        return above | (equal & (np.cumsum(equal, axis=1) <= room))
+    ranks = np.where(equal, ranks, np.inf)
+    worst = np.take_along_axis(np.sort(ranks, axis=1), room - 1, axis=1)
+    better, level = ranks < worst, equal & (ranks == worst)
+    left = room - better.sum(axis=1, keepdims=True)
+    return above | better | (level & (np.cumsum(level, axis=1) <= left))

@@ -18,6 +18,14 @@ def test_adjacencies_are_the_normalised_neighbours_and_coarse_is_their_mean(data
     torch.testing.assert_close(data.views.coarse.dense(), coarse)
 
 
+def test_ties_are_drawn_by_the_seed():
+    graphs = [
+        planted_views(ties="random", top_k=(4,), seed=seed).views.paths[1].adjacency.dense() for seed in (0, 0, 1)
+    ]
+    assert torch.equal(graphs[0], graphs[1])
+    assert not torch.equal(graphs[0], graphs[2])
+
+
 def test_context_rows_are_means_over_reachable_nodes(data):
     for path, width in zip(data.views.paths, (60, 9), strict=True):
         ((node_type, operator),) = path.context

@@ -65,6 +65,26 @@ def test_top_k_equals_a_loop(graph, name, k):
     assert np.diff(found.indptr).max() <= k
 
 
+def test_random_ties_keep_the_best_scores_and_list_everyone():
+    edges = {("paper", "to", "subject"): np.stack([np.arange(40), np.zeros(40, dtype=int)])}  # one subject: all tie
+    graph = make_graph("paper", {"paper": 40, "subject": 1}, edges, {}, metapaths=("psp",))
+    first = top_k_neighbours(graph, "psp", 10)
+    assert np.flatnonzero(first.toarray().sum(0) > 1).tolist() == list(range(10))  # one's own entry apart
+    drawn = top_k_neighbours(graph, "psp", 10, ties="random", seed=1)
+    np.testing.assert_array_equal(np.diff(drawn.indptr), 10)
+    np.testing.assert_array_equal(drawn.diagonal(), 1)
+    assert (drawn.toarray().sum(0) > 3).all()
+    assert (drawn != top_k_neighbours(graph, "psp", 10, ties="random", seed=2)).nnz > 0
+    assert (drawn != top_k_neighbours(graph, "psp", 10, ties="random", seed=1, block=7)).nnz == 0
+
+
+def test_random_ties_never_change_the_scores_kept(graph):
+    first, drawn = (top_k_neighbours(graph, "psp", 4, edge_value="pathsim", ties=ties) for ties in ("column", "random"))
+    assert (first != drawn).nnz > 0
+    for i in range(30):
+        np.testing.assert_array_equal(np.sort(first[i].data), np.sort(drawn[i].data))
+
+
 @pytest.mark.parametrize("block", [1, 7, 1000])
 def test_block_size_changes_nothing(graph, block):
     whole = top_k_neighbours(graph, "papap", 4)
@@ -212,6 +232,7 @@ def test_fixed_width_refuses_what_does_not_fit(graph):
     [
         ({"k": 0}, "k: expected 1 or more, got 0"),
         ({"k": 1, "edge_value": "cosine"}, "edge_value: expected one of 'count', 'pathsim', 'binary', got 'cosine'"),
+        ({"k": 1, "ties": "last"}, "ties: expected one of 'column', 'random', got 'last'"),
         ({"k": 1, "max_hub_degree": 0}, "max_hub_degree: expected 1 or more, got 0"),
         ({"k": 1, "block": 0}, "block: expected 1 or more, got 0"),
     ],
