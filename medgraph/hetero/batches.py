@@ -87,6 +87,8 @@ class MetapathBatches(MetapathViews):
         edge_masks: Probability that an edge is masked, one number per meta-path or one for all.
         resample_masks_every: Epochs after which masks are drawn anew; 0 draws once.
         max_hub_degree: Targets of an intermediate node that are looked at, at most; None looks at all.
+        ties: Of equally good neighbours keep "random" ones, or those of smaller number ("column"). With "column", all
+            targets of a group that ties list the same few, and the others are listed by nobody.
         fan_out: Neighbours sampled of each node, by the last and by the first layer; None takes all. The mean of all
             paths samples as many, shared among the paths.
         context_fan_out: Intermediate nodes sampled of each target and position; None takes all.
@@ -107,6 +109,7 @@ class MetapathBatches(MetapathViews):
         edge_masks: tuple[float, ...] = (0.2,),
         resample_masks_every: int = 0,
         max_hub_degree: int | None = 1000,
+        ties: str = "random",
         fan_out: tuple[int, int] | None = (15, 10),
         context_fan_out: int | None = 20,
         seed: int = 0,
@@ -124,6 +127,7 @@ class MetapathBatches(MetapathViews):
             edge_masks=edge_masks,
             resample_masks_every=resample_masks_every,
             max_hub_degree=max_hub_degree,
+            ties=ties,
             seed=seed,
         )
         self.fan_out, self.context_fan_out = fan_out, context_fan_out
@@ -169,6 +173,7 @@ class MetapathBatches(MetapathViews):
             for_path(self.top_k, index, len(self._paths), "top_k"),
             edge_value=self.edge_value,  # type: ignore[arg-type]
             max_hub_degree=self.max_hub_degree,
+            ties=self.ties,  # type: ignore[arg-type]
             seed=self.seed,
         )
         edges = store_edges(neighbours, self.transpose, self.isolated)
