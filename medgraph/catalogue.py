@@ -19,6 +19,7 @@ TABLES: dict[str, dict[str, str]] = {
         "inter": "medgraph.volume.inter:Inter",
         "joint": "medgraph.volume.joint:Joint",
         "segmentation": "medgraph.volume.segmentation:Segmentation",
+        "patch_segmentation": "medgraph.volume.patch_segmentation:PatchSegmentation",
         "meow": "medgraph.hetero.meow:MEOW",
         "adameow": "medgraph.hetero.adameow:AdaMEOW",
         "meow_sampled": "medgraph.hetero.sampled_meow:SampledMEOW",
@@ -103,6 +104,7 @@ TABLES: dict[str, dict[str, str]] = {
     "data": {
         "slices": "medgraph.data.slices:SliceData",
         "labelled_slices": "medgraph.data.labelled_slices:LabelledSliceData",
+        "labelled_volumes": "medgraph.data.labelled_volumes:LabelledVolumeData",
         "digits_over_images": "medgraph.data.digits_over_images:DigitsOverImagesData",
         "shapes_over_digits": "medgraph.data.shapes_over_digits:ShapesOverDigitsData",
         "lesion_volumes": "medgraph.data.lesion_volumes:LesionVolumesData",
@@ -132,6 +134,7 @@ TABLES: dict[str, dict[str, str]] = {
         "multi_crop": "medgraph.transforms.crops:MultiCrop",
         "stack_views": "medgraph.transforms.stack_views:StackViews",
         "segmentation_augment": "medgraph.transforms.segmentation_augment:SegmentationAugment",
+        "volume_segmentation_augment": "medgraph.transforms.volume_segmentation_augment:VolumeSegmentationAugment",
         "image_views": "medgraph.transforms.image_views:ImageViews",
         "volume_views": "medgraph.transforms.volume_views:VolumeViews",
         "feature_mask": "medgraph.transforms.graph_masks:FeatureMask",

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medgraph.data.blocks import Block
 from medgraph.data.planes import Planes
 
 
@@ -30,12 +31,12 @@ class ImageBatch:
 
 @dataclass(frozen=True, eq=False)
 class LabelledImageBatch:
-    """Images with a class for each pixel.
+    """Images, or patches of volumes, with a class for each pixel.
 
     Attributes:
         ids: Global example ids, `(b,)` long.
-        images: Prepared images, `(b, c, h, w)`.
-        labels: Class indices, `(b, h, w)` long.
+        images: Prepared images, `(b, c, *size)`.
+        labels: Class indices, `(b, *size)` long.
     """
 
     ids: Tensor
@@ -116,9 +117,9 @@ class VolumeCase:
 
     Attributes:
         id: Name of the case.
-        images: All its prepared slices, `(n, c, h, w)`.
+        images: All its prepared slices, `(n, c, h, w)`, or the prepared volume, `(1, c, d, h, w)`.
         labels: Class indices on the native grid.
-        record: How the slices were cut.
+        record: How it was prepared.
         spacing: Millimetres per voxel of the native grid.
         affine: Native voxel -> world, `(4, 4)`.
     """
@@ -126,10 +127,10 @@ class VolumeCase:
     id: str
     images: Tensor
     labels: np.ndarray
-    record: Planes
+    record: Planes | Block
     spacing: tuple[float, float, float]
     affine: np.ndarray
 
     def to_native(self, label_slices: np.ndarray | Tensor) -> np.ndarray:
-        """Labels of the slices `(n, h, w)` on the native grid of the volume; 0 outside the crop."""
+        """Labels of the images `(n, *size)` on the native grid of the volume; 0 outside the crop."""
         return self.record.to_native(label_slices)

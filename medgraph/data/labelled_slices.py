@@ -58,7 +58,7 @@ class LabelledSliceData:
         """Facts from the index and headers alone."""
         cases = self.labelled_cases()
         count = sum(planes_of(case, self.cache, self.axis, self.size).num_slices for case in cases)
-        return ImageSpec(2, 1, self.size, count, self._classes())
+        return ImageSpec(2, 1, self.size, count, self.classes)
 
     def labelled_cases(self) -> tuple[Case, ...]:
         """The training volumes whose labels are used, in drawn order.
@@ -78,7 +78,7 @@ class LabelledSliceData:
 
     def train(self) -> "LabelledSlices":
         """Slices of the labelled training volumes."""
-        cases, classes = self.labelled_cases(), self._classes()
+        cases, classes = self.labelled_cases(), self.classes
         cuts = [planes_of(case, self.cache, self.axis, self.size) for case in cases]
         volumes = [self.cache.prepared(case.image, case.frame) for case in cases]
         slices = Slices(volumes, cuts, [np.arange(cut.num_slices) for cut in cuts])
@@ -98,10 +98,15 @@ class LabelledSliceData:
         return slice_case(file, self.cache, self.axis, self.size, whole)
 
     def _volumes(self, part: str) -> "VolumeCases":
-        cases = _with_labels(of_part(self.source, part), self.source)
-        return VolumeCases(cases, self.cache, self.axis, self.size, self._classes())
+        return VolumeCases(self.part_cases(part), self.cache, self.axis, self.size, self.classes)
 
-    def _classes(self) -> tuple[str, ...]:
+    def part_cases(self, part: str) -> tuple[Case, ...]:
+        """The volumes of a part. Raises DataError where there are none, or one has no label."""
+        return _with_labels(of_part(self.source, part), self.source)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, background first. Raises DataError for fewer than two."""
         classes = tuple(self.source.classes)
         if len(classes) < 2:
             raise DataError(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from medgraph.data import formats, planes
+from medgraph.data.blocks import Block
 from medgraph.data.formats import CaseFile
 from medgraph.data.nifti import Grid
 from medgraph.data.planes import Planes
@@ -20,13 +21,13 @@ class NewCase:
 
     Attributes:
         file: Where it was read from.
-        images: All its prepared slices `(n, c, h, w)`.
-        record: How they were cut.
+        images: All its prepared slices `(n, c, h, w)`, or the prepared volume, `(1, c, d, h, w)`.
+        record: How it was prepared.
     """
 
     file: CaseFile
     images: Tensor
-    record: Planes
+    record: Planes | Block
 
     @property
     def grid(self) -> Grid:
@@ -34,11 +35,11 @@ class NewCase:
         return self.record.grid
 
     def to_native(self, label_slices: Tensor) -> np.ndarray:
-        """Labels of the slices `(n, h, w)` on the native grid."""
+        """Labels of the images `(n, *size)` on the native grid."""
         return self.record.to_native(label_slices)
 
     def values_to_native(self, slices: Tensor) -> np.ndarray:
-        """Values of the slices `(n, h, w)` on the native grid, interpolated linearly; 0 outside the slices."""
+        """Values of the images `(n, *size)` on the native grid, interpolated linearly; 0 outside the slices."""
         return self.record.values_to_native(slices)
 
 
@@ -68,21 +69,34 @@ def slice_case(file: CaseFile, cache: VolumeCache, axis: int, size: tuple[int, i
     Raises:
         DataError: The file cannot be read; shows nothing; is an image, but the training had a spacing.
     """
-    volume = formats.read(file)
+    voxels, shape, grid = _prepared(file, cache)
     if file.kind == "image":
         axis = 2
-        if cache.spacing is not None:
-            raise DataError(
-                f"{file.path}: an image has no millimetres, but the model was trained at a spacing of "
-                f"{cache.spacing} mm. Give NIfTI, NRRD, MetaImage or DICOM files."
-            )
-    shape = planes.resampled_shape(volume.grid, cache.spacing)
-    try:
-        voxels = prepare(planes.resample(volume.voxels, shape), cache.percentiles)
-    except ValueError as error:
-        raise DataError(f"{file.path}: {error}") from error
     if whole:
         plane = [n for i, n in enumerate(shape) if i != axis]
         size = (max(size[0], plane[0]), max(size[1], plane[1]))
-    record = Planes(volume.grid, shape, axis, size)
+    record = Planes(grid, shape, axis, size)
     return NewCase(file, torch.from_numpy(record.cut(voxels))[:, None], record)
+
+
+def volume_case(file: CaseFile, cache: VolumeCache) -> NewCase:
+    """A file as one volume, prepared like those of `cache`. Raises DataError for an image, else as `slice_case`."""
+    if file.kind == "image":
+        raise DataError(f"{file.path}: is an image, but the model was trained on volumes. Give volume files.")
+    voxels, shape, grid = _prepared(file, cache)
+    return NewCase(file, torch.from_numpy(voxels)[None, None], Block(grid, shape))
+
+
+def _prepared(file: CaseFile, cache: VolumeCache) -> tuple[np.ndarray, tuple[int, int, int], Grid]:
+    """Prepared voxels, their shape, and the native grid."""
+    if file.kind == "image" and cache.spacing is not None:
+        raise DataError(
+            f"{file.path}: an image has no millimetres, but the model was trained at a spacing of "
+            f"{cache.spacing} mm. Give NIfTI, NRRD, MetaImage or DICOM files."
+        )
+    volume = formats.read(file)
+    shape = planes.resampled_shape(volume.grid, cache.spacing)
+    try:
+        return prepare(planes.resample(volume.voxels, shape), cache.percentiles), shape, volume.grid
+    except ValueError as error:
+        raise DataError(f"{file.path}: {error}") from error

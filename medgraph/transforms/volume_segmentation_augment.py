@@ -1,0 +1,74 @@
+"""Augmentation for segmentation in 3D: volumes and labels move together."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from medgraph import checks
+from medgraph.transforms import intensity, spatial
+from medgraph.transforms.draws import between, uniforms
+
+
+class VolumeSegmentationAugment:
+    """One affine resampling of volumes and labels, then intensity change and noise on the volumes alone.
+
+    Args:
+        rotation: Largest rotation about each axis in degrees.
+        scale: Zoom, from and to; above 1 shows more than the volume.
+        shift: Largest shift along each axis, as a share of the volume.
+        flip_axis: Axis d, h or w (0, 1, 2) that is mirrored with probability 1/2; None mirrors none.
+        brightness: Largest shift of the values.
+        contrast: Largest change of the spread, as a share.
+        gamma: Exponent, from and to.
+        noise: Largest standard deviation of added noise.
+    """
+
+    def __init__(
+        self,
+        rotation: float = 12.0,
+        scale: tuple[float, float] = (0.88, 1.12),
+        shift: float = 0.05,
+        flip_axis: int | None = None,
+        brightness: float = 0.15,
+        contrast: float = 0.25,
+        gamma: tuple[float, float] = (0.8, 1.25),
+        noise: float = 0.03,
+    ):
+        self.rotation = checks.not_negative("rotation", rotation)
+        self.scale = checks.interval("scale", scale, 0.1, 10.0)
+        self.shift = checks.fraction("shift", shift)
+        self.flip_axis = checks.one_of("flip_axis", flip_axis, (None, 0, 1, 2))
+        self.brightness = checks.not_negative("brightness", brightness)
+        self.contrast = checks.fraction("contrast", contrast)
+        self.gamma = checks.interval("gamma", gamma, 0.01, 100.0)
+        self.noise = checks.not_negative("noise", noise)
+
+    def draw(self, seed: int, epoch: int, ids: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
+        """A dictionary whose entries have a row per example of `ids` (n,); `shape` is (c, d, h, w)."""
+        u = uniforms(seed, epoch, ids, 14, stream=501)
+        mirror = torch.zeros_like(u[:, :3])
+        if self.flip_axis is not None:
+            mirror[:, self.flip_axis] = (u[:, 7] < 0.5).float()
+        return {
+            "matrix": spatial.volume_affine(
+                shape[1:],
+                between(u[:, 0:3], -self.rotation, self.rotation),
+                between(u[:, 6], *self.scale),
+                2 * between(u[:, 3:6], -self.shift, self.shift),
+                mirror,
+            ),
+            "brightness": between(u[:, 8], -self.brightness, self.brightness),
+            "contrast": 1 + between(u[:, 9], -self.contrast, self.contrast),
+            "gamma": between(u[:, 10], *self.gamma),
+            "noise": between(u[:, 11], 0, self.noise),
+            "noise_seed": (u[:, 12] * 2**24).long() * 2**24 + (u[:, 13] * 2**24).long(),
+        }
+
+    def apply(self, images: Tensor, labels: Tensor, record: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Volumes (n, c, d, h, w), linearly, and labels (n, d, h, w), by the nearest voxel, both the same way."""
+        size = images.shape[2:]
+        views = spatial.resample(images, record["matrix"], size)
+        moved = spatial.resample(labels[:, None].float(), record["matrix"], size, mode="nearest")
+        views = intensity.brighten(views, record["brightness"], record["contrast"], record["gamma"])
+        return intensity.add_noise(views, record["noise"], record["noise_seed"]), moved[:, 0].round().to(torch.long)
