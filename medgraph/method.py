@@ -47,6 +47,13 @@ class Method(nn.Module, ABC):
     def on_epoch_start(self, step: Step, batches: Iterable[Any]) -> None:
         """Refresh banks, cluster, draw masks. `batches` iterates once over the training data, in order, undropped."""
 
+    def validation_error(self, batches: Iterable[Any]) -> float | None:
+        """What `train.patience` watches after every epoch, lower is better; None for the mean loss of its steps.
+
+        `batches` as for `on_epoch_start`.
+        """
+        return None
+
     def epoch_batches(self, dataset: Any, batch_size: int, seed: int, epoch: int) -> list[list[int]] | None:
         """Indices of each batch of an epoch, drawn from (seed, epoch); None for a plain shuffle of all examples."""
         return None

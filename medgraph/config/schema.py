@@ -30,7 +30,8 @@ class Train:
         grad_cache_chunks: Chunks in which the encoder sees a batch: memory of one of them, at the price of a second
             forward pass; 1 for the whole batch at once.
         steps_per_epoch: Ends an epoch after so many steps; none for all batches.
-        patience: Stops after so many epochs without a new minimum of the training loss; none trains all epochs.
+        patience: Stops after so many epochs without a new minimum of the training loss, or of the validation error
+            where the method has one; none trains all epochs.
         keep: With patience, the weights that training leaves: of the "best" epoch, or of the "last".
     """
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medgraph.evaluation.node_metrics import auc, f1
+from medgraph.data.node_metrics import auc, f1
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from medgraph import checks
 from medgraph.data.graphs import Graph
+from medgraph.data.node_metrics import auc, f1
 from medgraph.errors import DataError
 from medgraph.evaluation.node_figures import attention_figures, feature_figure
-from medgraph.evaluation.node_metrics import auc, f1
+from medgraph.evaluation.node_floor import floor_features
 from medgraph.evaluation.node_probe import Probe
 from medgraph.evaluation.scores import Scores
 
@@ -35,6 +36,8 @@ class NodeProbe:
         num_steps: Steps of each.
         splits: Names of the splits; None takes all.
         first_seed: Draws their first weights.
+        floor: Also probe what needs no learning, as `floor_...`: the targets' own features ("features"), and the same
+            averaged over the meta-path graphs ("averaged").
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class NodeProbe:
         num_steps: int = 200,
         splits: tuple[str, ...] | None = None,
         first_seed: int = 0,
+        floor: bool = False,
     ):
         self.probe = Probe(
             checks.positive("lr", lr),
@@ -53,7 +57,7 @@ class NodeProbe:
             checks.at_least("num_steps", num_steps, 1),
             checks.at_least("first_seed", first_seed, 0),
         )
-        self.splits = splits
+        self.splits, self.floor = splits, floor
 
     def evaluate(self, model: Any, data: Any, device: str = "cpu") -> Scores:
         """One row per split: mean of `macro_f1`, `micro_f1`, `auc` on its test nodes over probes, in percent.
@@ -61,18 +65,27 @@ class NodeProbe:
         Each has its standard deviation over probes (of the population) as `_std`, which says nothing about how much
         encoders differ.
         """
-        features, labels = read_features(model, data, device), _labels(data.graph)
+        features, labels = read_features(model, data, device), _labels(data.graph).to(device)
+        floors = floor_features(data, device) if self.floor else {}
         rows = []
         for name in _splits(data.graph, self.splits):
             parts = [data.graph.splits[name][part].to(device) for part in PARTS]
-            found = self.probe.run(features, labels.to(device), parts)
-            row: dict[str, Any] = {"case": f"{len(found)} probes", "label": name}
-            for key in found[0]:
-                values = torch.tensor([scores[key] for scores in found], dtype=torch.float64)
-                row |= {key: values.mean().item(), f"{key}_std": values.std(correction=0).item()}
+            row: dict[str, Any] = {"case": f"{self.probe.num_probes} probes", "label": name}
+            row |= self._figures(features, labels, parts, "")
+            for kind, lower in floors.items():
+                row |= self._figures(lower, labels, parts, f"floor_{kind}_")
             rows.append(row)
         figures = [feature_figure(features.cpu().numpy(), data.graph)]
         return Scores(rows, figures=figures + attention_figures(model.encoder, data.train().views.to(device)))
+
+    def _figures(self, features: Tensor, labels: Tensor, parts: list[Tensor], prefix: str) -> dict[str, float]:
+        """Mean and standard deviation over probes of each score."""
+        found = self.probe.run(features, labels, parts)
+        row: dict[str, float] = {}
+        for key in found[0]:
+            values = torch.tensor([scores[key] for scores in found], dtype=torch.float64)
+            row |= {f"{prefix}{key}": values.mean().item(), f"{prefix}{key}_std": values.std(correction=0).item()}
+        return row
 
 
 class NodeClusters:

@@ -16,6 +16,8 @@ from medgraph.runner.export import load_encoder, untrained
 from medgraph.runner.folder import RunFolder
 from medgraph.runner.train import pick_device
 
+_OF_MODELS = {"segmentation": "linear_probe", "node_classifier": "node_probe"}  # and what scores an encoder instead
+
 
 def evaluate(node: dict[str, Any], model: Any, data: Any, path: Path, device: str) -> Scores:
     """Scores of `model` by the evaluator `node`, also written to `path`."""
@@ -29,10 +31,11 @@ def evaluate_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: 
 
     The difference is paired over test cases, with its 95 % bootstrap interval.
     """
-    if stage.evaluator["name"] == "segmentation":
+    name = stage.evaluator["name"]
+    if name in _OF_MODELS:
         raise ConfigError(
-            f"{stage.name}.evaluator: segmentation needs a fine-tuned model; an evaluate stage has an encoder alone. "
-            "Name it in the train or compare stage that fine-tunes, or use linear_probe here."
+            f"{stage.name}.evaluator: {name} needs a fine-tuned model; an evaluate stage has an encoder alone. "
+            f"Name it in the train or compare stage that fine-tunes, or use {_OF_MODELS[name]} here."
         )
     data = config.build(stage.data, "data", seed=pipeline.seed)
     encoder, path = folder.encoder(stage.start_from), folder.stage(stage.name)

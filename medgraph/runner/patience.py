@@ -1,4 +1,4 @@
-"""Patience: stop when the training loss no longer falls, and go back to where it was lowest."""
+"""Patience: stop when the training loss, or a validation error, no longer falls, and go back to where it was lowest."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class Patience:
             self.best, self.best_epoch = float(facts["loss"]), int(facts["epoch"])
 
     def observe(self, epoch: int, loss: float, model: nn.Module, write: bool = True) -> None:
-        """Note the mean loss of the epoch with this number; only a strictly lower one is a new best."""
+        """Note the loss or error after the epoch with this number; only a strictly lower one is a new best."""
         if loss < self.best:
             self.best, self.best_epoch = loss, epoch
             if write:

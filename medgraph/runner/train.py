@@ -152,7 +152,9 @@ class _Loop:
                 self._save(Position(epoch, index, step, tuple(self.losses)), log)
                 raise Stopped(f"{self.title}: stopped after step {step} of {self.num_steps}.")
         if self.patience is not None:
-            self.patience.observe(epoch, self._mean_loss(), self.method, self.accelerator.is_main_process)
+            error = self.method.validation_error(self._in_order(dataset))
+            watched = self._mean_loss() if error is None else error
+            self.patience.observe(epoch, watched, self.method, self.accelerator.is_main_process)
         self.losses.clear()
         self._save(Position(epoch + 1, 0, step), log)
         return Position(epoch + 1, 0, step)
@@ -185,10 +187,14 @@ class _Loop:
         return draw_batches(self.dataset, size, self.seed, epoch) if own is None else own
 
     def _start_epoch(self, dataset: Any, epoch: int, step: int) -> None:
+        self.method.on_epoch_start(Step(self.seed, epoch, step), self._in_order(dataset))
+
+    def _in_order(self, dataset: Any) -> Iterator[Any]:
+        """The whole data set in batches, in order; nothing is loaded before the first is asked for."""
         size = self.plan.batch_size
         order = [list(range(i, min(i + size, len(dataset)))) for i in range(0, len(dataset), size)]
-        batches = (batch.to(self.accelerator.device) for batch in load(dataset, order, self.plan.num_workers))
-        self.method.on_epoch_start(Step(self.seed, epoch, step), batches)
+        for batch in load(dataset, order, self.plan.num_workers):
+            yield batch.to(self.accelerator.device)
 
     def _step(self, batch: Any, step: Step) -> dict[str, float] | None:
         """One batch forward and backward; the metrics when an optimiser step was taken, None while accumulating."""

@@ -2,7 +2,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score, roc_auc_score
 
-from medgraph.evaluation.node_metrics import auc, f1
+from medgraph.data.node_metrics import auc, f1
 
 
 @pytest.mark.parametrize("num_classes", [2, 4])

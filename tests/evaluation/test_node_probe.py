@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from medgraph.evaluation.node_metrics import auc, f1
+from medgraph.data.node_metrics import auc, f1
 from medgraph.evaluation.node_probe import Probe
 
 

@@ -33,9 +33,12 @@ stages:
 """
 
 
-def test_segmentation_cannot_be_scored_from_an_encoder_alone():
-    stage = SimpleNamespace(name="probe", evaluator={"name": "segmentation"})
-    with pytest.raises(ConfigError, match=r"probe\.evaluator: segmentation needs a fine-tuned model"):
+@pytest.mark.parametrize(("name", "instead"), [("segmentation", "linear_probe"), ("node_classifier", "node_probe")])
+def test_a_fine_tuned_model_cannot_be_scored_from_an_encoder_alone(name, instead):
+    stage = SimpleNamespace(name="probe", evaluator={"name": name})
+    with pytest.raises(
+        ConfigError, match=rf"probe\.evaluator: {name} needs a fine-tuned model.* or use {instead} here"
+    ):
         evaluate_stage(stage, None, None, "cpu", None)
 
 

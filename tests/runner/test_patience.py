@@ -62,6 +62,21 @@ def test_the_last_weights_are_kept_on_request(tmp_path):
     assert fit(Valley(LOSSES), tmp_path, patience=2, keep="last") == 4.0
 
 
+class Judged(Valley):
+    """Watched by an error of its own: here the distance of the weight to 3, seen after the step."""
+
+    def validation_error(self, batches):
+        (batch,) = batches
+        assert batch.shape == (1,)
+        return abs(self.encoder.weight.item() - 3)
+
+
+def test_a_method_may_give_an_error_to_watch_instead_of_the_loss(tmp_path):
+    method = Judged(LOSSES)
+    assert fit(method, tmp_path, patience=2) == 3.0
+    assert method.seen == 5
+
+
 def test_without_patience_all_epochs_run(tmp_path):
     assert fit(Valley(LOSSES), tmp_path) == 8.0
 
