@@ -2,12 +2,14 @@
 
 import math
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
-from medgraph.losses.anchors import ContrastiveLoss, units
+from medgraph.losses.anchors import ContrastiveLoss, units, with_positive
 from medgraph.losses.pairs.terms import AdditiveScorer, ExcludeSameId
 
 
@@ -66,19 +68,21 @@ class AdaptiveInfoNCE(ContrastiveLoss):
             raise ValueError(f"dim: the loss was made for width {self.of_queries.in_features}, got {queries.shape[1]}")
         scale = 1 / self.temperature
         positive = scale * (queries * keys[:n]).sum(dim=1)  # (n,)
-        heads = ((1.0, ()),)
-        scorer = self._scorer(queries, keys)
-        if self.weight_norm == "none":
-            total = pairs.pair_lse(queries, keys, scale=scale, terms=(scorer,), heads=heads, dist=self.dist)[0]
-            return self.reduce(total - positive, None, "key", positive=positive, denominator=total)
         ids = everyone.ids(keys, self.dist)
-        others = ExcludeSameId(ids[:n], ids)
-        both = (*heads, (0.0, (others,)))
-        total, weights = pairs.pair_lse(queries, keys, scale=scale, terms=(scorer,), heads=both, dist=self.dist)
-        valid = weights.isfinite()
-        total = total - weights.masked_fill(~valid, 0) + math.log(max(everyone.count(keys, self.dist) - 1, 1))
-        return self.reduce(total - positive, valid, "other key", positive=positive, denominator=total)
+        scorer, own = self._scorer(queries, keys)
+        heads = ((1.0, ()), (0.0, ()))[: 1 if self.weight_norm == "none" else 2]
+        terms = (scorer, ExcludeSameId(ids[:n], ids))
+        negatives, *weights = pairs.pair_lse(queries, keys, scale=scale, terms=terms, heads=heads, dist=self.dist)
+        loss, valid = with_positive(negatives, positive, own), None
+        if weights:
+            valid = weights[0].isfinite()
+            others = max(everyone.count(keys, self.dist) - 1, 1)
+            loss = loss - weights[0].masked_fill(~valid, 0) + math.log(others)
+        return self.reduce(loss, valid, "other key", positive=positive, denominator=loss + positive)
 
-    def _scorer(self, queries: Tensor, keys: Tensor) -> AdditiveScorer:
+    def _scorer(self, queries: Tensor, keys: Tensor) -> tuple[AdditiveScorer, Tensor]:
+        """Log-weights of all pairs, and of each query with its own key (n,)."""
         seen = keys @ self.of_queries.weight.T if self.of_keys is None else self.of_keys(keys)
-        return AdditiveScorer(self.of_queries(queries), seen, self.score.weight[0], self.score.bias[0])
+        asked, weight, bias = self.of_queries(queries), self.score.weight[0], self.score.bias[0]
+        own = F.logsigmoid(torch.tanh(asked + seen[: len(asked)]) @ weight + bias)
+        return AdditiveScorer(asked, seen, weight, bias), own

@@ -1,5 +1,6 @@
 """What contrastive losses share: unit rows that were checked, reduction over the valid anchors, stats on request."""
 
+import math
 import warnings
 from contextvars import ContextVar
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone
@@ -78,6 +80,14 @@ class ContrastiveLoss(nn.Module):
         finally:
             _stats.reset(token)
         return found
+
+
+def with_positive(negatives: Tensor, positive: Tensor, log_weight: Tensor | float = 0.0) -> Tensor:
+    """log( exp(negatives) + w exp(positive) ) - positive, (n,): exact also where the positive's share is close to 1."""
+    own = torch.as_tensor(log_weight, dtype=positive.dtype, device=positive.device).expand_as(positive)
+    counts = own > -math.inf
+    own = own.masked_fill(~counts, 0)
+    return torch.where(counts, F.softplus(negatives - positive - own) + own, negatives - positive)
 
 
 def units(**embeddings: Tensor) -> tuple[Float[Tensor, "..."], ...]:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
-from medgraph.losses.anchors import ContrastiveLoss, units
-from medgraph.losses.pairs.terms import ColumnLogWeight, PairTerm, TableLogWeight
+from medgraph.losses.anchors import ContrastiveLoss, units, with_positive
+from medgraph.losses.pairs.terms import ColumnLogWeight, ExcludeSameId, PairTerm, TableLogWeight
 
 
 class InversePropensity(ContrastiveLoss):
@@ -64,14 +64,18 @@ class InversePropensity(ContrastiveLoss):
         positive = scale * (queries * keys).sum(dim=1)  # (n,)
         log_weight = -propensity.to(queries).clamp(self.min_propensity, 1).log()
         term = self._term(log_weight, strata, len(keys))
-        total = pairs.pair_lse(queries, keys, scale=scale, terms=(term,), dist=self.dist)[0]
+        ids = everyone.ids(keys, self.dist)
+        terms = (term, ExcludeSameId(ids, ids))
+        negatives = pairs.pair_lse(queries, keys, scale=scale, terms=terms, dist=self.dist)[0]
+        own = log_weight if strata is None else log_weight[strata, strata]
+        loss = with_positive(negatives, positive, own)
         if self.self_normalize:
-            total = total - self._log_sum(log_weight, strata) + math.log(max(everyone.count(keys, self.dist), 1))
-        parts = {"positive": positive, "denominator": total}
+            loss = loss - self._log_sum(log_weight, strata) + math.log(max(everyone.count(keys, self.dist), 1))
+        parts = {"positive": positive, "denominator": loss + positive}
         if self.collecting:
             size = (2 * self._log_sum(log_weight, strata) - self._log_sum(2 * log_weight, strata)).exp()
             parts["effective_sample_size"] = size.expand(len(keys))
-        return self.reduce(total - positive, None, "key", **parts)
+        return self.reduce(loss, None, "key", **parts)
 
     @staticmethod
     def _term(log_weight: Tensor, strata: Tensor | None, num_keys: int) -> PairTerm:

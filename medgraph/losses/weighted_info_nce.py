@@ -8,7 +8,7 @@ from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
-from medgraph.losses.anchors import ContrastiveLoss, units
+from medgraph.losses.anchors import ContrastiveLoss, units, with_positive
 from medgraph.losses.pairs.terms import CodeDisagreement, ColumnLogWeight, ExcludeSameId, PairTerm
 
 
@@ -120,19 +120,24 @@ class GivenWeightInfoNCE(ContrastiveLoss):
         positive = scale * (queries * keys[:n]).sum(dim=1)  # (n,)
         weights = ColumnLogWeight(log_weights) if isinstance(log_weights, Tensor) else log_weights
         ids = everyone.ids(keys, self.dist)
-        terms = (weights, ExcludeSameId(ids[:n], ids)) if always else (weights,)
-        heads: list[tuple[float, tuple[PairTerm, ...]]] = [(1.0, ())]
-        heads += [(0.0, ())] if self.self_normalize or self.collecting else []  # log of the total weight
-        heads += [(0.0, (weights,))] if self.collecting else []  # log of the sum of squared weights
-        denominator, *totals = pairs.pair_lse(queries, keys, scale=scale, terms=terms, heads=heads, dist=self.dist)
-        valid = denominator.isfinite()
+        others = ExcludeSameId(ids[:n], ids)
+        by_key = isinstance(log_weights, Tensor)
+        counted = (others,) if always else ()
+        heads: list[tuple[float, tuple[PairTerm, ...]]] = [(1.0, (others,) if always or by_key else ())]
+        heads += [(0.0, counted)] if self.self_normalize or self.collecting else []  # log of the total weight
+        heads += [(0.0, (weights, *counted))] if self.collecting else []  # log of the sum of squared weights
+        sums, *totals = pairs.pair_lse(queries, keys, scale=scale, terms=(weights,), heads=heads, dist=self.dist)
+        own = log_weights[:n].to(positive) if isinstance(log_weights, Tensor) else torch.zeros_like(positive)
+        valid = sums.isfinite() | (own.isfinite() if by_key and not always else False)
         if self.self_normalize:
-            denominator = denominator - (
-                totals[0] - math.log(max(everyone.count(keys, self.dist) - always, 1))
-            ).masked_fill(~valid, 0)
+            mean = totals[0] - math.log(max(everyone.count(keys, self.dist) - always, 1))
+            mean = mean.masked_fill(~valid, 0)
+            sums, own = sums - mean, own - mean
         if always:
-            denominator = torch.logaddexp(denominator, positive)
-        parts = {"positive": positive, "denominator": denominator}
+            loss = with_positive(sums, positive)
+        else:
+            loss = with_positive(sums, positive, own) if by_key else sums - positive  # a pair term has its own within
+        parts = {"positive": positive, "denominator": loss + positive}
         if self.collecting:
             parts["effective_sample_size"] = (2 * totals[0] - totals[1]).exp()
-        return self.reduce(denominator - positive, valid, "key of weight above 0", **parts)
+        return self.reduce(loss, valid, "key of weight above 0", **parts)
