@@ -166,7 +166,8 @@ def predict(
 ) -> None:
     """Apply a fine-tuned model to new cases: NIfTI, NRRD, MetaImage, DICOM series, PNG, JPEG.
 
-    Each case gets a label map on its own grid. A case that fails does not stop the others; exit code 3 then.
+    Each case gets a label map on its own grid, or a row in predictions.csv where the model classifies. A case that
+    fails does not stop the others; exit code 3 then.
 
     - `medgraph predict runs/quickstart images/ --out masks/`
     - `medgraph predict runs/quickstart images/ --out masks/ --model verdict/from-scratch-4-seed31 --probabilities`

@@ -1,5 +1,6 @@
 """Apply a fine-tuned model to a folder of new cases: a label map for each, on its own grid."""
 
+import csv
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ from medgraph.runner import checkpoint
 from medgraph.runner.model import Model, find_model, load_model
 from medgraph.runner.train import pick_device
 
+_TABLE = "predictions.csv"  # of a model that classifies
 _VALUES_AT_ONCE = 2**17  # voxels per forward pass: 56 slices of 48 x 48, or one of 362 x 362 and above
 TROUBLE = (MedgraphError, OSError, MemoryError, RuntimeError)  # torch reports memory that is not there as the last
 
@@ -40,8 +42,8 @@ def predict(
 ) -> Path:
     """Write what a fine-tuned model says of every case of a folder to another folder.
 
-    A case that fails does not stop the others. Beside the label maps lies `predictions.json`: the model, the classes,
-    and what became of each case.
+    A model that classifies writes `predictions.csv`, a row for each case with the probability of each class. A case
+    that fails does not stop the others. `predictions.json` holds the model, the classes, and what became of each case.
 
     Args:
         run: A run folder, or the folder of a model in it.
@@ -76,6 +78,8 @@ def predict(
     loaded.method.to(pick_device(device))
 
     done, failed = _predict_all(loaded, files, out, probabilities, workers, console)
+    if done and "probabilities" in done[0]:
+        _write_table(out / _TABLE, loaded.spec.classes, done)
     described = {"model": str(folder), "classes": loaded.spec.classes, "cases": done, "failed": failed}
     checkpoint.write_json(out / "predictions.json", described)
     report_failed(failed, len(files))
@@ -128,7 +132,7 @@ def _predict_all(
     for file, case in read_ahead(files, prepare, workers):
         try:
             done.append(_write_case(loaded, case(), out, probabilities))
-            console.print(f"{file.id}: {_counts(done[-1]['voxels'])}")
+            console.print(f"{file.id}: {_told(done[-1])}")
         except TROUBLE as error:
             failed[file.id] = str(error)
             console.print(f"{file.id}: failed")
@@ -144,7 +148,7 @@ def _check_task(loaded: Model) -> None:
 
 def _check_free(out: Path, files: Sequence[CaseFile], classes: Sequence[str]) -> None:
     wanted = [path for file in files for path in (_target(out, file), *(_target(out, file, c) for c in classes))]
-    present = [path.name for path in wanted if path.exists()]
+    present = [path.name for path in (*wanted, out / _TABLE) if path.exists()]
     if present:
         raise ConfigError(
             f"--out {out}: already holds {', '.join(present[:3])}{', ...' if len(present) > 3 else ''}; "
@@ -159,13 +163,18 @@ def _target(out: Path, file: CaseFile, name: str | None = None) -> Path:
 @torch.no_grad()
 def _write_case(loaded: Model, case: Any, out: Path, probabilities: bool) -> dict[str, Any]:
     """Predict one case, write it, and tell what was written."""
-    labels, values = [], []
+    labels, values, flat = [], [], []
     per_pass = max(1, _VALUES_AT_ONCE // case.images[0].numel())
     device = next(loaded.method.parameters()).device
     for part in case.images.split(per_pass):
         logits = loaded.method.predict(part.to(device)).cpu()
+        if logits.ndim == 2:
+            flat.append(logits)
+            continue
         labels.append(logits.argmax(dim=1).to(torch.uint8))
         values += [logits.softmax(dim=1)] if probabilities else []
+    if flat:
+        return _classified(loaded, case.file, torch.cat(flat))
     native = case.to_native(torch.cat(labels))
     path = _target(out, case.file)
     formats.write(path, native, case.grid)
@@ -178,5 +187,21 @@ def _write_case(loaded: Model, case: Any, out: Path, probabilities: bool) -> dic
     return {"case": case.file.id, "read": str(case.file.path), "written": written, "voxels": counts}
 
 
-def _counts(voxels: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in list(voxels.items())[1:]) + " voxels"
+def _told(done: dict[str, Any]) -> str:
+    if "class" in done:
+        return str(done["class"])
+    return ", ".join(f"{name} {count}" for name, count in list(done["voxels"].items())[1:]) + " voxels"
+
+
+def _classified(loaded: Model, file: CaseFile, logits: torch.Tensor) -> dict[str, Any]:
+    """What a model that classifies says of one case: the mean of its images' probabilities."""
+    mean = logits.float().softmax(dim=1).mean(dim=0)
+    name = loaded.spec.classes[int(mean.argmax())]
+    return {"case": file.id, "read": str(file.path), "class": name, "probabilities": mean.tolist()}
+
+
+def _write_table(path: Path, classes: Sequence[str], done: Sequence[dict[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["case", "class", *classes])
+        writer.writerows([row["case"], row["class"], *row["probabilities"]] for row in done)

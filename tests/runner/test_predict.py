@@ -9,10 +9,11 @@ from reference.dicom_files import write_series
 from reference.nifti_files import rotation
 from typer.testing import CliRunner
 
-from medgraph import cli
+from medgraph import cli, config
 from medgraph.data import formats, itk
+from medgraph.data.spec import ImageSpec
 from medgraph.errors import CheckpointError, ConfigError, DataError
-from medgraph.runner.model import FACTS
+from medgraph.runner.model import FACTS, export_model
 from medgraph.runner.predict import CasesFailed, predict
 
 
@@ -137,3 +138,33 @@ def test_two_series_fail_alone_and_the_chosen_one_is_taken(run_folder, tmp_path,
     uid = next(uid for uid, words in itk.list_series(folder).items() if words == "T1")
     predict(run_folder, folder.parent, tmp_path / "out", device="cpu", series=uid, workers=workers)
     check_box(tmp_path / "out" / "patient.nii.gz")
+
+
+CLASSIFY = """
+kind: train
+data: {name: classified_folder, root: nowhere, size: [16, 16]}
+method: {name: classification, encoder: {name: resnet, depth: 18, width: 4}}
+train: {epochs: 1, batch_size: 4, optimizer: {name: adamw, lr: 0.1}, schedule: {name: constant}}
+"""
+
+
+def test_a_model_that_classifies_writes_a_table(stage, tmp_path):
+    (tmp_path / "fine.yaml").write_text(CLASSIFY)
+    stage = config.load(tmp_path / "tiny.yaml").stages["fine"]
+    spec = ImageSpec(2, 1, (16, 16), 8, ("dark", "bright"))
+    method = config.build(stage.method, "methods", spec=spec, seed=3)
+    export_model(tmp_path / "run" / "fine" / "model", method, stage, spec, {"seed": 3})
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(np.arange(200, dtype=np.uint8).reshape(10, 20)).save(tmp_path / "in" / f"{name}.png")
+    (tmp_path / "in" / "c.png").write_bytes(b"nonsense")
+    with pytest.raises(CasesFailed, match="1 of 3 cases failed"):
+        predict(tmp_path / "run", tmp_path / "in", tmp_path / "out", device="cpu")
+    head, *rows = [line.split(",") for line in (tmp_path / "out" / "predictions.csv").read_text().splitlines()]
+    assert head == ["case", "class", "dark", "bright"]
+    assert [row[0] for row in rows] == ["a", "b"]
+    for row in rows:
+        assert float(row[2]) + float(row[3]) == pytest.approx(1)
+        assert row[1] == ("dark" if float(row[2]) > float(row[3]) else "bright")
+    with pytest.raises(ConfigError, match=r"already holds predictions\.csv"):
+        predict(tmp_path / "run", tmp_path / "in", tmp_path / "out", device="cpu")

@@ -1,0 +1,50 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from medgraph.data.classified import Classified
+from medgraph.data.spec import ImageSpec
+from medgraph.errors import DataError
+from medgraph.evaluation.classification import ClassificationScores
+
+
+class Reader(nn.Module):
+    """Takes the first pixels of an image as its logits."""
+
+    def predict(self, images):
+        return images.flatten(1)[:, : self.classes]
+
+
+def scores(logits, labels, classes, batch_size=2):
+    images = torch.zeros(len(logits), 1, 2, 2)
+    images.flatten(1)[:, : logits.shape[1]] = logits
+    reader = Reader()
+    reader.classes = classes
+    test = Classified(images, torch.tensor(labels))
+    data = SimpleNamespace(test=lambda: test, spec=ImageSpec(2, 1, (2, 2), 4, tuple("abcd"[:classes])))
+    (row,) = ClassificationScores(batch_size).evaluate(reader, data).rows
+    return row
+
+
+def test_two_classes_by_hand():
+    logits = torch.tensor([[0.0, -1.0], [0.0, 0.5], [0.0, 0.2], [0.0, 2.0]])
+    row = scores(logits, [0, 0, 1, 1], 2)
+    assert row["auc"] == pytest.approx(3 / 4)  # of four pairs, one stands wrong
+    assert row["balanced_accuracy"] == pytest.approx(3 / 4)
+
+
+def test_more_classes_and_any_batch_size(rng):
+    logits = torch.randn(9, 3, generator=rng)
+    labels = [0, 1, 2] * 3
+    one, all_ = scores(logits, labels, 3, 1), scores(logits, labels, 3, 100)
+    assert one["auc"] == pytest.approx(all_["auc"])
+    assert one["balanced_accuracy"] == pytest.approx(all_["balanced_accuracy"])
+    right = scores(torch.eye(3)[labels] * 4, labels, 3)
+    assert (right["auc"], right["balanced_accuracy"]) == (1.0, 1.0)
+
+
+def test_a_class_without_example_is_named():
+    with pytest.raises(DataError, match="the test part has no example of b"):
+        scores(torch.zeros(2, 2), [0, 0], 2)
