@@ -10,6 +10,7 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -59,6 +60,7 @@ src="data:image/png;base64,{{ figure.png }}"><figcaption>{{ figure.title }}</fig
 </body></html>
 """
 
+MANY = 8  # cases; more are not listed one by one on the terminal
 HEADER = ("labelled", "label", "metric", "pretrained", "from scratch", "difference [95 % interval]")
 
 
@@ -103,17 +105,25 @@ def write_report(
 
 
 def print_table(table: list[dict[str, Any]], console: Console) -> None:
-    """The rows of a compare stage on the terminal."""
-    shown = Table(title="Scores on the cases kept aside")
-    for index, name in enumerate(HEADER):
-        shown.add_column(name, justify="left" if 0 < index < 3 else "right")
-    for row in table:
-        shown.add_row(*_cells(row))
-    console.print(shown)
+    """The rows of a compare stage on the terminal, within 80 columns; one table for each number of labels."""
+    for labelled in dict.fromkeys(row["num_labelled"] for row in table):
+        shown = Table(
+            title=f"Cases kept aside, {labelled} labelled for training", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        )
+        for index, name in enumerate(("label", "metric", "pretrained", "scratch", "difference [95 % interval]")):
+            shown.add_column(name, justify="left" if index < 2 else "right")
+        for row in table:
+            if row["num_labelled"] == labelled:
+                shown.add_row(*_cells(row)[1:])
+        console.print(shown)
 
 
 def print_scores(title: str, scores: Scores, console: Console) -> None:
-    """The rows of a train or evaluate stage's scores on the terminal."""
+    """The rows of a train or evaluate stage's scores on the terminal; of many cases, the means."""
+    if len({row["case"] for row in scores.rows}) > MANY:
+        for name, value in scores.summary().items():
+            console.print(f"  {title}, {name}: {value:.4f}")
+        return
     shown = Table(title=title)
     for index, name in enumerate(["case", "label", *scores.metrics()]):
         shown.add_column(name, justify="left" if index < 2 else "right")

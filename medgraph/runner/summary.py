@@ -30,7 +30,8 @@ def finish(pipeline: Pipeline, folder: RunFolder, console: Console, seconds: flo
             overlays += Scores.from_json(arm_folder(path, "pretrained", *last) / "scores.json").overlays
         elif stage.evaluator is not None:
             scores[stage.name] = Scores.from_json(path / "scores.json")
-            print_scores(stage.name, scores[stage.name], console)
+            if stage.kind == "train":  # an evaluate stage has said it, beside the untrained network
+                print_scores(stage.name, scores[stage.name], console)
     if table:
         print_table(table, console)
         for line in verdicts:

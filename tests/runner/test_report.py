@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from medgraph.runner.report import print_table, write_report
+from medgraph.evaluation.scores import Scores
+from medgraph.runner.report import print_scores, print_table, write_report
 
 DIFFERENCE = {"mean": 0.021, "low": 0.011, "high": 0.032, "n": 2}
 TABLE = [
@@ -60,7 +61,17 @@ def test_a_browser_shows_table_and_pictures(tmp_path):
 
 
 def test_the_terminal_shows_both_arms(capsys):
-    print_table(TABLE, Console(width=140))
+    print_table(TABLE, Console(width=80))
     said = capsys.readouterr().out
+    assert all(len(line.rstrip()) <= 80 for line in said.splitlines())
     assert "+0.0210 [+0.0110, +0.0320]" in said
-    assert "from scratch" in said
+    assert "scratch" in said
+
+
+def test_scores_of_many_cases_are_averaged(capsys):
+    rows = [{"case": f"c{index}", "label": "front", "recall": index / 10} for index in range(11)]
+    print_scores("content", Scores(rows[:3]), Console(width=80))
+    assert "c2" in capsys.readouterr().out
+    print_scores("content", Scores(rows), Console(width=80))
+    assert "content, front recall: 0.5000" in (said := capsys.readouterr().out)
+    assert "c2" not in said
