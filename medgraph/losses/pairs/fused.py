@@ -6,8 +6,8 @@ keys (self-contrast of a symmetric matrix needs the first alone). No atomic addi
 Inputs stay in their dtype (float32, bfloat16, float16), sums are float32. Products of float32 follow
 `torch.set_float32_matmul_precision`: "highest" is exact, "high" is tf32 three times, "medium" tf32 once.
 Embeddings up to 256 wide stay in registers; wider ones are read in chunks of 128, and each chunk of a gradient
-computes the scores anew. Tiles are sized so that 100 KiB of shared memory hold them (counted by the compiler for
-compute capabilities 8.0 and 9.0); they are not tuned for speed.
+computes the scores anew. Tiles of embeddings up to 256 wide fit 100 KiB of shared memory (counted by the compiler for
+compute capabilities 8.0 and 9.0). No tile is tuned for speed: the kernels have run in the interpreter only.
 
 Triton is optional and imported at the first call. With TRITON_INTERPRET=1, set before that, kernels run on any device.
 """
