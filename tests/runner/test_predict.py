@@ -1,6 +1,8 @@
 """New cases get their masks where they lie in the world, whatever their kind; bad ones are told at the end."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,3 +170,19 @@ def test_a_model_that_classifies_writes_a_table(stage, tmp_path):
         assert row[1] == ("dark" if float(row[2]) > float(row[3]) else "bright")
     with pytest.raises(ConfigError, match=r"already holds predictions\.csv"):
         predict(tmp_path / "run", tmp_path / "in", tmp_path / "out", device="cpu")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("MEDGRAPH_DATA" not in os.environ, reason="MEDGRAPH_DATA names no folder with the data set sts")
+def test_a_ct_gets_a_mask_that_overlays_it(run_folder, tmp_path):
+    image = Path(os.environ["MEDGRAPH_DATA"]) / "sts" / "STS_002" / "CT_image.nii.gz"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "ct.nii.gz").symlink_to(image)
+    predict(run_folder, tmp_path / "in", tmp_path / "out", device="cpu")
+    ct, mask = (formats.read(formats.case_file(tmp_path / place / "ct.nii.gz")) for place in ("in", "out"))
+    assert mask.grid.same_as(ct.grid)
+    assert mask.spacing == pytest.approx(ct.spacing)
+    for corner in ([0, 0, 0], [40, 80, 20]):
+        np.testing.assert_allclose(mask.affine @ [*corner, 1], ct.affine @ [*corner, 1], atol=1e-3)
+    assert 0 < (mask.voxels == 1).mean() < 0.2
+    assert ct.voxels[mask.voxels == 1].min() > np.median(ct.voxels)
