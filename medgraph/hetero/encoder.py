@@ -72,7 +72,10 @@ class MetapathEncoder(nn.Module):
             {name: TypeProjection(spec.feature_dims[name] or spec.node_counts[name], dim) for name in sorted(used)}
         )
         self.contexts = nn.ModuleDict(
-            {path: nn.ModuleList(_square(dim) for _ in types) for path, types in spec.context_types.items()}
+            {
+                path: nn.ModuleList(nn.Linear(dim, dim, bias=False) for _ in types)
+                for path, types in spec.context_types.items()
+            }
         )
         self.first, self.second = (nn.Parameter(torch.empty(dim, dim).uniform_(-(dim**-0.5), dim**-0.5)) for _ in "12")
         self.slope = nn.Parameter(torch.tensor(0.25))
@@ -141,6 +144,9 @@ class MetapathEncoder(nn.Module):
 class TypeProjection(nn.Module):
     """x W + b of one node type; one-hot features give W itself.
 
+    W and b are drawn as torch draws those of a linear layer. A larger W (Xavier, gain 1.414) fits the loss sooner, but
+    leaves worse features: on ACM, probes lost 0.7 to 2.5 points of Macro-F1 on validation nodes (one seed).
+
     Args:
         in_dim: Width of the features, or number of nodes for one-hot ones.
         dim: Width of the result.
@@ -148,18 +154,12 @@ class TypeProjection(nn.Module):
 
     def __init__(self, in_dim: int, dim: int):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(in_dim, dim))
-        self.bias = nn.Parameter(torch.zeros(dim))
-        nn.init.xavier_normal_(self.weight, gain=1.414)
+        bound = in_dim**-0.5
+        self.weight = nn.Parameter(torch.empty(in_dim, dim).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(dim).uniform_(-bound, bound))
 
     def forward(self, features: Features) -> Tensor:
         if features is None:
             return self.weight + self.bias
         product = features @ self.weight if isinstance(features, Tensor) else features(self.weight)
         return product + self.bias
-
-
-def _square(dim: int) -> nn.Linear:
-    layer = nn.Linear(dim, dim, bias=False)
-    nn.init.xavier_normal_(layer.weight, gain=1.414)
-    return layer

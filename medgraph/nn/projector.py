@@ -45,7 +45,6 @@ class TanhProjector(nn.Module):
     def __init__(self, in_dim: int, out_dim: int = 64):
         super().__init__()
         self.layer = nn.Linear(checks.at_least("in_dim", in_dim, 1), checks.at_least("out_dim", out_dim, 1))
-        nn.init.xavier_normal_(self.layer.weight, gain=1.414)
 
     def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n e"]:
         """Embeddings of length 1."""
