@@ -1,5 +1,7 @@
 """Concentration: equal to a loop; mean is the temperature; small clusters and clusters without spread."""
 
+import math
+
 import pytest
 import torch
 from reference.losses_prototypes import loop_concentration
@@ -30,6 +32,23 @@ def test_mean_is_the_temperature_and_nothing_carries_a_gradient(rng):
     assert ours.mean().item() == pytest.approx(0.3)
     assert (ours > 0).all()
     assert not ours.requires_grad
+
+
+@pytest.mark.parametrize("measure", ["distance", "similarity"])
+def test_no_cluster_leaves_the_percentiles_of_all(measure, rng):
+    sizes = (1, 0, *range(4, 22))  # one member, none, and clusters of 4 to 21
+    embeddings, centroids, labels = _clusters(rng, sizes)
+    rows = F.normalize(embeddings, dim=1)
+    near = (rows * centroids[labels]).sum(1)
+    spread = (2 - 2 * near if measure == "distance" else near).clamp_min(0).sqrt()
+    raw = torch.stack([spread[labels == k].mean() / math.log(n + 5) for k, n in enumerate(sizes) if n > 1])
+    raw = torch.cat([raw, raw.max().repeat(2)])
+    low, high = raw.quantile(0.1), raw.quantile(0.9)
+    ours = estimate_concentration(embeddings, centroids, labels, 0.3, 5.0, measure)
+    assert raw.max() / raw.min() > high / low
+    assert ours.max() / ours.min() == pytest.approx(float(high / low))
+    assert ours[0] == ours[1] == ours.max()
+    assert ours.mean().item() == pytest.approx(0.3)
 
 
 def test_unlabelled_examples_are_left_out(rng):
