@@ -1,98 +1,159 @@
-"""CPU seconds per epoch and peak memory of MEOW and AdaMEOW on the whole graph, one thread.
+"""Time and memory of MEOW and AdaMEOW, one thread: an epoch on the whole graph, and growth with the number of targets.
 
 Run:
-    python tests/bench/bench_hetero.py                                   ACM, which ships with the package
-    python tests/bench/bench_hetero.py --dblp data/graphs/dblp           also DBLP, a folder in HeCo's layout
-    python tests/bench/bench_hetero.py --planted 4000 16000              also planted graphs of so many targets
+    python tests/bench/bench_hetero.py                        ACM, DBLP, and planted graphs of 4,000 to 64,000 targets
+    python tests/bench/bench_hetero.py --n 4000 1000000       other sizes
+    python tests/bench/bench_hetero.py --n                    the data sets only
+    python tests/bench/bench_hetero.py --only meow --steps 3  one method, fewer steps
 
-Each line is a process of its own: seconds to set up (reading, meta-paths, operators), the median CPU seconds of five
-epochs after the first, and the peak resident memory of the process in GiB.
+ACM ships with the package; DBLP is HeCo's folder: graphs/dblp in the folder that MEDGRAPH_DATA names, else left out.
+Each line is a process of its own. CPU seconds: to set up (read or draw the graph, build its views), of an
+epoch (the mean of --steps after a first one; in batches that many steps, scaled to the whole epoch), and to embed all
+targets. Peak memory in GiB, libraries included (about 0.4).
 """
 
 import argparse
 import os
 import subprocess
 import sys
-import time
-from statistics import median
+from pathlib import Path
 
-SETTINGS = {  # top-k, edge masks, clusters, temperature: the configs of the same names
-    ("meow", "acm"): ((110, 700), (0.3, 0.2), (100, 300), 0.4),
-    ("adameow", "acm"): ((690, 690), (0.2,), (), 1.0),
-    ("meow", "dblp"): ((25, 200, 40), (0.2, 0.5, 0.6), (200, 700), 0.9),
-    ("adameow", "dblp"): ((25, 200, 40), (0.3,), (), 0.9),
-}
+WHOLE_UP_TO = 16_000  # targets of a planted graph that is also trained on as a whole
+METHODS = ("meow", "adameow")
+BATCH, KEPT = 2048, 50
 
 
-def method_of(name: str, graph: str, root: str):
-    """The views, and the method on them."""
-    import torch
+def shipped(pipeline: str):
+    """Data and method of the first stage of a pipeline, as it ships."""
+    from medgraph import config
 
-    from medgraph.data.heco_folder import HeCoGraph
-    from medgraph.data.sample_graph import SampleGraph
-    from medgraph.data.synthetic_graph import PlantedGraph
-    from medgraph.hetero.adameow import AdaMEOW
-    from medgraph.hetero.encoder import MetapathEncoder
-    from medgraph.hetero.meow import MEOW
-    from medgraph.hetero.views import MetapathViews
-    from medgraph.losses.adaptive_info_nce import AdaptiveInfoNCE
-    from medgraph.losses.weighted_info_nce import WeightedInfoNCE
-
-    top_k, masks, clusters, temperature = SETTINGS.get((name, graph), ((50,), (0.2,), (100, 300), 0.5))
-    source = {"acm": SampleGraph, "dblp": lambda: HeCoGraph(root)}.get(graph, lambda: PlantedGraph(int(graph)))()
-    paths = {"acm": ("pap", "psp"), "dblp": ("apa", "apcpa", "aptpa")}.get(graph)
-    data = MetapathViews(source, metapaths=paths, top_k=top_k, edge_masks=masks)
-    torch.manual_seed(0)
-    encoder = MetapathEncoder(data.spec)
-    if name == "meow":
-        return data.views, MEOW(data.spec, encoder, WeightedInfoNCE(temperature), num_clusters=clusters)
-    loss = AdaptiveInfoNCE(64, hidden_dim=16, temperature=temperature, pair_input="sum")
-    return data.views, AdaMEOW(data.spec, encoder, loss)
+    root = Path(os.environ.get("MEDGRAPH_DATA", "data")) / "graphs"
+    name = pipeline.partition("-")[2]
+    place = [] if name == "acm" else [f"pretrain.data.source.root={root / name}"]
+    stage = config.load(pipeline, place).stages["pretrain"]
+    data = config.build(stage.data, "data", seed=0)
+    return data, config.build(stage.method, "methods", spec=data.spec, seed=0)
 
 
-def measure(name: str, graph: str, root: str) -> None:
-    """One line: method, graph, set-up seconds, CPU seconds per epoch, peak GiB."""
+def planted(method: str, num_targets: int, is_whole: bool):
+    """Data and method on a planted graph with ten edges a target, with the settings of meow-million."""
+    from medgraph import config
+
+    data_node = {"name": "metapath_views" if is_whole else "metapath_batches", "top_k": [KEPT], "ties": "random"}
+    data_node |= {"source": {"name": "planted_graph", "num_targets": num_targets}}
+    data_node |= {} if is_whole else {"fan_out": [6, 4], "context_fan_out": 5}
+    encoder = {"name": "metapath", "norm": "row"} if is_whole else {"name": "metapath_sampled"}
+    node = {"name": method if is_whole else f"{method}_sampled", "encoder": {**encoder, "dropout": 0.0}}
+    node |= {} if is_whole else {"queue_size": 4096}
+    if method == "meow":
+        loss = "weighted_info_nce" if is_whole else "given_weight_info_nce"
+        node |= {"loss": {"name": loss, "temperature": 0.5}, "num_clusters": [100, 300], "kmeans_iterations": 5}
+    else:
+        node |= {"loss": {"name": "adaptive_info_nce", "dim": 64, "hidden_dim": 16, "pair_input": "sum"}}
+    data = config.build(filled(data_node, "data"), "data", seed=0)
+    return data, config.build(filled(node, "methods"), "methods", spec=data.spec, seed=0)
+
+
+def filled(node: dict, kind: str) -> dict:
+    """A part of a config with the defaults of every argument written out, as a loaded pipeline has it."""
+    from medgraph import catalogue
+    from medgraph.config import signature
+
+    kinds = {"source": "sources", "encoder": "encoders", "loss": "losses"}
+    given = {key: filled(value, kinds[key]) if isinstance(value, dict) else value for key, value in node.items()}
+    settable = signature.read(catalogue.path(kind, node["name"])).settable
+    return {**{key: part.default for key, part in settable.items() if not part.required}, **given}
+
+
+def measure(what: str, method: str, num_steps: int) -> None:
+    """Print set-up, epoch and embedding in CPU seconds, and the peak memory in GiB; runs in its own process."""
     import resource
-    import warnings
+    import time
 
     import torch
 
     from medgraph.method import Step
 
-    warnings.simplefilter("ignore")  # what a graph's reader notes
     torch.set_num_threads(1)
+    torch.manual_seed(0)
     start = time.process_time()
-    views, method = method_of(name, graph, root)
-    setup = time.process_time() - start
-    optimizer = torch.optim.Adam(method.parameters(), lr=1e-3)
-    seconds = []
-    for epoch in range(1, 7):
-        start = time.process_time()
+    kind, _, size = what.partition(" ")
+    is_whole = kind != "batches"
+    data, model = planted(method, int(size), is_whole) if size else shipped(f"{method}-{what}")
+    dataset = data.train()
+    views = dataset.views  # built here
+    if not is_whole:
+        views.masks(0)
+    built = time.process_time()
+    model.train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    num_targets = len(views)
+    batch_size = min(BATCH, num_targets)
+    order = torch.randperm(num_targets)
+    clustering = -time.process_time()
+    if not is_whole:
+        model.on_epoch_start(Step(0, 0, 0), iter([dataset.__getitems__(range(batch_size))]))
+    clustering += time.process_time()
+    for number in range(num_steps + 1):
+        if number == 1:
+            first = time.process_time()
+        ids = [0] if is_whole else order.roll(-number * batch_size)[:batch_size]
         optimizer.zero_grad()
-        method.training_step(views, Step(0, epoch, epoch))["loss"].backward()
+        model.training_step(dataset.__getitems__(ids), Step(0, number if is_whole else 0, number))["loss"].backward()
         optimizer.step()
-        seconds.append(time.process_time() - start)
+    step = (time.process_time() - first) / num_steps
+    epoch = step if is_whole else clustering + step * num_targets / batch_size
+    model.eval()
+    first = time.process_time()
+    with torch.no_grad():
+        model.encoder(views)
+    embedding = time.process_time() - first
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{name:8} {graph:>8} {len(views):9,} {setup:8.1f} {median(seconds[1:]):10.2f} {peak:9.2f}", flush=True)
+    print(num_targets, built - start, epoch, embedding, peak, sep=";")
+
+
+def line(what: str, method: str, num_steps: int) -> str:
+    """One measurement, as a line of the table."""
+    command = [sys.executable, __file__, "--measure", what, method, str(num_steps)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if run.returncode:
+        raise SystemExit(f"{method} on {what} failed:\n{run.stderr}")
+    num_targets, built, epoch, embedding, peak = (float(x) for x in run.stdout.splitlines()[-1].split(";"))
+    speed = num_targets / max(epoch, 1e-9)
+    return (
+        f"{what.split()[0]:8} | {method:8} | {num_targets:9,.0f} | {built:9.2f} | {epoch:9.2f} | {speed:11,.0f} "
+        f"| {embedding:9.2f} | {num_targets / max(embedding, 1e-9):11,.0f} | {peak:5.2f}"
+    )
 
 
 def main() -> None:
-    """Read the command line; run every line of the table in its own process."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dblp", default="", help="folder of DBLP in HeCo's layout")
-    parser.add_argument("--planted", nargs="*", default=[], help="numbers of targets of planted graphs")
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        measure(*arguments.one, arguments.dblp)
-        return
-    print(f"{'method':8} {'graph':>8} {'targets':>9} {'set-up s':>8} {'s / epoch':>10} {'peak GiB':>9}", flush=True)
-    graphs = ["acm", *(["dblp"] if arguments.dblp else []), *arguments.planted]
-    for graph in graphs:
-        for name in ("meow", "adameow"):
-            command = [sys.executable, __file__, "--one", name, graph, "--dblp", arguments.dblp]
-            subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    """One line per data set and method, then one per size, kind of step and method."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--n", type=int, nargs="*", default=[4000, 16000, 64000], help="targets of planted graphs")
+    parser.add_argument("--steps", type=int, default=5, help="steps that are measured")
+    parser.add_argument("--only", choices=METHODS, help="one method")
+    parser.add_argument("--no-datasets", action="store_true", help="planted graphs only")
+    options = parser.parse_args()
+    places = [] if options.no_datasets else ["acm", "dblp"]
+    if "dblp" in places and "MEDGRAPH_DATA" not in os.environ:
+        print("dblp is left out: MEDGRAPH_DATA is not set")
+        places.remove("dblp")
+    for size in options.n:
+        places += [f"whole {size}"] if size <= WHOLE_UP_TO else []
+        places.append(f"batches {size}")
+    print("one thread, float32; an epoch of `whole` is one step, of `batches` as many as it has")
+    print(
+        f"{'what':8} | {'method':8} | {'targets':>9} | {'set-up, s':>9} | {'epoch, s':>9} | {'nodes/CPU-s':>11} "
+        f"| {'embed, s':>9} | {'nodes/CPU-s':>11} | {'GiB':>5}"
+    )
+    for what in places:
+        for method in [options.only] if options.only else METHODS:
+            print(line(what, method, options.steps), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--measure"]:
+        measure(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    else:
+        main()
