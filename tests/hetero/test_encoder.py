@@ -98,3 +98,15 @@ def test_wrong_settings_are_refused(data):
     ):
         with pytest.raises(ValueError, match=message):
             MetapathEncoder(data.spec, **wrong)
+
+
+def test_first_weights_are_drawn_as_asked(data):
+    bounded = encoder_for(data, init="uniform").projections["paper"]
+    assert bounded.weight.abs().max() <= 30**-0.5
+    assert 0 < bounded.bias.abs().max() <= 30**-0.5
+    wide = encoder_for(data, init="xavier")
+    assert wide.projections["paper"].weight.std().item() == pytest.approx(1.414 * (2 / 46) ** 0.5, rel=0.15)
+    assert (wide.projections["paper"].bias == 0).all()
+    assert wide.contexts["pap"][0].weight.std().item() == pytest.approx(1.414 * (2 / 32) ** 0.5, rel=0.15)
+    with pytest.raises(ValueError, match="init: expected one of 'xavier', 'uniform', got 'zero'"):
+        encoder_for(data, init="zero")
