@@ -106,6 +106,9 @@ class Full:
 class Identity:
     """No attention: each slice keeps to itself. The ablation that shows what looking at other slices is worth."""
 
+    def __repr__(self) -> str:
+        return "Identity()"
+
     def make(self, dim: int) -> nn.Module:
         """The identity, whatever the width."""
         return NoAttention()
