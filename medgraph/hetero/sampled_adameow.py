@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from medgraph import checks
 from medgraph.clustering.queue import Queue
 from medgraph.hetero.batches import TargetBatch
-from medgraph.hetero.sampled_meow import check_encoder, step_metrics, with_queue
+from medgraph.hetero.queued_keys import contrast
+from medgraph.hetero.sampled_meow import check_encoder, step_metrics
 from medgraph.hetero.throughput import Throughput
 from medgraph.losses.adaptive_info_nce import AdaptiveInfoNCE
 from medgraph.method import Method, Step
@@ -26,7 +27,8 @@ class SampledAdaMEOW(Method):
         encoder: Gives the coarse and the fine view of a batch; what is exported.
         loss: `adaptive_info_nce` with `dim` equal to `embedding_dim`; as published with pair_input "sum".
         embedding_dim: Width of the embeddings.
-        queue_size: Past coarse embeddings that are keys too; 0 for none. The weight network sees every pair.
+        queue_size: Past coarse embeddings that are keys too, see `hetero.queued_keys`; 0 for none. The weight network sees
+            every pair.
         queue_dtype: Storage type of the queue: "float16" halves its memory, or "float32".
     """
 
@@ -56,7 +58,7 @@ class SampledAdaMEOW(Method):
         views = batch.sample(step.seed, step.epoch)
         encoded = self.encoder.encode(views)
         coarse, fine = self.projector(encoded.coarse), self.projector(encoded.fine)
-        loss = self.loss(fine, with_queue(coarse, views.ids, self.queue)[0])
+        loss = contrast(self.loss, fine, coarse, self.queue, self.loss.temperature)
         if self.queue is not None:
             self.queue.push(coarse, ids=views.ids)
         return {"loss": loss, **step_metrics(encoded.attention, self._clock, len(batch))}

@@ -58,7 +58,7 @@ class SampledMetapathEncoder(MetapathEncoder):
             return Encoded(Layerwise(self, views).coarse(), fine, weights)
         projected = {name: self._project(name, cast(Any, features)) for name, features in views.features.items()}
         target = projected[self.target_type]
-        coarse = self._graph(target[views.coarse.inputs], views.coarse.first, views.coarse.last)
+        coarse = self._graph(target.index_select(0, views.coarse.inputs), views.coarse.first, views.coarse.last)
         has_masks = views.masked_features is not None
         masked = self._project(self.target_type, cast(Any, views.masked_features)) if has_masks else None
         each = []
@@ -75,7 +75,7 @@ class SampledMetapathEncoder(MetapathEncoder):
     def _fine(
         self, target: Tensor, path: SampledPath, context: list[Tensor], first: Operator, last: Operator
     ) -> Tensor:
-        return F.normalize(self._graph(self._join(target[path.inputs], context), first, last), dim=1)
+        return F.normalize(self._graph(self._join(target.index_select(0, path.inputs), context), first, last), dim=1)
 
     @torch.no_grad()
     def _remember(self, weights: Tensor) -> None:

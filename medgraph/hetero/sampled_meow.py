@@ -12,6 +12,7 @@ from medgraph.clustering.queue import Queue
 from medgraph.data.spec import MetapathSpec
 from medgraph.hetero.batches import TargetBatch
 from medgraph.hetero.clusterings import Clusterings, KMeans
+from medgraph.hetero.queued_keys import contrast
 from medgraph.hetero.sampled_encoder import SampledMetapathEncoder
 from medgraph.hetero.throughput import Throughput
 from medgraph.losses.info_nce import InfoNCE
@@ -44,7 +45,7 @@ class SampledMEOW(Method):
             order round.
         recluster_every: Epochs that a clustering serves.
         warmup_epochs: First epochs with equal weights and without the loss against centroids.
-        queue_size: Past fine embeddings that are keys too; 0 for none.
+        queue_size: Past fine embeddings that are keys too, see `hetero.queued_keys`; 0 for none.
         bank_dtype: Storage type of bank and queue: "float16" halves their memory, or "float32".
     """
 
@@ -121,14 +122,16 @@ class SampledMEOW(Method):
         return bool(self.prototype_weight) or not isinstance(self.loss, InfoNCE)
 
     def _contrast(self, coarse: Tensor, fine: Tensor, ids: Tensor, warming: bool) -> Tensor:
-        keys, key_ids = with_queue(fine, ids, self.queue)
+        temperature = float(self.loss.temperature)  # type: ignore[arg-type]
         if isinstance(self.loss, InfoNCE):
-            return self.loss(coarse, keys)
+            return contrast(self.loss, coarse, fine, self.queue, temperature)
+        key_ids = ids if self.queue is None or len(self.queue) == 0 else torch.cat([ids, self.queue.ids()])
         if warming:  # all different but a node from itself
             codes, key_codes = (x[:, None].expand(-1, len(self.clusterings.num_clusters)) for x in (ids, key_ids))
         else:
             codes, key_codes = self.clusterings.labels[ids], self.clusterings.labels[key_ids]
-        return self.loss(coarse, keys, CodeDisagreement(codes, key_codes))
+        weights = CodeDisagreement(codes, key_codes)
+        return contrast(lambda queries, keys: self.loss(queries, keys, weights), coarse, fine, self.queue, temperature)
 
     @torch.no_grad()
     def _fill_bank(self, batch: TargetBatch) -> None:
@@ -142,13 +145,6 @@ def check_encoder(encoder: Any) -> None:
     """Raise ValueError unless the encoder takes batches."""
     if not isinstance(encoder, SampledMetapathEncoder):
         raise ValueError(f"encoder: expected metapath_sampled, which takes batches, got {type(encoder).__name__}")
-
-
-def with_queue(keys: Tensor, ids: Tensor, queue: Queue | None) -> tuple[Tensor, Tensor]:
-    """Keys of the batch, those in the queue behind them, and the number of the node of each."""
-    if queue is None or len(queue) == 0:
-        return keys, ids
-    return torch.cat([keys, queue.vectors().to(keys.dtype)]), torch.cat([ids, queue.ids()])
 
 
 def step_metrics(attention: Tensor, clock: Throughput, num_nodes: int) -> dict[str, Tensor]:

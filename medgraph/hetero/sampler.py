@@ -33,7 +33,7 @@ class Selection:
 
     def __call__(self, weight: Tensor) -> Tensor:
         """(nodes, d) -> (n, d)."""
-        picked = weight[self.rows]
+        picked = weight.index_select(0, self.rows)  # its gradient is faster than that of weight[rows]
         return picked if self.stays is None else picked * self.stays[:, None]
 
     def to(self, device: torch.device | str) -> "Selection":

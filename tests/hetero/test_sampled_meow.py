@@ -95,7 +95,8 @@ def test_keys_of_the_queue_weigh_by_the_clusters_of_their_nodes():
     method.queue._ids[:30] = torch.arange(30)
     encoded = method.encoder.encode(batch.sample(0, 0))
     coarse, fine = method.projector(encoded.coarse), method.projector(encoded.fine)
-    keys = torch.cat([fine, method.bank.vectors(torch.arange(29, -1, -1))])
+    old = method.bank.vectors(torch.arange(29, -1, -1))
+    keys = torch.cat([fine, torch.nn.functional.normalize(old + fine.mean(0) - old.mean(0), dim=1)])
     codes = method.clusterings.labels
     differ = (codes[30:60, None] != codes[None, [*range(30, 60), *range(29, -1, -1)]]).sum(2).float()
     scores = coarse @ keys.T / 0.5
