@@ -27,8 +27,8 @@ class SampledAdaMEOW(Method):
         encoder: Gives the coarse and the fine view of a batch; what is exported.
         loss: `adaptive_info_nce` with `dim` equal to `embedding_dim`; as published with pair_input "sum".
         embedding_dim: Width of the embeddings.
-        queue_size: Past coarse embeddings that are keys too, see `hetero.queued_keys`; 0 for none. The weight network sees
-            every pair.
+        queue_size: Past coarse embeddings that are keys too, see `hetero.queued_keys`; 0 for none. The weight network
+            sees every pair.
         queue_dtype: Storage type of the queue: "float16" halves its memory, or "float32".
     """
 
