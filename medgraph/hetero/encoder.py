@@ -49,8 +49,8 @@ class MetapathEncoder(nn.Module):
         extract: What `encoder(views)` gives after training: "clean", a pass without dropout; or "last_train_forward",
             the features of the last training step, as the authors' program does.
         init: First weights of the projections of node types and contexts. "xavier": normal, gain 1.414, no bias.
-            "uniform": as torch draws linear layers, smaller, with biases; fits the loss later, and left better features
-            on ACM (validation Macro-F1 of probes 0.7 to 2.5 points higher) but far worse ones on a tiny planted graph.
+            "uniform": as torch draws linear layers, smaller, with biases; fits the loss later, and on ACM varied more
+            between seeds (validation Macro-F1 of probes 89.7 and 86.5 where "xavier" gave 88.3 and 90.3).
     """
 
     last_features: Tensor
