@@ -34,7 +34,7 @@ def wrong(tmp_path):
     ("arguments", "code"), [(["--help"], 0), (["list"], 0), (["run", "--help"], 0), (["check", "quikstart"], 2)]
 )
 def test_quick_answers_do_not_import_torch(arguments, code):
-    done = subprocess.run([sys.executable, "-c", LIGHT.format(arguments)], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", LIGHT.format(arguments)], capture_output=True, encoding="utf-8", check=True)
     got, torch_imported, seconds = done.stderr.splitlines()[-1].split()
     assert (got, torch_imported) == (str(code), "False")
     assert float(seconds) < 1.0  # half of that on an idle machine
@@ -42,7 +42,7 @@ def test_quick_answers_do_not_import_torch(arguments, code):
 
 def test_failing_check_prints_a_line_for_each_mistake_and_no_traceback(wrong):
     command = [sys.executable, "-m", "medgraph", "check", wrong]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 3

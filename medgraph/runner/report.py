@@ -60,7 +60,7 @@ src="data:image/png;base64,{{ figure.png }}"><figcaption>{{ figure.title }}</fig
 </body></html>
 """
 
-MANY = 8  # cases; more are not listed one by one on the terminal
+MANY = 24  # cases; more are not listed one by one on the terminal
 HEADER = ("labelled", "label", "metric", "pretrained", "from scratch", "difference [95 % interval]")
 
 

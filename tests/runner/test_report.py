@@ -69,7 +69,7 @@ def test_the_terminal_shows_both_arms(capsys):
 
 
 def test_scores_of_many_cases_are_averaged(capsys):
-    rows = [{"case": f"c{index}", "label": "front", "recall": index / 10} for index in range(11)]
+    rows = [{"case": f"c{index}", "label": "front", "recall": index / 30} for index in range(31)]
     print_scores("content", Scores(rows[:3]), Console(width=80))
     assert "c2" in capsys.readouterr().out
     print_scores("content", Scores(rows), Console(width=80))
