@@ -34,7 +34,9 @@ def wrong(tmp_path):
     ("arguments", "code"), [(["--help"], 0), (["list"], 0), (["run", "--help"], 0), (["check", "quikstart"], 2)]
 )
 def test_quick_answers_do_not_import_torch(arguments, code):
-    done = subprocess.run([sys.executable, "-c", LIGHT.format(arguments)], capture_output=True, encoding="utf-8", check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT.format(arguments)], capture_output=True, encoding="utf-8", check=True
+    )
     got, torch_imported, seconds = done.stderr.splitlines()[-1].split()
     assert (got, torch_imported) == (str(code), "False")
     assert float(seconds) < 1.0  # half of that on an idle machine

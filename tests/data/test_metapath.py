@@ -67,9 +67,7 @@ def test_wrong_paths_say_what_is_wrong(text, message):
 
 
 def test_two_relations_between_the_same_types_need_a_list():
-    with pytest.raises(
-        ConfigError, match=r"'pp': 2 relations lead from 'paper' to 'paper': .* as a list of"
-    ):
+    with pytest.raises(ConfigError, match=r"'pp': 2 relations lead from 'paper' to 'paper': .* as a list of"):
         parse_metapath("pp", CITED, "paper")
     steps = [("paper", "cites", "paper"), ("paper", "rev_cites", "paper")]
     assert parse_metapath(steps, CITED, "paper").edge_types == tuple(steps)
