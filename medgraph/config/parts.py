@@ -76,19 +76,21 @@ def check_arguments(
     """The arguments of a constructor with every default written out; None if anything is wrong."""
     before = len(findings.errors)
     settable = target.settable
+    misspelt: set[str] = set()  # keys that an unknown one seems to mean: one mistake, one line
     for key, child in node.value.items():
         if key in FILLED and key in target.parameters:
             findings.add(child.origin, join(path, key), f"is filled from {FILLED[key]}: remove this line")
         elif key not in settable and key not in skip:
             findings.unknown(child, path, key, settable, f"{target.class_name} has no such parameter")
+            misspelt.update(get_close_matches(key, settable, n=1))
     values: dict[str, Any] = {}
     for key, parameter in settable.items():
         if key in node.value:
             findings.origins[join(path, key)] = node.value[key].origin
             values[key] = _check_value(node.value[key], parameter, target, join(path, key), findings)
-        elif parameter.required:
+        elif parameter.required and key not in misspelt:
             findings.add(node.origin, path, f"missing key {key!r}; {target.class_name} needs it: {parameter.text}")
-        else:
+        elif not parameter.required:
             values[key] = plain_default(parameter)
     return values if len(findings.errors) == before else None
 

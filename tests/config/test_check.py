@@ -133,6 +133,12 @@ def test_three_mistakes_give_three_lines(write):
     ]
 
 
+def test_a_misspelt_key_that_is_needed_is_told_once(write):
+    assert errors(write(CONFIG.replace("epochs: 2", "epoch: 2"), ONE_STAGE)) == [
+        "stage.yaml:10:3: first.train.epoch: Train has no such parameter; did you mean 'epochs'?"
+    ]
+
+
 def test_evaluate_stage_needs_an_earlier_encoder(write):
     path = write("kind: evaluate\ndata: {name: fake, root: here}\nevaluator: {name: fake}\n", ONE_STAGE)
     assert errors(path) == [
