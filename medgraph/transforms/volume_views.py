@@ -80,7 +80,7 @@ class VolumeViews:
         """Two dictionaries, each entry with a row per example of `ids` (n,); `shape` is (c, d, h, w)."""
         if len(shape) != 4:
             raise ValueError(f"expected volumes (c, d, h, w), got examples of shape {tuple(shape)}; use image_views")
-        return [self._draw_view(uniforms(seed, epoch, ids, 22, stream=301 + view), shape) for view in range(2)]
+        return [self._draw_view(uniforms(seed, epoch, ids, 23, stream=301 + view), shape) for view in range(2)]
 
     def apply(self, images: Tensor, record: Record) -> list[Tensor]:
         """Two tensors (n, c, d, h, w)."""
@@ -107,7 +107,7 @@ class VolumeViews:
             "gamma": between(u[:, 10], *self.gamma),
             "blur": (u[:, 11] < self.blur_probability).float() * between(u[:, 12], 0.1, 1.0),
             "noise": between(u[:, 13], 0, self.noise),
-            "noise_seed": (u[:, 21] * 2**24).long() * 2**24 + (u[:, 13] * 2**24).long(),
+            "noise_seed": (u[:, 21] * 2**24).long() * 2**24 + (u[:, 22] * 2**24).long(),
             "box": torch.stack([first, first + width], dim=1),
         }
 
