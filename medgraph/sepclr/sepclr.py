@@ -75,7 +75,7 @@ class SepCLR(Method):
         self.salient_weight = checks.not_negative("salient_weight", salient_weight)
         self.collapse_weight = checks.not_negative("collapse_weight", collapse_weight)
         self.independence_weight = checks.not_negative("independence_weight", independence_weight)
-        self.stop_gradient = checks.one_of("stop_gradient", stop_gradient, ("none", "common", "salient"))
+        checks.one_of("stop_gradient", stop_gradient, ("none", "common", "salient"))
         self.ramp_steps = checks.at_least("ramp_steps", ramp_steps, 0)
         self.target_share = checks.fraction("target_share", target_share)
         self.weights = _weights(independence_weight, salient_independence_weight, stop_gradient)
