@@ -1,9 +1,15 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from reference.content_data import Blind, Brightness, ContentData
 
 from medgraph.errors import DataError
 from medgraph.evaluation import slice_content
+from medgraph.evaluation.knn_probe import KNNProbe
+from medgraph.evaluation.linear_probe import LinearProbe
+
+PROBES = (KNNProbe(), LinearProbe())
 
 
 def test_a_slice_shows_its_commonest_class_but_background():
@@ -27,3 +33,22 @@ def test_batch_size_changes_nothing(batch_size):
 def test_one_class_alone_is_refused():
     with pytest.raises(DataError, match="all 30 training slices show 'left', expected at least two classes"):
         slice_content.read(Blind(), ContentData(only=1), 64, "cpu")
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: type(probe).__name__)
+def test_features_that_tell_the_classes_apart_score_one(probe):
+    scores = probe.evaluate(SimpleNamespace(encoder=Brightness()), ContentData())
+    assert [(row["case"], row["label"]) for row in scores.rows] == [
+        ("a", "background"),
+        ("a", "left"),
+        ("a", "right"),
+        ("b", "background"),
+        ("b", "left"),
+    ]
+    assert scores.summary()["mean recall"] == 1.0
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: type(probe).__name__)
+def test_a_blind_encoder_finds_one_class_only(probe):
+    rows = probe.evaluate(SimpleNamespace(encoder=Blind()), ContentData()).rows
+    assert sorted(row["recall"] for row in rows if row["case"] == "a") == [0.0, 0.0, 1.0]
