@@ -122,15 +122,16 @@ class _Loop:
         """All epochs that are left, from `position` on."""
         quiet = not self.accelerator.is_main_process
         self.losses = list(position.losses)
-        log = MetricsLog(self.folder, resume_step=position.step, silent=quiet)
-        try:
-            with _stop_signal() as stop, Progress(self.num_steps, self.title, position.step, quiet) as bar:
-                while position.epoch < self.plan.epochs and not self._is_over(position.epoch):
-                    position = self._epoch(dataset, position, log, bar, stop)
-                if self.patience is not None and self.plan.keep == "best":
-                    self.patience.restore(self.method)
-        finally:
-            log.close()
+        with _stop_signal(self.title) as stop:
+            log = MetricsLog(self.folder, resume_step=position.step, silent=quiet)
+            try:
+                with Progress(self.num_steps, self.title, position.step, quiet) as bar:
+                    while position.epoch < self.plan.epochs and not self._is_over(position.epoch):
+                        position = self._epoch(dataset, position, log, bar, stop)
+            finally:
+                log.close()
+        if self.patience is not None and self.plan.keep == "best":
+            self.patience.restore(self.method)
 
     def _epoch(
         self, dataset: Any, position: Position, log: MetricsLog, bar: Progress, stop: threading.Event
@@ -249,8 +250,12 @@ def _timed(batches: Any, bar: Progress) -> Iterator[Any]:
 
 
 @contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """An event that SIGTERM and Ctrl-C set instead of ending the process mid-step; the old handlers come back."""
+def _stop_signal(title: str) -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set instead of ending the process mid-step; the old handlers come back.
+
+    Raises:
+        Stopped: A signal came after the last step: it must not be lost.
+    """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
@@ -261,3 +266,5 @@ def _stop_signal() -> Iterator[threading.Event]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+    if event.is_set():
+        raise Stopped(f"{title}: stopped after the last step.")

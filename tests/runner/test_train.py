@@ -9,6 +9,7 @@ from torch import nn
 from medgraph.config.schema import Train
 from medgraph.errors import ConfigError, DataError, MedgraphError
 from medgraph.method import Method, Step
+from medgraph.runner import checkpoint
 from medgraph.runner.optimizer import AdamW
 from medgraph.runner.schedule import Cosine
 from medgraph.runner.train import Stopped, pick_device, train
@@ -74,6 +75,21 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path):
     assert torch.equal(fit(Toy(), tmp_path / "part"), whole)
     lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("whole", "part")]
     assert len(lines[0]) == len(lines[1]) == 15
+
+
+def test_a_signal_after_the_last_step_is_not_lost(tmp_path, monkeypatch):
+    whole, save = fit(Toy(), tmp_path / "whole"), checkpoint.save
+
+    def save_and_stop(folder, model, optimizer, position):
+        save(folder, model, optimizer, position)
+        if position.epoch == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(checkpoint, "save", save_and_stop)
+    with pytest.raises(Stopped, match="toy: stopped after the last step"):
+        fit(Toy(), tmp_path / "part")
+    monkeypatch.undo()
+    assert torch.equal(fit(Toy(), tmp_path / "part"), whole)
 
 
 def test_each_epoch_starts_with_every_example_once(tmp_path):
