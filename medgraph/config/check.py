@@ -112,6 +112,7 @@ def _check_pipeline(
         findings.add(root.value["name"].origin, "name", f"expected letters, digits, dashes, got {name!r}")
     if "seed" in root.value and (type(seed) is not int or not 0 <= seed < 2**31):
         findings.add(root.value["seed"].origin, "seed", f"expected an int from 0 to 2147483647, got {seed!r}")
+    _share_data(_child(root, "stages"))
     stages: dict[str, Stage] = {}
     if "stages" in root.value and not _child(root, "stages"):
         findings.add(root.value["stages"].origin, "stages", "expected at least one stage, {config: file.yaml}")
@@ -120,6 +121,16 @@ def _check_pipeline(
         if stage is not None and not findings.errors:
             stages[stage_name] = replace(stage, digest=_digest(stage, seed, stages))
     return None if findings.errors else Pipeline(name, seed, stages, overrides, findings.origins)
+
+
+def _share_data(stages: dict[str, Node]) -> None:
+    """Give each evaluate stage that names no data those of the stage it starts from."""
+    for stage in stages.values():
+        config, start = _child(stage).get("config"), _child(stage).get("start_from")
+        own, theirs = _child(config), _child(stages.get(str(start.plain())), "config") if start is not None else {}
+        scores = "kind" in own and own["kind"].plain() == "evaluate"
+        if scores and _absent(own.get("data")) and "data" in theirs:
+            own["data"] = theirs["data"]
 
 
 def _check_stage(node: Node, name: str, order: list[str], file: str | None, findings: Findings) -> Stage | None:
@@ -181,14 +192,20 @@ def _check_config(config: Node, kind: str, name: str, findings: Findings) -> dic
     values: dict[str, Any] = {}
     for key in (*needed, *optional):
         node = config.value.get(key)
-        if node is None or (node.value is None and key in optional):
+        if node is None or (key in optional and _absent(node)):
             if key in needed:
                 findings.add(config.origin, name, f"missing key {key!r}; a stage of kind {kind!r} needs it")
         elif key in _PART_KINDS:
             values[key] = check_part(node, _PART_KINDS[key], join(name, key), findings)
         else:
             values[key] = _check_settings(node, _SETTINGS[key], join(name, key), findings)
+    if kind == "evaluate" and _absent(config.value.get("data")):
+        findings.add(config.origin, name, "missing key 'data': there is no earlier stage to take them from")
     return values
+
+
+def _absent(node: Node | None) -> bool:
+    return node is None or node.value is None
 
 
 def _check_settings(node: Node, made: Any, path: str, findings: Findings) -> Any:

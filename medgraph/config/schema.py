@@ -8,7 +8,7 @@ from medgraph import checks
 # Per kind of stage: keys that must be there, keys that may be there.
 STAGE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "train": (("data", "method", "train"), ("evaluator",)),
-    "evaluate": (("data", "evaluator"), ()),
+    "evaluate": (("evaluator",), ("data",)),  # without data: those of the stage it starts from
     "compare": (("data", "method", "evaluator", "train", "compare"), ()),
 }
 NEEDS_START = ("evaluate", "compare")

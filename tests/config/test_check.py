@@ -146,6 +146,25 @@ def test_evaluate_stage_needs_an_earlier_encoder(write):
     ]
 
 
+def test_evaluate_stage_takes_the_data_of_the_stage_it_starts_from(write):
+    both = "name: t\nseed: 1\nstages:\n  a: {config: stage.yaml}\n  b: {config: score.yaml, start_from: a}\n"
+    path = write(pipeline=both)
+    score = path.parent / "score.yaml"
+    score.write_text("kind: evaluate\nevaluator: {name: fake}\n")
+    stages = config.load(path, ["a.data.root=there"]).stages
+    assert stages["b"].data == stages["a"].data == {"name": "fake", "root": "there", "size": [4, 8], "axis": None}
+    (path.parent / "again.yaml").write_text(config.resolved(config.load(path)))
+    assert config.load(path.parent / "again.yaml").stages["b"].digest == config.load(path).stages["b"].digest
+    score.write_text("kind: evaluate\ndata: {name: fake, root: own}\nevaluator: {name: fake}\n")
+    assert config.load(path).stages["b"].data["root"] == "own"
+
+
+@pytest.mark.parametrize("data", ["", "data:\n"])
+def test_evaluate_stage_without_data_needs_an_earlier_stage(write, data):
+    path = write(f"kind: evaluate\n{data}evaluator: {{name: fake}}\n", ONE_STAGE.replace("}", ", start_from: a/b}"))
+    assert "stage.yaml:1:1: first: missing key 'data': there is no earlier stage to take them from" in errors(path)
+
+
 def test_compare_refuses_empty_lists_and_small_numbers(write):
     stage = CONFIG.replace("kind: train", "kind: compare\nevaluator: {name: fake}\ncompare: COMPARE")
     both = "name: t\nseed: 1\nstages:\n  a: {config: b.yaml}\n  c: {config: stage.yaml, start_from: a}\n"
