@@ -53,11 +53,14 @@ class Scores:
         rows: One dictionary per case and label: "case", "label", and a number per metric, the chief one first.
         overlays: Pictures for the report: "case", and nested lists "image", "truth", "prediction" of one slice.
         figures: Plots for the report: "title", and "png" in base64.
+        resampled: "case", "label", and "scores" of that row when subjects are drawn again: the same draws for every
+            model of the same test part, so that differences of two models are paired.
     """
 
     rows: list[dict[str, Any]]
     overlays: list[dict[str, Any]] = field(default_factory=list)
     figures: list[dict[str, str]] = field(default_factory=list)
+    resampled: list[dict[str, Any]] = field(default_factory=list)
 
     def metrics(self) -> list[str]:
         """Names of the metrics, in the order of the rows; the first is the one a verdict is about."""
@@ -84,6 +87,7 @@ class Scores:
         """Read what `to_json` wrote. Raises DataError."""
         try:
             stored = json.loads(path.read_text())
-            return cls(stored["rows"], stored["overlays"], stored.get("figures", []))
+            kept = stored.get("figures", []), stored.get("resampled", [])
+            return cls(stored["rows"], stored["overlays"], *kept)
         except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise DataError(f"{path}: expected scores as written by an evaluator ({error!r}).") from error
