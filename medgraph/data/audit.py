@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from medgraph.data.cases import SUFFIXES
+from medgraph.data.formats import VOLUME_SUFFIXES
 from medgraph.errors import DataError
 
 
@@ -22,15 +22,18 @@ def recognize(path: Path) -> Any:
             from medgraph.data.heco_folder import HeCoGraph
 
             return HeCoGraph(str(path))
-        if any(next(path.rglob(f"*{suffix}"), None) for suffix in SUFFIXES):
+        suffix = next((suffix for suffix in VOLUME_SUFFIXES if next(path.rglob(f"*{suffix}"), None)), None)
+        if suffix is not None:
             from medgraph.data.folder import FolderSource
 
+            ending = ".nii*" if suffix.startswith(".nii") else suffix
             if (path / "images").is_dir() and (path / "labels").is_dir():
-                return FolderSource(str(path), images="images/*.nii*", labels="labels/*.nii*")
-            return FolderSource(str(path), images="**/*.nii*")
+                return FolderSource(str(path), images=f"images/*{ending}", labels=f"labels/*{ending}")
+            return FolderSource(str(path), images=f"**/*{ending}")
     raise DataError(
         f"{path}: neither a graph (edge lists like pa.txt, a .npz of save_graph, a .pt of PyG) nor volumes "
-        "(NIfTI files, a dataset.json). Tables of your own are described in a pipeline: give its name instead."
+        "(NIfTI, NRRD or MetaImage files, a dataset.json). Tables of your own are described in a pipeline: give its "
+        "name instead."
     )
 
 

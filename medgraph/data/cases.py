@@ -8,8 +8,6 @@ from typing import Protocol
 from medgraph.data.splits import split_subjects
 from medgraph.errors import DataError
 
-SUFFIXES = (".nii.gz", ".nii")
-
 
 @dataclass(frozen=True)
 class Case:
@@ -42,12 +40,6 @@ class Source(Protocol):
     @property
     def cases(self) -> tuple[Case, ...]:
         """All cases, sorted by id, each with its part."""
-
-
-def case_id(path: str | Path) -> str:
-    """File name without `.nii` or `.nii.gz`."""
-    name = Path(path).name
-    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
 
 
 def with_parts(cases: Sequence[Case], fractions: Sequence[float], seed: int) -> tuple[Case, ...]:

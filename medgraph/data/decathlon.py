@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from medgraph.data.cases import Case, case_id, with_parts
+from medgraph.data.cases import Case, with_parts
+from medgraph.data.formats import case_name
 from medgraph.data.splits import check_disjoint
 from medgraph.errors import DataError
 
@@ -102,7 +103,7 @@ class DecathlonSource:
         entry = {"image": entry} if isinstance(entry, str) else entry
         if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
             raise DataError(f'{self._file}: training holds {entry!r}, expected {{"image": file, "label": file}}.')
-        name = case_id(entry["image"])
+        name = case_name(entry["image"])
         image = self._file.parent / entry["image"]
         label = self._file.parent / entry["label"] if entry.get("label") else None
         return Case(name, self._subject(name), image, label, frame=self.frame)

@@ -7,6 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from medgraph.data import formats
+
 _BLOCK = 2**20
 
 
@@ -15,7 +17,7 @@ def fingerprint(data: Any) -> dict[str, Any] | None:
 
     It is the hash of the sorted hashes, so names and places do not matter. None for data that name no files.
     """
-    paths = sorted({path for path in _paths(data) if path.is_file()})
+    paths = sorted({file for path in _paths(data) for file in formats.files_of(path) if file.is_file()})
     if not paths:
         return None
     hashes = sorted(_content(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in paths)

@@ -83,7 +83,7 @@ class FolderSource:
             found[name] = file
         if not found:
             raise DataError(
-                f"{root}: no file matches {pattern!r}, expected NIfTI volumes. Check root and the glob; "
+                f"{root}: no file matches {pattern!r}, expected volumes. Check root and the glob; "
                 "`**/` looks into folders."
             )
         return found

@@ -1,8 +1,10 @@
-"""Files of new cases, whatever their kind: find them in a folder, read them, write label maps on their own grid."""
+"""Files of cases, whatever their kind: find them in a folder, read them, write label maps on their own grid."""
 
+import glob
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ _SUFFIXES = {
     "MetaImage": (".mha", ".mhd"),
     "image": pixels.SUFFIXES,
 }
+VOLUME_SUFFIXES = tuple(s for kind, suffixes in _SUFFIXES.items() if kind != "image" for s in suffixes)
+_HEADERS = (".nhdr", ".mhd")  # whose voxels lie in a file of the same name beside them
 _WRITTEN = {"NIfTI": ".nii.gz", "NRRD": ".nrrd", "MetaImage": ".mha", "image": ".png", "DICOM": ".nii.gz"}
 _FLAT = np.eye(4)  # a PNG knows no millimetres: pixel (row, column) lies at (row, column)
 
@@ -82,6 +86,66 @@ def find_cases(folder: str | os.PathLike[str], series: str | None = None) -> tup
     return sorted(cases, key=lambda case: case.id), rest
 
 
+def case_name(path: str | os.PathLike[str]) -> str:
+    """Name of a file or folder without the ending of its kind."""
+    name = Path(path).name
+    endings = (suffix for suffixes in _SUFFIXES.values() for suffix in suffixes if name.lower().endswith(suffix))
+    return name[: -len(ending)] if (ending := next(endings, "")) else name
+
+
+def files_of(path: str | os.PathLike[str]) -> list[Path]:
+    """All files that hold a case: itself, the slices of a DICOM series, a header and its voxels."""
+    path = Path(path)
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.is_file())
+    if path.name.lower().endswith(_HEADERS):
+        return sorted(file for file in path.parent.glob(f"{glob.escape(case_name(path))}.*") if file.is_file())
+    return [path]
+
+
+def read_grid(path: str | os.PathLike[str]) -> Grid:
+    """The native grid of a file, from its header alone; of a DICOM series, from all its slices. Raises DataError."""
+    file = case_file(path)
+    if file.kind == "NIfTI":
+        return nifti.read_grid(file.path)
+    if file.kind in ("NRRD", "MetaImage"):
+        return itk.read_grid(file.path)
+    return _remembered_grid(file, file.path.stat().st_mtime_ns if file.path.exists() else 0)
+
+
+def read_volume(path: str | os.PathLike[str], frame: int | None = None) -> Volume:
+    """A volume, or an image as one of one slice, in RAS axis order.
+
+    Args:
+        path: A file of any kind, or the folder of a DICOM series.
+        frame: Which volume of a NIfTI file with four axes.
+
+    Raises:
+        DataError: As `read`; a frame is asked of another kind of file.
+    """
+    file = case_file(path)
+    if file.kind == "NIfTI":
+        return nifti.read_volume(file.path, frame)
+    if frame is not None:
+        raise DataError(f"{file.path}: frame {frame} asked for, but only NIfTI files have frames. Set frame to none.")
+    return read(file)
+
+
+def read_labels(path: str | os.PathLike[str], image: Grid, classes: tuple[str, ...]) -> np.ndarray:
+    """A label file of any kind on the native grid of its image: class indices.
+
+    Raises:
+        DataError: It cannot be read, or is a DICOM series; another grid; a value is not the index of a class.
+    """
+    file = case_file(path)
+    if file.kind == "DICOM":
+        raise DataError(f"{file.path}: labels as DICOM cannot be read. Convert them to NIfTI, NRRD or MetaImage.")
+    if file.kind == "image":
+        values = pixels.read_gray(file.path)[..., None]
+        return nifti.as_labels(file.path, values, Grid(values.shape, _FLAT), image, classes)
+    return (nifti if file.kind == "NIfTI" else itk).read_labels(file.path, image, classes)
+
+
 def read(file: CaseFile) -> Volume:
     """The case in RAS axis order; an image as a volume of one slice along the last axis. Raises DataError."""
     if file.kind == "NIfTI":
@@ -122,6 +186,12 @@ def write(path: Path, voxels: np.ndarray, grid: Grid) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=10_000)
+def _remembered_grid(file: CaseFile, modified: int) -> Grid:
+    """The grid of a case whose header does not tell it, for as long as the case stays as it is."""
+    return read(file).grid
 
 
 def _check_cases(folder: Path, cases: Sequence[CaseFile]) -> None:

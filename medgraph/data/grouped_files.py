@@ -12,16 +12,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medgraph import checks
-from medgraph.data import nifti
-from medgraph.data.cases import SUFFIXES
-from medgraph.data.formats import CaseFile
+from medgraph.data import formats
+from medgraph.data.formats import VOLUME_SUFFIXES, CaseFile
 from medgraph.data.grouped import Attribute, GroupedImages
 from medgraph.data.spec import ImageSpec
 from medgraph.data.unseen import NewImage
 from medgraph.data.volumes import VolumeCache
 from medgraph.errors import DataError
 
-ENDINGS = (".png", ".jpg", ".jpeg", *SUFFIXES)
+ENDINGS = (".png", ".jpg", ".jpeg", *VOLUME_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ class GroupedFilesData:
 
     def read(self, path: Path) -> Tensor:
         """One file as (c, *size). Raises DataError if it cannot be read, or not be brought to the size."""
-        voxels = self._read_volume(path) if path.name.endswith(SUFFIXES) else self._read_image(path)
+        voxels = self._read_volume(path) if path.name.endswith(VOLUME_SUFFIXES) else self._read_image(path)
         if voxels.ndim - 1 != len(self.size):
             raise DataError(
                 f"{path}: has {voxels.ndim - 1} axes, expected {len(self.size)} as data.size {self.size} has. "
@@ -166,5 +165,5 @@ class GroupedFilesData:
         return torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32) / 255)
 
     def _read_volume(self, path: Path) -> Tensor:
-        nifti.read_grid(path)
+        formats.read_grid(path)
         return torch.from_numpy(np.array(self.cache.prepared(path)))[None]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
-from medgraph.data.nifti import Grid, Volume, check_intensities
+from medgraph.data.nifti import Grid, Volume, as_labels, check_intensities
 from medgraph.errors import DataError
 
 SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -31,12 +31,15 @@ def read_volume(path: str | os.PathLike[str]) -> Volume:
     Raises:
         DataError: Missing, damaged or other file; not three axes; several values per voxel; voxels not finite or equal.
     """
+    return _volume(Path(path), _execute(Path(path)))
+
+
+def read_labels(path: str | os.PathLike[str], image: Grid, classes: tuple[str, ...]) -> np.ndarray:
+    """Read an NRRD or MetaImage label file as `nifti.read_labels` does a NIfTI file. Raises DataError."""
     path = Path(path)
-    try:
-        image = _reader(path).Execute()
-    except RuntimeError as error:
-        raise _unreadable(path, error) from error
-    return _volume(path, image)
+    found = _execute(path)
+    grid = _grid(path, found, found.GetNumberOfComponentsPerPixel())
+    return as_labels(path, sitk.GetArrayFromImage(found).transpose(2, 1, 0), grid, image, classes)
 
 
 def list_series(folder: str | os.PathLike[str]) -> dict[str, str]:
@@ -85,6 +88,13 @@ def write_volume(path: str | os.PathLike[str], voxels: np.ndarray, affine: np.nd
     sitk.WriteImage(image, str(path), useCompression=True)
 
 
+def _execute(path: Path) -> sitk.Image:
+    try:
+        return _reader(path).Execute()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+
+
 def _reader(path: Path) -> sitk.ImageFileReader:
     if not path.is_file():
         raise DataError(f"{path}: no such file, expected an NRRD or MetaImage volume. Check the path.")
@@ -119,7 +129,10 @@ def _choose(folder: Path, series: str | None) -> str:
     if not found:
         raise DataError(f"{folder}: holds no DICOM series, expected the files of one. Check the path.")
     if series is None and len(found) > 1:
-        raise DataError(f"{folder}: holds {len(found)} DICOM series, expected one: {named}. Which? Name its UID.")
+        raise DataError(
+            f"{folder}: holds {len(found)} DICOM series, expected one: {named}. Which? Name its UID (`--series` of "
+            "predict and embed), or give it a folder of its own."
+        )
     if series is not None and series not in found:
         raise DataError(f"{folder}: holds no DICOM series {series!r}. There are: {named}.")
     return next(iter(found)) if series is None else series

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.data import nifti
+from medgraph.data import formats
 from medgraph.data.batches import LabelledImageBatch, VolumeCase
 from medgraph.data.cases import Case, Source, of_part
-from medgraph.data.formats import CaseFile
+from medgraph.data.formats import CaseFile, Grid
 from medgraph.data.slices import Slices, planes_of
 from medgraph.data.spec import ImageSpec
 from medgraph.data.unseen import NewCase, slice_case
@@ -175,6 +175,6 @@ def _with_labels(cases: tuple[Case, ...], source: Source) -> tuple[Case, ...]:
     return cases
 
 
-def _read(case: Case, grid: nifti.Grid, classes: tuple[str, ...]) -> np.ndarray:
+def _read(case: Case, grid: Grid, classes: tuple[str, ...]) -> np.ndarray:
     assert case.label is not None  # _with_labels
-    return nifti.read_labels(case.label, grid, classes)
+    return formats.read_labels(case.label, grid, classes)

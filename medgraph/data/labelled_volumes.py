@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.data import nifti, planes
+from medgraph.data import formats, planes
 from medgraph.data.batches import LabelledImageBatch, VolumeCase
 from medgraph.data.blocks import Block
 from medgraph.data.cases import Case, Source
@@ -167,6 +167,6 @@ class WholeCases(Sequence[VolumeCase]):
 
 def _labels(case: Case, cache: VolumeCache, classes: tuple[str, ...]) -> tuple[Block, np.ndarray]:
     """How the case's volume is prepared, and its labels on the native grid."""
-    grid = nifti.read_grid(case.image)
+    grid = formats.read_grid(case.image)
     assert case.label is not None  # LabelledSliceData has checked it
-    return Block(grid, planes.resampled_shape(grid, cache.spacing)), nifti.read_labels(case.label, grid, classes)
+    return Block(grid, planes.resampled_shape(grid, cache.spacing)), formats.read_labels(case.label, grid, classes)

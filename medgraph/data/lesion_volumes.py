@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medgraph import checks
-from medgraph.data import nifti
+from medgraph.data import formats
 from medgraph.data.cases import Case, Source
 from medgraph.data.grouped import Attribute, GroupedImages
 from medgraph.data.spec import ImageSpec
@@ -144,13 +144,13 @@ class LesionVolumesData:
     def _crop(self, case: Case) -> _Crop:
         if case.label is None:
             raise DataError(f"{case.image}: has no label file, expected labels of the structure that a lesion lies in.")
-        grid = nifti.read_grid(case.image)
+        grid = formats.read_grid(case.image)
         if any(have < want for have, want in zip(grid.ras_shape, self.window, strict=True)):
             raise DataError(
                 f"{case.image}: has {grid.ras_shape} voxels, expected at least the window {self.window}. "
                 "Make data.window smaller; volumes are never padded, as that would tell their field of view."
             )
-        labels = grid.to_ras(nifti.read_labels(case.label, grid, self.source.classes))
+        labels = grid.to_ras(formats.read_labels(case.label, grid, self.source.classes))
         places = np.argwhere(labels > 0)
         if len(places) == 0:
             raise DataError(f"{case.label}: labels nothing, expected a structure that a lesion can lie in.")

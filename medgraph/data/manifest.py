@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from medgraph.data.cases import Case, case_id, with_parts
+from medgraph.data.cases import Case, with_parts
+from medgraph.data.formats import case_name
 from medgraph.data.splits import PARTS, check_disjoint
 from medgraph.errors import DataError
 
@@ -86,7 +87,7 @@ class ManifestSource:
             raise DataError(f"{self._file}, line {line}: subject or image is empty, expected both. Fill it in.")
         folder, name = os.path.split(row["image"])
         label = self._file.parent / row["label"] if row.get("label") else None
-        name = case_id(name) if not folder else f"{folder}/{case_id(name)}"
+        name = case_name(name) if not folder else f"{folder}/{case_name(name)}"
         return Case(name, row["subject"], self._file.parent / row["image"], label, frame=self.frame)
 
     def _part(self, line: int, row: dict[str, str]) -> str:

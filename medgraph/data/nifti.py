@@ -142,7 +142,11 @@ def read_labels(path: str | os.PathLike[str], image: Grid, classes: tuple[str, .
     """
     path = Path(path)
     file = _open(path)
-    grid = _grid(path, file)
+    return as_labels(path, _decode(path, file, None), _grid(path, file), image, classes)
+
+
+def as_labels(path: Path, values: np.ndarray, grid: Grid, image: Grid, classes: tuple[str, ...]) -> np.ndarray:
+    """The values of a label file as class indices. Raises DataError where grid or values are not the image's."""
     if not grid.same_as(image):
         shift = float(np.abs(grid.affine - image.affine).max())
         raise DataError(
@@ -150,7 +154,6 @@ def read_labels(path: str | os.PathLike[str], image: Grid, classes: tuple[str, .
             f"{image.shape} with spacing {_short(image.spacing)} (affines differ by up to {shift:.3g}). "
             "Resample the labels to the image, nearest neighbour."
         )
-    values = _decode(path, file, None)
     found = np.unique(values)
     outside = [f"{value:g}" for value in found if value not in range(len(classes))]
     if outside:

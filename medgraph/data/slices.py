@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.data import nifti, planes
+from medgraph.data import formats, planes
 from medgraph.data.batches import ImageBatch
 from medgraph.data.cases import Case, Source, of_part
 from medgraph.data.formats import CaseFile
@@ -125,7 +125,7 @@ class Slices:
 
 def planes_of(case: Case, cache: VolumeCache, axis: int, size: tuple[int, int]) -> Planes:
     """How a case is cut, from its header alone."""
-    grid = nifti.read_grid(case.image)
+    grid = formats.read_grid(case.image)
     return Planes(grid, planes.resampled_shape(grid, cache.spacing), axis, size)
 
 

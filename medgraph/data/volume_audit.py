@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medgraph.data import nifti
+from medgraph.data import formats
 from medgraph.data.cases import Source
 from medgraph.data.splits import PARTS
 
@@ -20,7 +20,7 @@ def volume_lines(source: Source) -> list[str]:
         labelled = sum(case.label is not None for case in mine)
         subjects = len({case.subject for case in mine})
         lines.append(f"part   {part:10} {len(mine):>5} volumes of {subjects} subjects, {labelled} with labels")
-    grids = [nifti.read_grid(case.image) for case in cases]
+    grids = [formats.read_grid(case.image) for case in cases]
     for name, values in (("shape", [g.ras_shape for g in grids]), ("spacing", [g.ras_spacing for g in grids])):
         table = np.array(values, dtype=float)
         low, high = (" x ".join(f"{value:g}" for value in ends) for ends in (table.min(axis=0), table.max(axis=0)))
@@ -28,7 +28,7 @@ def volume_lines(source: Source) -> list[str]:
             f"grid   {name} {low} to {high} (right x anterior x superior), {len(np.unique(table, axis=0))} different"
         )
     lines.append(f"labels {', '.join(source.classes) or 'no classes named'}")
-    same = _same_files([case.image for case in cases])
+    same = _same_files([case.image for case in cases if case.image.is_file()])
     lines += [f"same   {' = '.join(path.name for path in group)}" for group in same]
     parts = {case.image: case.part for case in cases}
     leaks = [group for group in same if len({parts[path] for path in group}) > 1]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from medgraph import checks
-from medgraph.data import nifti, planes
+from medgraph.data import formats, planes
 from medgraph.errors import DataError
 
 _VERSION = 1  # raise it when `prepare` computes something else: old cache files are then not found
@@ -63,7 +63,7 @@ class VolumeCache:
         self._hits = self._misses = 0
 
     def prepared(self, path: str | os.PathLike[str], frame: int | None = None) -> np.ndarray:
-        """Voxels in [0, 1], float32, RAS axes, mapped read-only. Raises DataError as `nifti.read_volume`."""
+        """Voxels in [0, 1], float32, RAS axes, mapped read-only. Raises DataError as `formats.read_volume`."""
         path = Path(path)
         file = self.folder / f"{self._key(path, frame)}.npy"
         voxels = _map(file)
@@ -72,7 +72,7 @@ class VolumeCache:
             _touch(file)
             return voxels
         self._misses += 1
-        volume = nifti.read_volume(path, frame)
+        volume = formats.read_volume(path, frame)
         shape = planes.resampled_shape(volume.grid, self.spacing)
         try:
             prepared = prepare(planes.resample(volume.voxels, shape), self.percentiles)
@@ -88,9 +88,12 @@ class VolumeCache:
         return CacheReport(self._hits, self._misses, sum(size for _, size, _ in _listing(self.folder)), self.folder)
 
     def _key(self, path: Path, frame: int | None) -> str:
-        nifti.read_grid(path)  # a missing or foreign file gets its message here
-        parameters = json.dumps([_VERSION, self.percentiles, self.spacing, frame])
-        return hashlib.sha256(path.read_bytes() + parameters.encode()).hexdigest()
+        formats.read_grid(path)  # a missing or foreign file gets its message here
+        found = hashlib.sha256()
+        for file in formats.files_of(path):
+            found.update(file.read_bytes())
+        found.update(json.dumps([_VERSION, self.percentiles, self.spacing, frame]).encode())
+        return found.hexdigest()
 
     def _write(self, file: Path, voxels: np.ndarray) -> None:
         try:

@@ -1,6 +1,6 @@
 import pytest
 
-from medgraph.data.cases import Case, case_id, of_part, with_parts
+from medgraph.data.cases import Case, of_part, with_parts
 from medgraph.errors import DataError
 
 
@@ -12,13 +12,6 @@ class Listed:
 
     def __repr__(self):
         return "Listed()"
-
-
-@pytest.mark.parametrize(
-    ("path", "name"), [("a/b.nii.gz", "b"), ("b.nii", "b"), ("sub.01.nii.gz", "sub.01"), ("x.mha", "x.mha")]
-)
-def test_the_id_is_the_file_name_without_ending(path, name):
-    assert case_id(path) == name
 
 
 def test_parts_are_given_by_subject(tmp_path):

@@ -42,7 +42,7 @@ def test_a_missing_label_is_none_and_a_missing_image_an_error(tmp_path):
 
 def test_an_empty_folder_names_the_glob(tmp_path):
     touch(tmp_path, "a.txt")
-    with pytest.raises(DataError, match=r"no file matches '\*\.nii\.gz', expected NIfTI volumes"):
+    with pytest.raises(DataError, match=r"no file matches '\*\.nii\.gz', expected volumes"):
         _ = FolderSource(str(tmp_path)).cases
 
 

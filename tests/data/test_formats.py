@@ -95,6 +95,29 @@ def test_folders_without_cases_and_foreign_files_are_refused(tmp_path):
         formats.case_file(tmp_path / "a.txt")
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("a/b.nii.gz", "b"),
+        ("b.nii", "b"),
+        ("sub.01.nii.gz", "sub.01"),
+        ("x.MHA", "x"),
+        ("x.png", "x"),
+        ("s/pat", "pat"),
+    ],
+)
+def test_the_name_of_a_case_is_that_of_its_file_without_ending(path, name):
+    assert formats.case_name(path) == name
+
+
+def test_frames_and_labels_of_other_kinds_are_refused(tmp_path):
+    path = put(tmp_path, "nrrd", np.eye(4))
+    with pytest.raises(DataError, match="frame 0 asked for, but only NIfTI files have frames"):
+        formats.read_volume(path, frame=0)
+    with pytest.raises(DataError, match="labels as DICOM cannot be read"):
+        formats.read_labels(put(tmp_path, "dicom", np.eye(4)), formats.read_grid(path), ("a", "b"))
+
+
 def test_a_grid_that_the_kind_cannot_hold_is_refused_and_nothing_is_left(tmp_path):
     grid = nifti.Grid((2, 3, 4), FAR)
     with pytest.raises(DataError, match="cannot hold the grid of the case"):
