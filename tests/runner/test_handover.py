@@ -1,13 +1,18 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from medgraph import config
 from medgraph.data.spec import ImageSpec
 from medgraph.errors import CheckpointError, ConfigError
+from medgraph.losses.dice import DiceCrossEntropy
 from medgraph.nn.encoders import ResNetEncoder
 from medgraph.runner.export import export_encoder, load_encoder, transfer
 from medgraph.runner.handover import check_handovers
 from medgraph.runner.summary import example_input
+from medgraph.transforms.segmentation_augment import SegmentationAugment
+from medgraph.volume.segmentation import Segmentation
 
 SPEC = ImageSpec(spatial_dims=2, channels=1, size=(16, 16), num_examples=9, num_volumes=9, num_slices=(3, 5))
 INNER = {"name": "resnet", "depth": 18, "width": 4, "stem": "small"}
@@ -38,6 +43,22 @@ def test_a_slice_encoder_leaves_a_volume_encoder(tmp_path):
     assert any(name.startswith("transformer") for name in lists["left behind"])
     x = torch.rand(2, 1, 16, 16)
     for ours, theirs in zip(slices.pyramid(x), volumes.slice_encoder.pyramid(x), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_a_unet_reads_the_maps_of_the_slice_encoder_that_a_volume_stage_left(tmp_path):
+    """The maps under the decoder are those of pre-training on the same input (10.11)."""
+    volumes = made().eval()
+    export_encoder(tmp_path, volumes, VOLUME, SPEC, {})
+    labelled = replace(SPEC, classes=("background", "front"))
+    method = Segmentation(labelled, ResNetEncoder(labelled, width=4), SegmentationAugment(), DiceCrossEntropy()).eval()
+    transfer(tmp_path, method.encoder)
+    seen = []
+    method.decoder.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[1]))
+    x = torch.rand(2, 1, 16, 16)
+    method.predict(x)
+    assert len(seen) == 4
+    for ours, theirs in zip(seen, volumes.slice_encoder.pyramid(x), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
 

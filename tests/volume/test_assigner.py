@@ -62,6 +62,21 @@ def test_frozen_prototypes_do_not_move(rng):
     assert assigner.prototypes.weight.grad.abs().sum() > 0
 
 
+def test_no_optimizer_step_moves_frozen_prototypes(rng):
+    """Neither the gradient, nor weight decay, nor scaling to unit length: the same to the last bit (10.4)."""
+    assigner = SwAV(num_prototypes=4, queue_size=0, num_frozen_steps=2).make(8, 16)
+    optimizer = torch.optim.AdamW(assigner.parameters(), lr=0.1, weight_decay=0.1)
+    seen = []
+    for number in range(3):
+        optimizer.zero_grad()
+        views = [unit(rng).requires_grad_() for _ in range(2)]
+        assigner(views, IDS, NONE, LOSS, Step(0, 0, number))[0].backward()
+        optimizer.step()
+        seen.append(assigner.prototypes.weight.detach().clone())
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[1], seen[2])
+
+
 def test_the_queue_fills_and_then_takes_part(rng):
     assigner = SwAV(num_prototypes=4, queue_size=32, queue_from_epoch=1).make(8, 16)
     for number in range(3):

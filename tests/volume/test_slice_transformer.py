@@ -67,20 +67,24 @@ def test_a_slice_speaks_to_others(attention, rng):
     assert others >= (0.05 if isinstance(attention, MultiScale) else 0.005)
 
 
-def test_renaming_the_channels_changes_nothing(tokens, rng):
+READS = ("in_proj_weight", "feed_forward.0.weight", "offsets.weight", "weights.weight", "values.weight")
+WRITES = (".norms.", "out_proj", "attention.output", "feed_forward.2")
+
+
+@pytest.mark.parametrize("attention", [MultiScale(), Full()], ids=repr)
+def test_renaming_the_channels_changes_nothing(attention, tokens, rng):
     """Coordinates are channels: a permutation shared by inputs and weights only renames them (10.7d)."""
-    transformer = made(Full(num_heads=1), num_layers=1, position="none")
+    transformer, renamed = (made(attention, position="none") for _ in range(2))
+    for parameter in transformer.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
     order = torch.randperm(32, generator=rng)
-    renamed = made(Full(num_heads=1), num_layers=1, position="none")
     state = {}
     for name, value in transformer.state_dict().items():
-        if name.endswith(("in_proj_weight", "feed_forward.0.weight")):
-            value = value[:, order]
-        elif ".norms." in name or "out_proj" in name or "feed_forward.2" in name:
-            value = value[order]
-        state[name] = value
+        value = value[:, order] if name.endswith(READS) else value
+        state[name] = value[order] if any(word in name for word in WRITES) else value
     renamed.load_state_dict(state)
     torch.testing.assert_close(renamed(tokens[..., order]), transformer(tokens)[..., order], rtol=0, atol=1e-12)
+    assert (renamed(tokens) - transformer(tokens)[..., order]).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("attention", [MultiScale(), SharedPoints(2, 8), Full(), Identity()], ids=repr)
