@@ -133,6 +133,7 @@ TABLES: dict[str, dict[str, str]] = {
         "pyg_dataset": "medgraph.data.pyg_graphs:PyGGraph",
         "sample_graph": "medgraph.data.sample_graph:SampleGraph",
         "tables": "medgraph.data.tables:TablesGraph",
+        "walk_features": "medgraph.data.walk_features:WalkFeatures",
         "planted_graph": "medgraph.data.synthetic_graph:PlantedGraph",
     },
     "transforms": {

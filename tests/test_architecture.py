@@ -50,6 +50,7 @@ DOORS = {
     "torch_geometric": [
         "data/graphs.py",
         "data/pyg_graphs.py",
+        "data/walk_features.py",
         "transforms/metapaths.py",
         "transforms/graph_masks.py",
         "hetero/",

@@ -20,6 +20,11 @@ class GraphSource(ABC):
         return self.read()
 
     @property
+    def structure(self) -> Graph:
+        """The graph with everything but what takes long to compute: enough to plan with."""
+        return self.graph
+
+    @property
     def spec(self) -> GraphSpec:
         """Node types, widths and classes."""
         return self.graph.spec

@@ -29,17 +29,17 @@ class MetaPath:
 
 
 def parse_metapath(
-    text_or_list: str | Sequence[Sequence[str]], edge_types: Iterable[Sequence[str]], target_type: str
+    text_or_list: str | Sequence[Sequence[str]], edge_types: Iterable[Sequence[str]], target_type: str | None
 ) -> MetaPath:
     """A meta-path from how a user writes it.
 
     Args:
         text_or_list: First letters of node types (`pap`), full names (`paper-author-paper`), or a list of edge types.
         edge_types: The edge types of the graph, both directions.
-        target_type: Where a path starts and ends.
+        target_type: Where a path starts and ends; None takes the type that it starts from.
 
     Raises:
-        ConfigError: It does not chain, does not return to the target, or names what the graph does not have.
+        ConfigError: It does not chain, does not return to its start, or names what the graph does not have.
     """
     known = [_edge_type(item) for item in edge_types]
     if isinstance(text_or_list, str):
@@ -51,7 +51,7 @@ def parse_metapath(
             _check_known(step, known)
         name = _short_name([steps[0][0], *(step[2] for step in steps)], known) if steps else ""
     shown = text_or_list if isinstance(text_or_list, str) else " ".join(map(str, steps))
-    _check_chain(steps, shown, target_type)
+    _check_chain(steps, shown, target_type or (steps[0][0] if steps else "a node type"))
     return MetaPath(name, tuple(steps))
 
 

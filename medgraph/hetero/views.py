@@ -163,8 +163,9 @@ class MetapathViews:
 
     @cached_property
     def _paths(self) -> list[MetaPath]:
-        names = self.metapaths if self.metapaths is not None else tuple(self.graph.metapaths)
-        return [self.graph.metapath(name) for name in names]
+        graph = self.source.structure
+        names = self.metapaths if self.metapaths is not None else tuple(graph.metapaths)
+        return [graph.metapath(name) for name in names]
 
     @cached_property
     def _neighbours(self) -> list[sp.csr_matrix]:

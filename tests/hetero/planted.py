@@ -1,11 +1,9 @@
 """A small graph with three planted classes, two meta-paths, and hidden labels."""
 
-from functools import cached_property
-from types import SimpleNamespace
-
 import numpy as np
 import torch
 
+from medgraph.data.graph_source import GraphSource
 from medgraph.data.graphs import Graph, make_graph
 from medgraph.hetero.encoder import MetapathEncoder
 from medgraph.hetero.views import MetapathViews
@@ -48,26 +46,20 @@ def planted_graph(num_targets=90, seed=0, purity=0.8, order=None) -> Graph:
     )
 
 
-class PlantedSource:
-    """The graph as a source."""
+class PlantedSource(GraphSource):
+    """The graph as a source, or another graph that is there already."""
 
-    def __init__(self, **arguments):
-        self.arguments = arguments
+    def __init__(self, graph=None):
+        self.given = graph
 
-    @cached_property
-    def graph(self) -> Graph:
-        return planted_graph(**self.arguments)
-
-    @property
-    def spec(self):
-        return self.graph.spec
+    def read(self) -> Graph:
+        return self.given or planted_graph()
 
 
 def planted_views(graph=None, **arguments) -> MetapathViews:
     """Views of the planted graph."""
     settings = {"top_k": (20, 30), "feature_mask": 0.2, "edge_masks": (0.2,), **arguments}
-    source = PlantedSource() if graph is None else SimpleNamespace(graph=graph, spec=graph.spec)
-    return MetapathViews(source, **settings)
+    return MetapathViews(PlantedSource(graph), **settings)
 
 
 def encoder_for(data, **arguments) -> MetapathEncoder:

@@ -1,7 +1,5 @@
 """The whole-graph views that a stored graph stands for, and batches of the planted graph."""
 
-from types import SimpleNamespace
-
 import scipy.sparse as sp
 import torch
 from hetero.planted import PlantedSource
@@ -23,8 +21,7 @@ def planted_batches(graph=None, **arguments) -> MetapathBatches:
         "context_fan_out": None,
         **arguments,
     }
-    source = PlantedSource() if graph is None else SimpleNamespace(graph=graph, spec=graph.spec)
-    return MetapathBatches(source, **settings)
+    return MetapathBatches(PlantedSource(graph), **settings)
 
 
 def sampled_encoder(data, **arguments) -> SampledMetapathEncoder:
