@@ -18,14 +18,18 @@ _MOST_FITTED = 3000  # examples that a probe is fitted on: more changes little a
 _RESAMPLES = 300
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ProbeScore:
-    """Score of a probe, what guessing gives, and the ends of a 95 % bootstrap interval over subjects."""
+    """Score of a probe, what guessing gives, and the ends of a 95 % bootstrap interval over subjects.
+
+    `resampled` are the scores when subjects are drawn again: with the same draws for every probe of the same subjects.
+    """
 
     score: float
     chance: float
     low: float
     high: float
+    resampled: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,5 +132,6 @@ def _with_interval(score: Any, subjects: np.ndarray, chance: float, seed: int) -
     names, number = np.unique(subjects, return_inverse=True)
     drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=_RESAMPLES)
     value = float(score(np.ones((1, len(subjects))))[0])
-    low, high = np.nanpercentile(score(drawn[:, number].astype(float)), (2.5, 97.5))
-    return ProbeScore(value, chance, float(low), float(high))
+    resampled = score(drawn[:, number].astype(float))
+    low, high = np.nanpercentile(resampled, (2.5, 97.5))
+    return ProbeScore(value, chance, float(low), float(high), resampled)

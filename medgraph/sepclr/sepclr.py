@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.data.batches import GroupedImageBatch
@@ -15,6 +16,7 @@ from medgraph.losses.uniformity import Uniformity
 from medgraph.method import Method, Step
 from medgraph.nn.projector import MLPProjector
 from medgraph.sepclr.batch import Codes, joined
+from medgraph.sepclr.encoder import Parts
 from medgraph.sepclr.groups import grouped_batches
 from medgraph.sepclr.warn import warn_destroyed
 
@@ -108,6 +110,11 @@ class SepCLR(Method):
         common, salient = self.common_projector(parts.common), self.salient_projector(parts.salient)
         with torch.autocast(both.device.type, enabled=False):
             return self.loss(Codes.of_views(common, salient, batch.is_target).gathered(), step.number)
+
+    def codes(self, common: Tensor, salient: Tensor) -> Parts:
+        """What the losses see of features: unit common codes, and salient codes."""
+        unit = F.normalize(self.common_projector(common), dim=1)
+        return Parts(common=unit, salient=self.salient_projector(salient))
 
     def loss(self, codes: Codes, step: int = 0) -> dict[str, Tensor]:
         """The weighted sum under "loss", every term under its own name, and monitors."""

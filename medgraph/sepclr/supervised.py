@@ -17,7 +17,9 @@ from medgraph.losses.uniformity import Uniformity
 from medgraph.method import Method, Step
 from medgraph.nn.projector import MLPProjector
 from medgraph.sepclr.batch import joined
+from medgraph.sepclr.encoder import Parts
 from medgraph.sepclr.groups import grouped_batches
+from medgraph.sepclr.warn import warn_destroyed
 
 _CATEGORY_BANDWIDTH, _NUMBER_BANDWIDTH = 0.5, 0.025  # of the collapse, and of the kernel on a number in [0, 1]
 
@@ -45,6 +47,9 @@ class SupervisedSepCLR(Method):
         salient_weight: Strength of the salient term.
         independence_weight: Strength of the independence term.
         target_share: Share of targets in a batch.
+
+    Attributes:
+        attribute_names: The attribute of each salient dimension.
     """
 
     def __init__(
@@ -64,7 +69,7 @@ class SupervisedSepCLR(Method):
         self.salient_weight = checks.not_negative("salient_weight", salient_weight)
         self.independence_weight = checks.not_negative("independence_weight", independence_weight)
         self.target_share = checks.fraction("target_share", target_share)
-        names = (*number_attributes, *category_attributes)
+        self.attribute_names = names = (*number_attributes, *category_attributes)
         unknown = [name for name in names if name not in spec.attributes]
         if unknown or not names:
             raise ValueError(
@@ -89,10 +94,15 @@ class SupervisedSepCLR(Method):
         self.high: Tensor
         self.register_buffer("low", torch.full((len(names),), torch.inf))
         self.register_buffer("high", torch.full((len(names),), -torch.inf))
+        warn_destroyed(spec.attributes, views.randomises)
 
     def epoch_batches(self, dataset: Any, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
         """Batches with a fixed number of each group."""
         return grouped_batches(dataset.is_target, batch_size, self.target_share, seed, epoch)
+
+    def codes(self, common: Tensor, salient: Tensor) -> Parts:
+        """What the losses see of features: unit common codes, and the salient features as they are."""
+        return Parts(common=F.normalize(self.common_projector(common), dim=1), salient=salient)
 
     def training_step(self, batch: GroupedImageBatch, step: Step) -> dict[str, Tensor]:
         """The loss of one batch, and each of its terms."""

@@ -1,7 +1,9 @@
 """SeparationScores: what perfect, blind and single encoders get; missing and constant attributes."""
 
 import warnings
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from reference.separation_data import Blind, FactorData, SplitEncoder, Whole, scores_of
@@ -15,6 +17,18 @@ from medgraph.evaluation.separation import SeparationScores
 def _no_picture(monkeypatch, request):
     if "perfect" not in request.node.name:
         monkeypatch.setattr(separation.space_plot, "plot_spaces", lambda *_: "")
+        monkeypatch.setattr(separation.retrieval_plot, "plot_neighbors", lambda *_: "")
+
+
+class Weighted(torch.nn.Module):
+    """All four pixels, each times a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Linear(4, 4)
+
+    def forward(self, images):
+        return self.scale(images.flatten(1))
 
 
 QUICK = {"probes": ("linear",), "with_pca": False}
@@ -35,7 +49,54 @@ def test_a_perfect_encoder_has_its_scores_where_they_belong():
     assert row["chance"] == 0.5
     assert rows["delta", "common and salient, linear"]["score"] < 1.5
     assert abs(rows["dependence, HSIC", "common and salient"]["score"]) < 0.2
-    assert found.figures[0]["png"].startswith("iVBOR")
+    assert rows["dependence, HSIC", "common and salient"]["p_value"] > 0.05
+    assert rows["norm, background over target", "salient"]["score"] == 0
+    assert all(figure["png"].startswith("iVBOR") for figure in found.figures)
+    assert ["nearest neighbors" in figure["title"] for figure in found.figures] == [False, True]
+
+
+def test_rows_hold_their_scores_over_resampled_subjects():
+    rows, found = scores_of(SplitEncoder(), FactorData(), **QUICK)
+    drawn = {(one["case"], one["label"]): one["scores"] for one in found.resampled}
+    for place in (("group, AUC", "common, linear"), ("radius, gap", "common and salient, linear")):
+        assert rows[place]["low"] == pytest.approx(np.percentile(drawn[place], 2.5), abs=1e-4)
+        assert rows[place]["high"] == pytest.approx(np.percentile(drawn[place], 97.5), abs=1e-4)
+    delta = rows["delta", "common and salient, linear"]
+    assert delta["low"] < delta["score"] < delta["high"]
+
+
+def test_choices_are_made_on_the_validation_part():
+    class Parts(FactorData):
+        def validation(self):
+            return self._part(3)
+
+    test, validation = (scores_of(SplitEncoder(), Parts(), part=part, **QUICK)[0] for part in ("test", "validation"))
+    place = "age, R squared", "common, linear"
+    assert test[place]["score"] != validation[place]["score"]
+
+
+def test_an_encoder_with_weights_is_compared_with_itself_untrained():
+    rows, _ = scores_of(Weighted(), FactorData(), **QUICK)
+    assert ("age, R squared", "untrained single, linear") in rows
+    assert ("radius, gap", "untrained single, linear") in rows
+    without, _ = scores_of(Weighted(), FactorData(), with_untrained=False, **QUICK)
+    assert not any(label.startswith("untrained") for _, label in without)
+    place = "radius, gap", "single, linear"
+    assert rows[place] == without[place]  # what is read beside moves no figure
+
+
+def test_each_dimension_that_was_trained_on_an_attribute_is_probed_alone():
+    data = FactorData()
+    model = SimpleNamespace(encoder=SplitEncoder(), attribute_names=("radius", "kind"))
+    found = SeparationScores(**QUICK).evaluate(model, data)
+    rows = {(row["case"], row["label"]): row["score"] for row in found.rows}
+    assert rows["radius, R squared", "dimension 1 (radius), linear"] > 0.7
+    assert rows["radius, R squared", "dimension 2 (kind), linear"] < 0.2
+    assert rows["kind, balanced accuracy", "dimension 2 (kind), linear"] > 0.9
+    assert rows["age, R squared", "dimension 1 (radius), linear"] < 0.2
+    assert rows["DCI", "disentanglement"] > 0.8
+    assert rows["DCI", "completeness"] > 0.8
+    assert "salient dimension alone" in found.figures[2]["title"]
 
 
 def test_cheap_peers_are_probed_beside():
@@ -111,3 +172,7 @@ def test_too_small_a_test_part_is_refused(recwarn):
 def test_refuses_wrong_arguments():
     with pytest.raises(ValueError, match="probes: expected one of 'linear', 'neighbors', 'rbf', 'mlp', got 'tree'"):
         SeparationScores(probes=("tree",))
+    with pytest.raises(ValueError, match="number of probes: expected 1 or more, got 0"):
+        SeparationScores(probes=())
+    with pytest.raises(ValueError, match="part: expected one of 'test', 'validation', got 'train'"):
+        SeparationScores(part="train")

@@ -136,6 +136,19 @@ def test_same_step_same_loss():
     assert losses[0] == losses[1]
 
 
+def test_codes_are_what_the_losses_see():
+    model = method().eval()
+    images = batch().images
+    features = model.encoder.parts(images)
+    found = model.codes(*features)
+    torch.testing.assert_close(found.common.norm(dim=1), torch.ones(12))
+    expected = Codes.of_views(
+        model.common_projector(features.common).repeat(2, 1), found.salient.repeat(2, 1), batch().is_target
+    )
+    torch.testing.assert_close(found.common, expected.common[0])
+    torch.testing.assert_close(found.salient, model.salient_projector(features.salient))
+
+
 def test_the_term_may_be_left_out():
     model = SepCLR(spec(), encoder(), views(), independence_weight=0.0)
     assert "independence" not in model.training_step(batch(), STEP)

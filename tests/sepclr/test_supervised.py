@@ -7,6 +7,7 @@ from reference.sepclr_parts import batch, encoder, spec, views
 from medgraph.losses.kernel_joint_entropy import KernelJointEntropy
 from medgraph.method import Step
 from medgraph.sepclr.supervised import SupervisedSepCLR
+from medgraph.transforms.image_views import ImageViews
 
 NAMES = ("age", "radius", "kind")
 
@@ -56,6 +57,23 @@ def test_the_range_of_numbers_grows_and_survives_in_the_state():
     assert scaled[:, 1].tolist() == [1, 2, 0]  # categories stay
     assert model._scaled(torch.tensor([[6.0, 0.0]]))[0, 0] == 1
     assert model.state_dict()["low"][0] == 2
+
+
+def test_codes_keep_one_salient_dimension_for_each_attribute():
+    model = make().eval()
+    features = model.encoder.parts(batch().images)
+    codes = model.codes(*features)
+    assert torch.equal(codes.salient, features.salient)
+    torch.testing.assert_close(codes.common.norm(dim=1), torch.ones(12))
+    assert model.attribute_names == ("radius", "kind")
+
+
+def test_a_destroyed_attribute_is_warned_of():
+    with pytest.warns(UserWarning, match="attribute 'side' is probed, but the views randomise side"):
+        SupervisedSepCLR(
+            spec(attributes=("side",)), encoder(salient_dim=1), ImageViews(flip_probability=0.5), KernelJointEntropy(),
+            category_attributes=("side",),
+        )  # fmt: skip
 
 
 def test_batches_hold_both_groups():
