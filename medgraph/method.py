@@ -32,9 +32,12 @@ class Method(nn.Module, ABC):
 
     Attributes:
         encoder: The part that is exported and handed to the next stage.
+        takes_part_batches: A step also works on a few examples of a batch, every k-th, so that the memory of training
+            can be forecast from two small steps.
     """
 
     encoder: Any  # an nn.Module with out_dim, see nn/encoders.py
+    takes_part_batches = False
 
     @abstractmethod
     def training_step(self, batch: Any, step: Step) -> dict[str, Tensor]:

@@ -69,6 +69,9 @@ class Progress:
         title: What is trained.
         done: Steps done before.
         quiet: Print nothing at all.
+
+    Attributes:
+        waited: Seconds of waiting for data.
     """
 
     def __init__(self, num_steps: int, title: str, done: int = 0, quiet: bool = False):
@@ -76,7 +79,7 @@ class Progress:
         self._console = Console(highlight=False, quiet=quiet, soft_wrap=True)
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bars = Bars(*columns, TextColumn("{task.fields[facts]}"), console=self._console, transient=True)
-        self._examples, self._waited, self._facts = 0, 0.0, ""
+        self._examples, self.waited, self._facts = 0, 0.0, ""
 
     def __enter__(self) -> "Progress":
         self._start = time.perf_counter()
@@ -89,12 +92,21 @@ class Progress:
         self._bars.stop()
         self._console.print(f"  {self.title}: {self.done} of {self.num_steps} steps, {self._facts}")
 
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.perf_counter() - self._start
+
+    def say(self, line: str) -> None:
+        """Print a line beside the bar."""
+        self._console.print(f"  {line}")
+
     def update(self, loss: float, examples: int) -> None:
         """One optimiser step was taken."""
         self.done += 1
         self._examples += examples
-        spent = time.perf_counter() - self._start
-        self._facts = f"loss {loss:.4f}, {self._examples / spent:.0f} examples/s, {self._waited / spent:.0%} waiting"
+        spent = self.seconds
+        self._facts = f"loss {loss:.4f}, {self._examples / spent:.0f} examples/s, {self.waited / spent:.0%} waiting"
         self._bars.update(self._task, completed=self.done, facts=self._facts)
 
     @contextmanager
@@ -104,7 +116,7 @@ class Progress:
         try:
             yield
         finally:
-            self._waited += time.perf_counter() - start
+            self.waited += time.perf_counter() - start
 
 
 def _whole_lines(path: Path) -> list[str]:

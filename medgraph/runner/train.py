@@ -18,6 +18,7 @@ from medgraph.errors import ConfigError, DataError, MedgraphError
 from medgraph.method import Method, Step
 from medgraph.runner import checkpoint
 from medgraph.runner.checkpoint import Position
+from medgraph.runner.cost import Cost
 from medgraph.runner.grad_cache import encoder_in_chunks
 from medgraph.runner.log import MetricsLog, Progress
 from medgraph.runner.monitor import CollapseWatch
@@ -82,7 +83,8 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     position = checkpoint.restore(folder, method, torch_optimizer) or Position()
     model, prepared = accelerator.prepare(method, torch_optimizer)
-    loop = _Loop(accelerator, model, method, prepared, schedule, plan, seed, folder, title, dataset)
+    cost = Cost(method, optimizer, accelerator.device, folder)
+    loop = _Loop(accelerator, model, method, prepared, schedule, plan, seed, folder, title, dataset, cost)
     with encoder_in_chunks(method, plan.grad_cache_chunks, title):
         loop.run(dataset, position)
     accelerator.end_training()
@@ -103,10 +105,11 @@ class _Loop:
         folder: Path,
         title: str,
         dataset: Any,
+        cost: Cost,
     ):
         self.accelerator, self.model, self.method, self.optimizer = accelerator, model, method, optimizer
         self.schedule, self.plan, self.seed, self.folder, self.title = schedule, plan, seed, folder, title
-        self.dataset = dataset
+        self.dataset, self.cost = dataset, cost
         self.num_batches = len(self._batches(epoch=0))
         if self.num_batches == 0:
             raise DataError(
@@ -128,6 +131,8 @@ class _Loop:
                 with Progress(self.num_steps, self.title, position.step, quiet) as bar:
                     while position.epoch < self.plan.epochs and not self._is_over(position.epoch):
                         position = self._epoch(dataset, position, log, bar, stop)
+                    for line in self.cost.close(bar.seconds, bar.waited, write=not quiet):
+                        bar.say(line)
             finally:
                 log.close()
         if self.patience is not None and self.plan.keep == "best":
@@ -140,6 +145,8 @@ class _Loop:
         if position.batch == 0:
             self._start_epoch(dataset, epoch, step)
         batches = self._batches(epoch)
+        for line in self.cost.start(dataset, batches[0], Step(self.seed, epoch, step)):
+            bar.say(line)
         loaded = load(dataset, batches[position.batch :], self.plan.num_workers)
         for index, batch in enumerate(_timed(loaded, bar), start=position.batch + 1):
             metrics = self._step(batch, Step(self.seed, epoch, step))
@@ -210,7 +217,8 @@ class _Loop:
                     f"{self.title}: the loss is {loss.item()} at step {step.number}. "
                     "Lower the learning rate, set train.clip_norm, or use precision fp32."
                 )
-            self.accelerator.backward(loss)
+            with self.cost.backward():
+                self.accelerator.backward(loss)
             stepped = self.accelerator.sync_gradients
             if stepped and self.plan.clip_norm is not None:
                 self.accelerator.clip_grad_norm_(self.method.parameters(), self.plan.clip_norm)

@@ -36,6 +36,8 @@ class Inter(Method):
         slice_encoder_lr_scale: Factor on the slice encoder's learning rate; below 1 keeps it near where it started.
     """
 
+    takes_part_batches = True
+
     def __init__(
         self,
         spec: ImageSpec,

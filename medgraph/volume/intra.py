@@ -33,6 +33,8 @@ class Intra(Method):
         center_embeddings: Takes out of the embeddings what a batch shares; needed where slices look alike.
     """
 
+    takes_part_batches = True
+
     def __init__(
         self,
         spec: ImageSpec,

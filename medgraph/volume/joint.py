@@ -48,6 +48,8 @@ class Joint(Method):
         slice_encoder_lr_scale: Factor on the slice encoder's learning rate.
     """
 
+    takes_part_batches = True
+
     def __init__(
         self,
         spec: ImageSpec,

@@ -42,6 +42,7 @@ class Masked(Method):
             is frozen; 0 computes views anew in every step. They take 8 * volumes * slices * dim bytes a pair.
     """
 
+    takes_part_batches = True
     cache: Tensor
     lengths: Tensor
     is_ready: Tensor

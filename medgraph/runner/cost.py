@@ -1,0 +1,84 @@
+"""What a training costs: memory beforehand and at its peak, images per second, and the time outside the encoder."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medgraph.method import Method, Step
+from medgraph.runner import checkpoint
+from medgraph.runner.encoder_clock import EncoderClock
+from medgraph.runner.memory import Forecast, Peak, forecast, in_gib
+
+FILE = "cost.json"
+_FEWEST = 4  # examples of a batch that memory can be forecast from
+
+
+class Cost:
+    """Watches one training and says what it takes, in lines and in `cost.json`.
+
+    Args:
+        method: On its device.
+        optimizer: Part of the table `optimizers`.
+        device: Where training runs; time is told on the CPU alone, where calls do not return early.
+        folder: Where `cost.json` goes.
+    """
+
+    def __init__(self, method: Method, optimizer: Any, device: torch.device, folder: Path):
+        self._method, self._optimizer, self._device, self._folder = method, optimizer, device, folder
+        self._clock: EncoderClock | None = None
+        self._forecast: Forecast | None = None
+        self._peak: Peak | None = None
+
+    def start(self, dataset: Any, batch: Sequence[int], step: Step) -> list[str]:
+        """Before the first step: the forecast in words, where the method allows one; nothing when called again."""
+        if self._peak is not None:
+            return []
+        if self._method.takes_part_batches and len(batch) >= _FEWEST:
+            self._forecast = forecast(self._method, dataset, batch, step, self._optimizer, self._device)
+        self._peak = Peak(self._device)
+        if self._device.type == "cpu":
+            self._clock = EncoderClock(self._method.encoder)
+        return [] if self._forecast is None else [str(self._forecast)]
+
+    def backward(self) -> AbstractContextManager[None]:
+        """Around a backward pass."""
+        return nullcontext() if self._clock is None else self._clock.backward()
+
+    def close(self, seconds: float, waited: float, write: bool) -> list[str]:
+        """At the end: what it came to, in words; also written unless another process does that.
+
+        Args:
+            seconds: Of the whole training, epoch starts and checkpoints included.
+            waited: Of these, waiting for data.
+            write: Leave `cost.json` behind.
+        """
+        if self._peak is None:
+            return []
+        found, lines = self._found(seconds, waited), []
+        if found["peak_bytes"] and self._forecast is not None:
+            share = found["peak_bytes"] / self._forecast.total - 1
+            side = "above" if share > 0 else "below"
+            lines.append(
+                f"memory: {in_gib(found['peak_bytes'])} at the peak, {abs(share):.0%} {side} what was expected"
+            )
+        if found.get("images_per_second"):
+            outside = f"{found['outside_encoder']:.0%} of the time outside the encoder"
+            lines.append(f"time: {found['images_per_second']:.0f} images/s through the encoder, {outside}")
+        if self._clock is not None:
+            self._clock.close()
+        if write:
+            checkpoint.write_json(self._folder / FILE, found)
+        return lines
+
+    def _found(self, seconds: float, waited: float) -> dict[str, Any]:
+        assert self._peak is not None
+        found: dict[str, Any] = {"seconds": seconds, "waiting": waited / seconds, "peak_bytes": self._peak.bytes()}
+        if self._forecast is not None:
+            found["forecast_bytes"] = self._forecast.total
+        if self._clock is not None:
+            found["outside_encoder"] = 1 - self._clock.seconds / seconds
+            found["images_per_second"] = self._clock.images / seconds
+        return found

@@ -1,0 +1,66 @@
+"""Cost: what a training says about itself, and leaves in cost.json."""
+
+import json
+
+import torch
+from reference.small_intra import Noise, small_intra
+from torch import nn
+
+from medgraph.method import Method, Step
+from medgraph.runner.cost import FILE, Cost
+from medgraph.runner.optimizer import AdamW
+
+CPU = torch.device("cpu")
+
+
+class Plain(Method):
+    """Works on whole batches alone, and has no images."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Linear(2, 2)
+
+    def training_step(self, batch, step):
+        return {"loss": self.encoder(torch.ones(1, 2)).sum()}
+
+
+def watched(method, folder, batch):
+    cost = Cost(method, AdamW(), CPU, folder)
+    said = cost.start(Noise(), batch, Step(0, 0, 0))
+    assert cost.start(Noise(), batch, Step(0, 1, 9)) == []  # once a training
+    loss = method(Noise().__getitems__(batch), Step(0, 0, 0))["loss"]
+    with cost.backward():
+        loss.backward()
+    return said, cost.close(seconds=10.0, waited=1.0, write=True)
+
+
+def test_memory_and_time_are_told_before_and_after(tmp_path):
+    said, lines = watched(small_intra(), tmp_path, list(range(8)))
+    assert said[0].startswith("memory: ")
+    found = json.loads((tmp_path / FILE).read_text())
+    assert found["images_per_second"] == 2 * 8 / 10
+    assert found["waiting"] == 0.1
+    assert 0.5 < found["outside_encoder"] < 1
+    assert lines[-1] == (
+        f"time: 2 images/s through the encoder, {found['outside_encoder']:.0%} of the time outside the encoder"
+    )
+
+
+def test_what_cannot_be_tried_in_part_is_not_forecast(tmp_path):
+    for method, batch in ((Plain(), list(range(8))), (small_intra(), [0, 1])):
+        said, lines = watched(method, tmp_path, batch)
+        assert said == []
+        assert not any("expected" in line for line in lines)
+        assert "forecast_bytes" not in json.loads((tmp_path / FILE).read_text())
+
+
+def test_a_training_that_took_no_step_says_nothing(tmp_path):
+    assert Cost(Plain(), AdamW(), CPU, tmp_path).close(seconds=1.0, waited=0.0, write=True) == []
+    assert not (tmp_path / FILE).exists()
+
+
+def test_only_one_process_writes(tmp_path):
+    cost = Cost(Plain(), AdamW(), CPU, tmp_path)
+    cost.start(Noise(), [0], Step(0, 0, 0))
+    cost.close(seconds=1.0, waited=0.0, write=False)
+    assert not (tmp_path / FILE).exists()
