@@ -13,41 +13,53 @@ from torch import Tensor
 
 from medgraph import checks
 from medgraph.data.digits import read_digits
-from medgraph.data.grouped import Attribute, GroupedImages
+from medgraph.data.grouped import Attribute, GroupedImages, no_validation
 from medgraph.data.spec import ImageSpec
+from medgraph.data.splits import kept_aside
 from medgraph.errors import DataError
 
 FIRST_TEST_IMAGE = 250  # of each class, in order of name: earlier ones train
 _ARCHIVE = "cifar10/cifar10_train_subset.zip"
+_STREAMS = {"test": 0, "train": 1, "validation": 2}
 
 
 class DigitsOverImagesData:
     """Background: (1 - weight) image. Target: (1 - weight) image + weight digit, at a place of its own.
 
-    Within each class, images take turns as background and target in training, so the groups share none; every test
-    image is seen in both. The salient factor is the digit, the common one what the image shows. Each example is fixed
-    by its number: the same digit, at the same place, whenever it is asked for.
+    Within each class, images take turns as background and target in training, so the groups share none; every image
+    kept aside is seen in both. The salient factor is the digit, the common one what the image shows. Each example is
+    fixed by its number: the same digit, at the same place, whenever it is asked for.
 
     Args:
         root: Folder with `mnist/` and `cifar10/cifar10_train_subset.zip`.
         weight: Share of the digit in the mixture; more makes it easier to see.
         digits_per_image: Target examples made from each image, each with a digit of its own.
         shift: Largest distance of the digit from the middle in pixels, up to 2.
+        validation_share: Share of the training images and digits that is kept aside for validation.
     """
 
     attributes = (Attribute("digit", "salient", 10), Attribute("object", "common", 10))
 
-    def __init__(self, root: str, weight: float = 0.5, digits_per_image: int = 4, shift: int = 2):
+    def __init__(
+        self,
+        root: str,
+        weight: float = 0.5,
+        digits_per_image: int = 4,
+        shift: int = 2,
+        validation_share: float = 0.0,
+    ):
         self.root = root
         self.weight = checks.fraction("weight", weight)
         self.digits_per_image = checks.at_least("digits_per_image", digits_per_image, 1)
         self.shift = checks.between("shift", shift, 0, 2)
+        self.validation_share = checks.fraction("validation_share", validation_share)
 
     @property
     def spec(self) -> ImageSpec:
         """Facts from the archive's listing."""
-        names, _ = _listing(Path(self.root).expanduser() / _ARCHIVE, "train")
-        count = len(names) // 2 * (1 + self.digits_per_image)
+        _, classes = _listing(Path(self.root).expanduser() / _ARCHIVE, "train")
+        num_images = int((~kept_aside(classes, self.validation_share)).sum())
+        count = (num_images + 1) // 2 + num_images // 2 * self.digits_per_image
         return ImageSpec(2, 3, (32, 32), count, attributes=tuple(a.name for a in self.attributes))
 
     def train(self) -> GroupedImages:
@@ -55,8 +67,10 @@ class DigitsOverImagesData:
         return self._part("train")
 
     def validation(self) -> GroupedImages:
-        """The same as `test`."""
-        return self.test()
+        """Images and digits of the training part that were kept aside, otherwise as in testing. Raises DataError."""
+        if self.validation_share == 0:
+            raise no_validation("digits_over_images")
+        return self._part("validation")
 
     def test(self) -> GroupedImages:
         """Images and digits of the other part; each image is once background and `digits_per_image` times target."""
@@ -64,13 +78,14 @@ class DigitsOverImagesData:
 
     def _part(self, part: str) -> GroupedImages:
         root = Path(self.root).expanduser()
-        images, classes = _read_images(root / _ARCHIVE, part)
-        digits, digit_classes = read_digits(root / "mnist", part)
+        whole = "test" if part == "test" else "train"
+        images, classes = self._chosen(_read_images(root / _ARCHIVE, whole), part)
+        digits, digit_classes = self._chosen(read_digits(root / "mnist", whole), part)
         rank = np.arange(len(images))
         background, target = (rank[::2], rank[1::2]) if part == "train" else (rank, rank)
         image_of = np.concatenate([background, np.repeat(target, self.digits_per_image)])
         is_target = np.arange(len(image_of)) >= len(background)
-        rng = np.random.default_rng([len(image_of), part == "train"])
+        rng = np.random.default_rng([len(image_of), _STREAMS[part]])
         digit_of = rng.integers(len(digits), size=len(image_of))
         place = 2 + rng.integers(-self.shift, self.shift + 1, size=(len(image_of), 2))
         digit_class = np.where(is_target, digit_classes[digit_of], np.nan)
@@ -86,6 +101,14 @@ class DigitsOverImagesData:
         attributes = torch.from_numpy(np.stack([digit_class, classes[image_of]], axis=1))
         subjects = torch.from_numpy(image_of)
         return GroupedImages(make, torch.from_numpy(is_target), attributes, subjects, "digits_over_images")
+
+    def _chosen(self, pictures: tuple[np.ndarray, np.ndarray], part: str) -> tuple[np.ndarray, np.ndarray]:
+        """Pictures and classes of the part, of those read for it."""
+        if part == "test" or self.validation_share == 0:
+            return pictures
+        aside = kept_aside(pictures[1], self.validation_share)
+        chosen = aside if part == "validation" else ~aside
+        return pictures[0][chosen], pictures[1][chosen]
 
 
 def _listing(path: Path, part: str) -> tuple[list[str], np.ndarray]:

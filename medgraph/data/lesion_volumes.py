@@ -11,13 +11,17 @@ from torch.nn import functional as F
 from medgraph import checks
 from medgraph.data import formats
 from medgraph.data.cases import Case, Source
-from medgraph.data.grouped import Attribute, GroupedImages
+from medgraph.data.grouped import Attribute, GroupedImages, no_validation
 from medgraph.data.spec import ImageSpec
+from medgraph.data.splits import PARTS, kept_aside
 from medgraph.data.volumes import VolumeCache
 from medgraph.errors import DataError
 
 _PERCENTILES = (1.0, 99.0)
 _EDGE = 0.5  # mm, width of a lesion's logistic edge
+_FRESH = 3  # stream of draws; 1 and 2 are the fixed lesions of training and testing, 4 those of validation
+
+_Lesion = tuple[np.ndarray, float, float]  # middle in voxels of the window, radius in mm, intensity
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +43,8 @@ class LesionVolumesData:
     are uniform, its edge is soft. Salient factors: radius, intensity (unless fixed), place along right (`offset_lr`)
     and anterior (`offset_ap`) from the structure's middle in mm, side of that middle. Common: volume of the structure
     in mm^3, and the share of its first label. Volumes are cut to one window around it and never padded, as
-    padding would tell the field of view. Each example is fixed by its number.
+    padding would tell the field of view. Each example is fixed by its number; with `fresh`, training draws each lesion
+    anew in each epoch, before the views, which share it.
 
     Args:
         source: Where volumes with labels come from.
@@ -50,6 +55,10 @@ class LesionVolumesData:
         pool: Voxels along each axis that are averaged into one; 2 makes training eight times cheaper.
         paired: Every training subject is in both groups, as in testing. For few subjects: encoders learn a dozen of
             them by heart, and then tell the groups apart by subject.
+        fresh: Train on lesions drawn by seed, epoch and example; probes are fitted on fixed ones all the same.
+        validation_share: Share of the training subjects that is kept aside for validation, where the source has no
+            validation part beside its test part.
+        seed: Draws fresh lesions; filled by the builder.
     """
 
     def __init__(
@@ -61,6 +70,9 @@ class LesionVolumesData:
         lesions_per_subject: int = 16,
         pool: int = 1,
         paired: bool = False,
+        fresh: bool = False,
+        validation_share: float = 0.0,
+        seed: int = 0,
     ):
         self.source = source
         self.window = tuple(checks.at_least("window", side, 8) for side in window)
@@ -68,7 +80,8 @@ class LesionVolumesData:
         self.intensity = checks.interval("intensity", intensity, -3.0, 3.0)
         self.lesions_per_subject = checks.at_least("lesions_per_subject", lesions_per_subject, 1)
         self.pool = checks.at_least("pool", pool, 1)
-        self.paired = paired
+        self.paired, self.fresh, self.seed = paired, fresh, seed
+        self.validation_share = checks.fraction("validation_share", validation_share)
         self.cache = VolumeCache(_PERCENTILES)
 
     @property
@@ -93,48 +106,75 @@ class LesionVolumesData:
     def train(self) -> GroupedImages:
         """Each training subject is either background or, `lesions_per_subject` times, target."""
         cases = self._cases("train")
-        return self._part(cases, *_groups(cases, self.paired), stream=1)
+        return self._part(cases, *_groups(cases, self.paired), stream=1, fresh=self.fresh)
 
     def validation(self) -> GroupedImages:
-        """The same as `test`."""
-        return self.test()
+        """The source's validation subjects, else training subjects kept aside, as in testing. Raises DataError."""
+        cases = self._cases("validation")
+        if not cases:
+            raise no_validation("lesion_volumes")
+        everyone = list(range(len(cases)))
+        return self._part(cases, everyone, everyone, stream=4)
 
     def test(self) -> GroupedImages:
         """Each test subject is once background and `lesions_per_subject` times target; validation subjects if none."""
-        cases = self._cases("test") or self._cases("validation")
+        cases = self._cases("test")
         everyone = list(range(len(cases)))
         return self._part(cases, everyone, everyone, stream=2)
 
     def _cases(self, part: str) -> tuple[Case, ...]:
-        return tuple(case for case in self.source.cases if case.part == part)
+        """Cases of a part. A source without a test part tests on its validation part; then training cases validate."""
+        of_part = {name: tuple(case for case in self.source.cases if case.part == name) for name in PARTS}
+        if of_part["test"] and of_part["validation"]:
+            return of_part[part]
+        if part == "test":
+            return of_part["test"] or of_part["validation"]
+        subjects = sorted({case.subject for case in of_part["train"]})
+        aside = {subjects[n] for n in np.flatnonzero(kept_aside([0] * len(subjects), self.validation_share))}
+        return tuple(case for case in of_part["train"] if (case.subject in aside) == (part == "validation"))
 
-    def _part(self, cases: Sequence[Case], background: list[int], target: list[int], stream: int) -> GroupedImages:
+    def _part(
+        self, cases: Sequence[Case], background: list[int], target: list[int], stream: int, fresh: bool = False
+    ) -> GroupedImages:
         crops = [self._crop(case) for case in cases]
         crop_of = np.concatenate([background, np.repeat(target, self.lesions_per_subject)]).astype(int)
         is_target = np.arange(len(crop_of)) >= len(background)
         lesions = [self._lesion(crops[c], np.random.default_rng([stream, n])) for n, c in enumerate(crop_of)]
 
-        def make(indices: Sequence[int]) -> Tensor:
+        def images_of(indices: Sequence[int], drawn: Sequence[_Lesion]) -> Tensor:
             made = [
-                implant(crops[crop_of[n]].voxels, crops[crop_of[n]].spacing, *lesions[n][:3])
+                implant(crops[crop_of[n]].voxels, crops[crop_of[n]].spacing, *lesion)
                 if is_target[n]
                 else crops[crop_of[n]].voxels
-                for n in indices
+                for n, lesion in zip(indices, drawn, strict=True)
             ]
             images = torch.from_numpy(np.stack(made))[:, None]
             return F.avg_pool3d(images, self.pool) if self.pool > 1 else images
 
-        known = [[*self._facts(crops[c], lesions[n], bool(is_target[n]))] for n, c in enumerate(crop_of)]
+        def facts_of(indices: Sequence[int], drawn: Sequence[_Lesion]) -> Tensor:
+            pairs = zip(indices, drawn, strict=True)
+            known = [self._facts(crops[crop_of[n]], one, bool(is_target[n])) for n, one in pairs]
+            return torch.tensor(known).reshape(len(known), len(self.attributes))
+
+        def make(indices: Sequence[int]) -> Tensor:
+            return images_of(indices, [lesions[n] for n in indices])
+
+        def redraw(indices: Sequence[int], epoch: int) -> tuple[Tensor, Tensor]:
+            streams = ([_FRESH, self.seed, epoch, n] for n in indices)
+            drawn = [self._lesion(crops[crop_of[s[-1]]], np.random.default_rng(s)) for s in streams]
+            return images_of(indices, drawn), facts_of(indices, drawn)
+
         names = sorted({case.subject for case in cases})
         subjects = torch.tensor([names.index(cases[c].subject) for c in crop_of], dtype=torch.long)
-        attributes = torch.tensor(known).reshape(len(crop_of), len(self.attributes))
-        return GroupedImages(make, torch.from_numpy(is_target), attributes, subjects, "lesion_volumes")
+        attributes = facts_of(range(len(crop_of)), lesions)
+        groups = torch.from_numpy(is_target)
+        return GroupedImages(make, groups, attributes, subjects, "lesion_volumes", redraw if fresh else None)
 
-    def _lesion(self, crop: _Crop, rng: np.random.Generator) -> tuple[np.ndarray, float, float]:
+    def _lesion(self, crop: _Crop, rng: np.random.Generator) -> _Lesion:
         middle = crop.inside[rng.integers(len(crop.inside))].astype(np.float64)
         return middle, rng.uniform(*self.radius), rng.uniform(*self.intensity)
 
-    def _facts(self, crop: _Crop, lesion: tuple[np.ndarray, float, float], is_target: bool) -> list[float]:
+    def _facts(self, crop: _Crop, lesion: _Lesion, is_target: bool) -> list[float]:
         middle, radius, intensity = lesion
         right, anterior, _ = (middle - crop.center) * crop.spacing
         fixed = self.intensity[0] == self.intensity[1]

@@ -11,11 +11,13 @@ from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.data.digits import read_digits
-from medgraph.data.grouped import Attribute, GroupedImages
+from medgraph.data.grouped import Attribute, GroupedImages, no_validation
 from medgraph.data.spec import ImageSpec
+from medgraph.data.splits import kept_aside
 
 SHAPES = ("square", "ellipse", "heart")
 _FACTORS = ("shape", "scale", "rotation", "x", "y")
+_STREAMS = {"test": 0, "train": 1, "validation": 2}
 
 
 class ShapesOverDigitsData:
@@ -32,6 +34,8 @@ class ShapesOverDigitsData:
         num_test: Test examples of each group.
         scale: Half the width of a shape, from and to.
         rotation: Largest rotation in radians; beyond a quarter of pi a square repeats itself.
+        validation_share: Share of the training digits that is kept aside for `num_test` validation examples of each
+            group.
     """
 
     attributes = (
@@ -48,6 +52,7 @@ class ShapesOverDigitsData:
         num_test: int = 1000,
         scale: tuple[float, float] = (0.12, 0.25),
         rotation: float = 0.785,
+        validation_share: float = 0.0,
     ):
         self.root = root
         self.size = checks.one_of("size", size, (32, 64))
@@ -55,6 +60,7 @@ class ShapesOverDigitsData:
         self.num_test = checks.at_least("num_test", num_test, 1)
         self.scale = checks.interval("scale", scale, 0.05, 0.4)
         self.rotation = checks.between("rotation", rotation, 0.0, math.pi)
+        self.validation_share = checks.fraction("validation_share", validation_share)
 
     @property
     def spec(self) -> ImageSpec:
@@ -67,16 +73,22 @@ class ShapesOverDigitsData:
         return self._part("train", self.num_examples)
 
     def validation(self) -> GroupedImages:
-        """The same as `test`."""
-        return self.test()
+        """`num_test` of each group, on the training digits that were kept aside. Raises DataError."""
+        if self.validation_share == 0:
+            raise no_validation("shapes_over_digits")
+        return self._part("validation", self.num_test)
 
     def test(self) -> GroupedImages:
         """`num_test` of each group, on the other digits."""
         return self._part("test", self.num_test)
 
     def _part(self, part: str, count: int) -> GroupedImages:
-        digits, classes = read_digits(Path(self.root).expanduser() / "mnist", part)
-        rng = np.random.default_rng([count, part == "train"])
+        digits, classes = read_digits(Path(self.root).expanduser() / "mnist", "test" if part == "test" else "train")
+        if part != "test":
+            aside = kept_aside(classes, self.validation_share)
+            chosen = aside if part == "validation" else ~aside
+            digits, classes = digits[chosen], classes[chosen]
+        rng = np.random.default_rng([count, _STREAMS[part]])
         digit = rng.integers(10, size=2 * count)
         members = [np.flatnonzero(classes == number) for number in range(10)]
         hands = np.stack([rng.choice(members[number], size=4, replace=False) for number in digit])  # (n, 4)

@@ -36,6 +36,23 @@ def split_subjects(subjects: Iterable[str], fractions: Sequence[float], seed: in
     return {names[i]: part for i, part in zip(order, parts, strict=True)}
 
 
+def kept_aside(groups: Sequence[int] | np.ndarray, share: float) -> np.ndarray:
+    """Which training members validate, `(n,)` bool: a share of each group, one or more, drawn once and for all.
+
+    Args:
+        groups: A number for each member (n,), e.g. its class; order matters.
+        share: Share of each group; 0 keeps none aside.
+    """
+    groups = np.asarray(groups)
+    chosen = np.zeros(len(groups), dtype=bool)
+    if share > 0:
+        rng = np.random.default_rng(0)
+        for group in np.unique(groups):
+            members = np.flatnonzero(groups == group)
+            chosen[rng.permutation(members)[: max(1, round(share * len(members)))]] = True
+    return chosen
+
+
 def check_disjoint(parts: Iterable[tuple[str, str]], where: str) -> None:
     """Raise DataError if a subject of the pairs (subject, part) lies in more than one part."""
     seen: dict[str, set[str]] = defaultdict(set)

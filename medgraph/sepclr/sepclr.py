@@ -99,7 +99,8 @@ class SepCLR(Method):
 
     def epoch_batches(self, dataset: Any, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
         """Batches with a fixed number of each group."""
-        return grouped_batches(dataset.is_target, batch_size, self.target_share, seed, epoch)
+        batches = grouped_batches(dataset.is_target, batch_size, self.target_share, seed, epoch)
+        return dataset.at_epoch(batches, epoch)
 
     def training_step(self, batch: GroupedImageBatch, step: Step) -> dict[str, Tensor]:
         """The loss of one batch, each of its terms, and the monitors of the salient code."""

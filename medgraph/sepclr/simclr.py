@@ -45,7 +45,8 @@ class SimCLR(Method):
 
     def epoch_batches(self, dataset: Any, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
         """Batches with a fixed number of each group, as SepCLR's."""
-        return grouped_batches(dataset.is_target, batch_size, self.target_share, seed, epoch)
+        batches = grouped_batches(dataset.is_target, batch_size, self.target_share, seed, epoch)
+        return dataset.at_epoch(batches, epoch)
 
     def training_step(self, batch: GroupedImageBatch, step: Step) -> dict[str, Tensor]:
         """The contrastive loss of one batch."""

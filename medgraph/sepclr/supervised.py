@@ -98,7 +98,8 @@ class SupervisedSepCLR(Method):
 
     def epoch_batches(self, dataset: Any, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
         """Batches with a fixed number of each group."""
-        return grouped_batches(dataset.is_target, batch_size, self.target_share, seed, epoch)
+        batches = grouped_batches(dataset.is_target, batch_size, self.target_share, seed, epoch)
+        return dataset.at_epoch(batches, epoch)
 
     def codes(self, common: Tensor, salient: Tensor) -> Parts:
         """What the losses see of features: unit common codes, and the salient features as they are."""

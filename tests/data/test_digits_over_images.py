@@ -1,7 +1,11 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from reference.contrast_files import write_digits, write_images
 
+from medgraph.data.digits import read_digits
 from medgraph.data.digits_over_images import DigitsOverImagesData
 from medgraph.errors import DataError
 
@@ -21,7 +25,23 @@ def test_groups_share_no_image_in_training_and_both_hold_every_test_image(root):
     assert set(test.subjects[test.is_target].tolist()) == set(test.subjects[~test.is_target].tolist())
     assert len(train) == data.spec.num_examples == 250 * 4
     assert len(test) == 8 * 4
-    assert len(data.validation()) == len(test)
+    with pytest.raises(
+        DataError, match=r"digits_over_images: nothing is kept aside for validation. Set data.validation"
+    ):
+        data.validation()
+
+
+def test_validation_shares_no_image_and_no_digit_with_training_and_leaves_the_test_part_alone(root):
+    plain, data = DigitsOverImagesData(root), DigitsOverImagesData(root, validation_share=0.2)
+    train, validation = data.train(), data.validation()
+    assert len(train) == data.spec.num_examples == 200 * 5
+    assert len(validation) == 100 * 5
+    assert set(validation.subjects[validation.is_target].tolist()) == set(range(100))
+    assert torch.equal(data.test().__getitems__([0, 30]).images, plain.test().__getitems__([0, 30]).images)
+    whole = read_digits(Path(root) / "mnist", "train")
+    kept = [data._chosen((np.arange(len(whole[0])), whole[1]), part)[0] for part in ("train", "validation")]
+    assert not set(kept[0]) & set(kept[1])
+    assert len(kept[0]) + len(kept[1]) == len(whole[0])
 
 
 def test_a_target_is_its_image_plus_its_digit(root):

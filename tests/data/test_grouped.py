@@ -26,3 +26,18 @@ def test_a_batch_holds_what_was_asked_for():
 def test_an_empty_group_is_refused(is_target, group):
     with pytest.raises(DataError, match=f"toy: the {group} group is empty, expected examples of both groups"):
         grouped(is_target)
+
+
+def test_marked_batches_are_drawn_for_their_epoch():
+    def redraw(indices, epoch):
+        return torch.full((len(indices), 1, 1, 1), 10.0 + epoch), torch.tensor([[float(i)] * 2 for i in indices])
+
+    plain = grouped([False, True, True])
+    assert plain.at_epoch([[2, 0]], 5) == [[2, 0]]
+    data = GroupedImages(plain._make, plain.is_target, plain.attributes, plain.subjects, "toy", redraw)
+    (rows,) = data.at_epoch([[2, 0]], 5)
+    batch = data.__getitems__(rows)
+    assert batch.ids.tolist() == [2, 0]
+    assert batch.images.flatten().tolist() == [15, 15]
+    assert batch.attributes.tolist() == [[2, 2], [0, 0]]
+    assert data.__getitems__([2, 0]).images.flatten().tolist() == [2, 0]

@@ -1,3 +1,4 @@
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -38,7 +39,49 @@ def test_groups_share_no_subject_in_training_and_both_hold_every_test_subject(so
     assert not set(train.subjects[train.is_target].tolist()) & set(train.subjects[~train.is_target].tolist())
     assert set(test.subjects[test.is_target].tolist()) == set(test.subjects[~test.is_target].tolist()) == {0, 1}
     assert len(train) == make(source).spec.num_examples == 2 + 2 * 5
-    assert len(make(source).validation()) == 2 + 2 * 5
+    with pytest.raises(DataError, match="lesion_volumes: nothing is kept aside for validation"):
+        make(source).validation()
+
+
+def test_validation_subjects_are_training_subjects_kept_aside(source):
+    data = make(source, validation_share=0.5)
+    parts = {part: {case.subject for case in data._cases(part)} for part in ("train", "validation", "test")}
+    assert [len(parts[name]) for name in ("train", "validation", "test")] == [2, 2, 2]
+    assert not parts["train"] & parts["validation"]
+    assert len(data.validation()) == 2 + 2 * 5
+    assert len(data.train()) == data.spec.num_examples == 1 + 5
+    before, after = make(source).test(), data.test()
+    assert torch.equal(before.__getitems__([1, 7]).images, after.__getitems__([1, 7]).images)
+
+
+def test_a_source_with_a_validation_part_beside_its_test_part_is_taken_as_it_is(source):
+    source.cases = tuple(dataclasses.replace(c, part="validation") if c.id == "1" else c for c in source.cases)
+    data = make(source, validation_share=0.5)
+    assert [len(data._cases(part)) for part in ("train", "validation", "test")] == [3, 1, 2]
+
+
+def test_without_a_test_part_the_validation_part_tests_and_training_subjects_validate(source):
+    source.cases = tuple(dataclasses.replace(c, part=c.part.replace("test", "validation")) for c in source.cases)
+    assert len(make(source).test()) == 2 + 2 * 5
+    data = make(source, validation_share=0.25)
+    assert [len(data._cases(part)) for part in ("train", "validation", "test")] == [3, 1, 2]
+
+
+def test_fresh_lesions_change_with_epoch_and_seed_and_bring_their_facts(source):
+    data = make(source, fresh=True, seed=4)
+    train, fixed = data.train(), make(source).train()
+    (first,), (again,), (later,) = (train.at_epoch([[0, 3, 9]], epoch) for epoch in (0, 0, 1))
+    drawn = {name: train.__getitems__(rows) for name, rows in (("first", first), ("again", again), ("later", later))}
+    assert torch.equal(drawn["first"].images, drawn["again"].images)
+    assert drawn["later"].ids.tolist() == [0, 3, 9]
+    assert torch.equal(drawn["first"].images[0], drawn["later"].images[0])  # background stays
+    assert (drawn["first"].images[1:] != drawn["later"].images[1:]).any()
+    assert (drawn["first"].attributes[1:, 0] != drawn["later"].attributes[1:, 0]).all()
+    assert torch.equal(drawn["first"].attributes[:, 5:], fixed.__getitems__([0, 3, 9]).attributes[:, 5:])
+    other = make(source, fresh=True, seed=5).train()
+    assert (other.__getitems__(first).attributes[1:, 0] != drawn["first"].attributes[1:, 0]).all()
+    assert torch.equal(train.__getitems__([3]).images, fixed.__getitems__([3]).images)  # what probes are fitted on
+    assert data.test().at_epoch([[1]], 3) == [[1]]
 
 
 def test_paired_training_holds_every_subject_in_both_groups(source):

@@ -3,6 +3,7 @@ import torch
 from reference.contrast_files import write_digits
 
 from medgraph.data.shapes_over_digits import ShapesOverDigitsData, draw_shapes
+from medgraph.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,18 @@ def test_an_example_never_changes(root):
     sets = [ShapesOverDigitsData(root, num_examples=30, num_test=5) for _ in range(2)]
     assert torch.equal(*(data.train().__getitems__([3, 50]).images for data in sets))
     assert sets[0].spec.num_examples == len(sets[0].train()) == 60
-    assert len(sets[0].validation()) == len(sets[0].test()) == 10
+    assert len(sets[0].test()) == 10
+
+
+def test_validation_draws_on_training_digits_that_were_kept_aside(root):
+    settings = {"num_examples": 20, "num_test": 10}
+    plain = ShapesOverDigitsData(root, **settings)
+    data = ShapesOverDigitsData(root, validation_share=0.3, **settings)
+    assert len(data.validation()) == len(data.test()) == 20
+    assert torch.equal(data.test().__getitems__([0, 15]).images, plain.test().__getitems__([0, 15]).images)
+    assert not torch.equal(data.validation().attributes, data.test().attributes)
+    with pytest.raises(DataError, match="shapes_over_digits: nothing is kept aside for validation"):
+        plain.validation()
 
 
 def test_a_shape_lies_where_its_factors_say():

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from medgraph.data.splits import check_disjoint, split_subjects
+from medgraph.data.splits import check_disjoint, kept_aside, split_subjects
 from medgraph.errors import DataError
 
 SUBJECTS = [f"s{i}" for i in range(20)]
@@ -45,3 +45,11 @@ def test_a_torn_subject():
         check_disjoint([("a", "train"), ("a", "test")], "x.json")
     with pytest.raises(DataError, match="1 more subjects too"):
         check_disjoint([("a", "train"), ("a", "test"), ("b", "train"), ("b", "test")], "x.json")
+
+
+def test_a_share_of_each_group_is_kept_aside_always_the_same():
+    groups = [0] * 10 + [1] * 4 + [2]
+    aside = kept_aside(groups, 0.2)
+    assert [int(aside[part].sum()) for part in (slice(0, 10), slice(10, 14), slice(14, 15))] == [2, 1, 1]
+    assert (aside == kept_aside(groups, 0.2)).all()
+    assert not kept_aside(groups, 0.0).any()

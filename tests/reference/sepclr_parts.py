@@ -4,6 +4,7 @@ import torch
 
 from medgraph import processes
 from medgraph.data.batches import GroupedImageBatch
+from medgraph.data.grouped import GroupedImages
 from medgraph.data.spec import ImageSpec
 from medgraph.losses.kernel_joint_entropy import KernelJointEntropy
 from medgraph.method import Step
@@ -62,6 +63,12 @@ def batch(dims=2, n=12, attributes=0):
     is_target = torch.arange(n) >= n // 2
     images[is_target, :, :4, :4] += 1.0
     return GroupedImageBatch(torch.arange(n), images, is_target, torch.rand(n, attributes, generator=rng))
+
+
+def dataset(n=20):
+    """The batch as a data set."""
+    whole = batch(n=n)
+    return GroupedImages(lambda rows: whole.images[rows], whole.is_target, whole.attributes, whole.ids, "noise")
 
 
 def _gradients(rows):

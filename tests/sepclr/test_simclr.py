@@ -1,5 +1,5 @@
 import torch
-from reference.sepclr_parts import TinyEncoder, batch, spec, views
+from reference.sepclr_parts import TinyEncoder, batch, dataset, spec, views
 
 from medgraph.losses.nt_xent import NTXent
 from medgraph.method import Step
@@ -16,5 +16,5 @@ def test_a_step_reaches_encoder_and_projector():
 
 def test_batches_hold_both_groups():
     model = SimCLR(spec(), TinyEncoder(), views(), NTXent())
-    batches = model.epoch_batches(batch(n=20), 8, 0, 0)
-    assert all(int(batch(n=20).is_target[rows].sum()) == 4 for rows in batches)
+    batches = model.epoch_batches(dataset(20), 8, 0, 0)
+    assert all(int(dataset(20).is_target[rows].sum()) == 4 for rows in batches)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from reference.sepclr_parts import batch, encoder, spec, views
+from reference.sepclr_parts import batch, dataset, encoder, spec, views
 
 from medgraph.losses.kernel_joint_entropy import KernelJointEntropy
 from medgraph.method import Step
@@ -77,8 +77,8 @@ def test_a_destroyed_attribute_is_warned_of():
 
 
 def test_batches_hold_both_groups():
-    batches = make().epoch_batches(batch(n=20), 8, 0, 0)
-    assert all(int(batch(n=20).is_target[rows].sum()) == 4 for rows in batches)
+    batches = make().epoch_batches(dataset(20), 8, 0, 0)
+    assert all(int(dataset(20).is_target[rows].sum()) == 4 for rows in batches)
 
 
 def test_refuses_wrong_arguments():
