@@ -1,0 +1,116 @@
+"""Fine-tuned segmentation, arm by arm: `python -m medgraph.evaluation.segmentation_table runs/swav runs/joint`.
+
+Each folder is a run, or one compare stage of it. A row says how an arm did with so many labelled volumes, over its
+seeds, and what it gained over the same training from scratch: the mean over volumes, with its 95 % interval.
+"""
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from medgraph.errors import DataError
+from medgraph.evaluation.paired import paired_rows
+from medgraph.evaluation.scores import Scores
+
+_ARM = re.compile(r"(pretrained|from-scratch)-(\d+)-seed(\d+)")
+_METRIC, _SCRATCH = "dice", "from scratch"
+
+Seeds = Mapping[int, Scores]  # what one arm scored with so many labels, by seed
+
+
+def segmentation_table(folders: Sequence[Path], against: str | None = None) -> str:
+    """Markdown: a row for each number of labelled volumes and arm.
+
+    Args:
+        folders: Run folders, or folders of compare stages in them.
+        against: Name of an arm, as the table prints it, that every other is also set against.
+
+    Raises:
+        DataError: A folder holds no finished arm, or there is no arm called `against`.
+    """
+    arms: dict[str, Mapping[int, Seeds]] = {}
+    twins: dict[str, Mapping[int, Seeds]] = {}
+    for stage in (stage for folder in folders for stage in _stages(folder)):
+        name = f"{stage.parent.name}/{stage.name}"
+        scored = _read(stage)
+        arms[name], twins[name] = scored.get("pretrained", {}), scored.get("from-scratch", {})
+    if against is not None and against not in arms:
+        raise DataError(f"--against {against}: no such arm. There are: {', '.join(arms)}.")
+    labels = _labels(next(iter(next(iter((*arms.values(), *twins.values()))).values())))
+    heads = ["labelled", "arm", "seeds", "mean Dice", *labels, f"minus {_SCRATCH}"]
+    heads += [] if against is None else [f"minus {against}"]
+    lines = [f"| {' | '.join(heads)} |", "|---:|---|---:|" + "---:|" * (len(heads) - 3)]
+    for count in sorted({count for found in (*arms.values(), *twins.values()) for count in found}):
+        lines += _twin_rows(count, twins, labels, against is not None)
+        for name, found in arms.items():
+            if count in found:
+                cells = [str(count), name, *_figures(found[count], labels)]
+                cells.append(_difference(found[count], twins[name].get(count, {})))
+                if against is not None:
+                    cells.append("" if name == against else _difference(found[count], arms[against].get(count, {})))
+                lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _stages(folder: Path) -> list[Path]:
+    """Folders of compare stages: this one, or those in it."""
+    found = [path for path in (folder.resolve(), *sorted(folder.resolve().glob("*/"))) if _read(path)]
+    if not found:
+        raise DataError(f"{folder}: holds no fine-tuned segmentation, expected the folder of a run or compare stage.")
+    return found
+
+
+def _read(stage: Path) -> Mapping[str, Mapping[int, Seeds]]:
+    """Scores of a compare stage by arm, number of labels and seed."""
+    found: dict[str, dict[int, dict[int, Scores]]] = {}
+    for path in sorted(stage.glob("*-seed*/scores.json")):
+        match = _ARM.fullmatch(path.parent.name)
+        if match is not None:
+            scores = Scores.from_json(path)
+            if _METRIC in scores.metrics():
+                found.setdefault(match[1], {}).setdefault(int(match[2]), {})[int(match[3])] = scores
+    return found
+
+
+def _twin_rows(count: int, twins: Mapping[str, Mapping[int, Seeds]], labels: Sequence[str], wide: bool) -> list[str]:
+    """A row for each training from scratch that differs from those of other stages."""
+    rows: dict[tuple[str, ...], None] = {}
+    for found in twins.values():
+        if count in found:
+            rows[str(count), _SCRATCH, *_figures(found[count], labels)] = None
+    return [f"| {' | '.join(row)} | |{' |' if wide else ''}" for row in rows]
+
+
+def _labels(found: Seeds) -> list[str]:
+    return sorted({row["label"] for scores in found.values() for row in scores.rows})
+
+
+def _figures(found: Seeds, labels: Sequence[str]) -> list[str]:
+    """Number of seeds, and Dice: mean over labels, then label by label; over seeds and volumes."""
+    summaries = [scores.summary() for scores in found.values()]
+    means = [sum(s[f"{label} {_METRIC}"] for s in summaries) / len(summaries) for label in labels]
+    return [str(len(summaries)), f"{sum(means) / len(means):.3f}", *(f"{mean:.3f}" for mean in means)]
+
+
+def _difference(first: Seeds, second: Seeds) -> str:
+    """Paired over volumes, of the seeds that both have; nothing where they share none."""
+    seeds = sorted(first.keys() & second.keys())
+    if not seeds:
+        return ""
+    rows = paired_rows([first[seed] for seed in seeds], [second[seed] for seed in seeds])
+    wanted = next(row["difference"] for row in rows if row["chief"] and row["metric"] == _METRIC)
+    return f"{wanted['mean']:+.3f} [{wanted['low']:+.3f}, {wanted['high']:+.3f}]"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table of the folders named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("folders", nargs="+", type=Path, help="run folders, or compare stages in them")
+    parser.add_argument("--against", metavar="RUN/STAGE", help="an arm that every other is also set against")
+    options = parser.parse_args(arguments)
+    print(segmentation_table(options.folders, options.against))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The table of several runs: means over seeds and volumes, differences paired over volumes."""
+
+import pytest
+
+from medgraph.errors import DataError
+from medgraph.evaluation.bootstrap import paired_difference
+from medgraph.evaluation.scores import Scores
+from medgraph.evaluation.segmentation_table import main, segmentation_table
+
+CASES = ("a", "b", "c")
+
+
+def write(stage, arm, count, seed, front, back):
+    """Dice of three volumes on two labels."""
+    folder = stage / f"{arm}-{count}-seed{seed}"
+    folder.mkdir(parents=True)
+    rows = [
+        {"case": case, "label": label, "dice": value, "hd95": 1.0}
+        for label, values in (("front", front), ("back", back))
+        for case, value in zip(CASES, values, strict=True)
+    ]
+    Scores(rows).to_json(folder / "scores.json")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two runs of one compare stage with the same twin, and a third number of labels in the first."""
+    for run, gain in (("swav", 0.1), ("joint", 0.2)):
+        stage = tmp_path / run / "segment"
+        for seed in (0, 1):
+            write(stage, "from-scratch", 2, seed, (0.5, 0.6, 0.7), (0.4, 0.4, 0.4))
+            write(stage, "pretrained", 2, seed, (0.5 + gain, 0.6 + gain, 0.7), (0.4 + gain,) * 3)
+    write(tmp_path / "swav" / "segment", "pretrained", 16, 0, (0.9, 0.9, 0.9), (0.8, 0.8, 0.8))
+    (tmp_path / "swav" / "intra").mkdir()
+    return tmp_path
+
+
+def interval(values):
+    found = paired_difference(values, [0.0] * len(values), seed=0)
+    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+
+
+def test_each_arm_has_its_figures_and_what_it_gained(runs):
+    lines = segmentation_table([runs / "swav", runs / "joint" / "segment"]).splitlines()
+    assert lines[0] == "| labelled | arm | seeds | mean Dice | back | front | minus from scratch |"
+    assert lines[2] == "| 2 | from scratch | 2 | 0.500 | 0.400 | 0.600 | |"  # once, though both runs have it
+    assert lines[3] == f"| 2 | swav/segment | 2 | 0.583 | 0.500 | 0.667 | {interval([0.1, 0.1, 0.05])} |"
+    assert lines[4] == f"| 2 | joint/segment | 2 | 0.667 | 0.600 | 0.733 | {interval([0.2, 0.2, 0.1])} |"
+    assert lines[5:] == ["| 16 | swav/segment | 1 | 0.850 | 0.800 | 0.900 |  |"]  # no twin yet
+
+
+def test_arms_are_set_against_one_of_them(runs):
+    lines = segmentation_table([runs / "swav", runs / "joint"], against="swav/segment").splitlines()
+    assert lines[0].endswith("| minus from scratch | minus swav/segment |")
+    assert lines[2].endswith("| 0.600 | | |")
+    assert lines[3].endswith("] |  |")
+    assert lines[4].endswith(f"| {interval([0.1, 0.1, 0.05])} |")
+
+
+def test_twins_that_differ_have_a_row_each(runs):
+    write(runs / "other" / "segment", "from-scratch", 2, 0, (0.1, 0.1, 0.1), (0.1, 0.1, 0.1))
+    table = segmentation_table([runs / "swav", runs / "other"])
+    assert table.count("| from scratch |") == 2
+
+
+def test_only_seeds_that_both_have_are_paired(runs):
+    write(runs / "joint" / "segment", "pretrained", 2, 7, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+    line = segmentation_table([runs / "joint"]).splitlines()[3]
+    assert line.startswith("| 2 | joint/segment | 3 |")
+    assert line.endswith(f"| {interval([0.2, 0.2, 0.1])} |")
+
+
+def test_it_is_a_command(runs, capsys):
+    main([str(runs / "swav"), "--against", "swav/segment"])
+    assert "swav/segment" in capsys.readouterr().out
+
+
+def test_what_is_not_there_is_named(runs):
+    with pytest.raises(DataError, match="intra: holds no fine-tuned segmentation"):
+        segmentation_table([runs / "swav" / "intra"])
+    with pytest.raises(DataError, match=r"--against x: no such arm. There are: swav/segment"):
+        segmentation_table([runs / "swav"], against="x")
