@@ -33,6 +33,8 @@ class Train:
         patience: Stops after so many epochs without a new minimum of the training loss, or of the validation error
             where the method has one; none trains all epochs.
         keep: With patience, the weights that training leaves: of the "best" epoch, or of the "last".
+        ema: Decay of a moving average of the weights, 0.999 say; training leaves the average in their place. None
+            leaves the weights of the last step.
     """
 
     epochs: int
@@ -47,6 +49,7 @@ class Train:
     steps_per_epoch: int | None = None
     patience: int | None = None
     keep: Literal["best", "last"] = "best"
+    ema: float | None = None
 
     def __post_init__(self) -> None:
         checks.at_least("epochs", self.epochs, 1)
@@ -60,27 +63,36 @@ class Train:
             checks.at_least("steps_per_epoch", self.steps_per_epoch, 1)
         if self.patience is not None:
             checks.at_least("patience", self.patience, 1)
+        if self.ema is not None:
+            checks.between("ema", self.ema, 0.0, 0.999999)
         if self.keep == "last" and self.patience is None:
             raise ValueError("keep: has no effect without patience; remove this line")
 
 
 @dataclass(frozen=True)
 class Compare:
-    """Which pairs of fine-tuning runs a `compare` stage makes, pretrained and from scratch.
+    """Which fine-tuning runs a `compare` stage makes: pretrained, from scratch and, at will, from a foreign encoder.
 
     Attributes:
-        num_labelled: Numbers of labelled training subjects, one pair of runs for each.
-        seeds: Seeds, one pair of runs for each.
+        num_labelled: Numbers of labelled training subjects, one run of each arm for each; "all" takes all of them.
+        seeds: Seeds, one run of each arm for each.
+        foreign: Folder of an encoder from elsewhere, as `medgraph adopt` writes it, for a third arm. It may be of
+            another architecture than the method's encoder, which it replaces.
     """
 
-    num_labelled: list[int]
+    num_labelled: list[int | Literal["all"]]
     seeds: list[int]
+    foreign: str | None = None
 
     def __post_init__(self) -> None:
-        for name, values, minimum in (("num_labelled", self.num_labelled, 1), ("seeds", self.seeds, 0)):
+        values: list[int | str]
+        for name, values, minimum in (("num_labelled", [*self.num_labelled], 1), ("seeds", [*self.seeds], 0)):
             checks.at_least(f"{name}: length", len(values), 1)
             for value in values:
-                checks.at_least(name, value, minimum)
+                if value != "all":
+                    checks.at_least(name, int(value), minimum)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name}: expected different values, got {values}")
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,16 @@ class Position:
     losses: tuple[float, ...] = ()
 
 
-def save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> None:
-    """Write model, optimiser and position to `folder`, replacing the last checkpoint in one move."""
+def save(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    position: Position,
+    average: dict[str, Tensor] | None = None,
+) -> None:
+    """Write model, optimiser, position and the average of the weights, replacing the last checkpoint in one move."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"average.{name}": value for name, value in (average or {}).items()}
     plain: dict[str, dict[str, Any]] = {}
     state = optimizer.state_dict()
     for index, entries in state["state"].items():
@@ -51,8 +58,10 @@ def save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, posit
     write_tensors(folder / FILE, tensors, {"facts": json.dumps(facts)})
 
 
-def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position | None:
-    """Fill model and optimiser from the checkpoint in `folder`; None when there is none. Raises CheckpointError."""
+def restore(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor] | None = None
+) -> Position | None:
+    """Fill model, optimiser and average from the checkpoint in `folder`; None without one. Raises CheckpointError."""
     path = folder / FILE
     if not path.exists():
         return None
@@ -61,7 +70,9 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
     own = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     try:
         model.load_state_dict(own)
-    except RuntimeError as error:
+        for name, value in (average or {}).items():
+            value.copy_(tensors[f"average.{name}"])
+    except (RuntimeError, KeyError) as error:
         raise CheckpointError(f"{path}: does not fit this model. Start a new run with --out. {error}") from error
     state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in facts["plain"].items()}
     for name, value in tensors.items():

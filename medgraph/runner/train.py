@@ -4,7 +4,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from medgraph.data.loader import draw_batches, load
 from medgraph.errors import ConfigError, DataError, MedgraphError
 from medgraph.method import Method, Step
 from medgraph.runner import checkpoint
+from medgraph.runner.average import Average
 from medgraph.runner.checkpoint import Position
 from medgraph.runner.cost import Cost
 from medgraph.runner.grad_cache import encoder_in_chunks
@@ -81,10 +82,12 @@ def train(
     method.train().to(accelerator.device)
     torch_optimizer = optimizer.make(method.parameter_groups())
     folder.mkdir(parents=True, exist_ok=True)
-    position = checkpoint.restore(folder, method, torch_optimizer) or Position()
+    average = None if plan.ema is None else Average(method, plan.ema)
+    averages = None if average is None else average.tensors
+    position = checkpoint.restore(folder, method, torch_optimizer, averages) or Position()
     model, prepared = accelerator.prepare(method, torch_optimizer)
     cost = Cost(method, optimizer, accelerator.device, folder)
-    loop = _Loop(accelerator, model, method, prepared, schedule, plan, seed, folder, title, dataset, cost)
+    loop = _Loop(accelerator, model, method, prepared, schedule, plan, seed, folder, title, dataset, cost, average)
     with encoder_in_chunks(method, plan.grad_cache_chunks, title):
         loop.run(dataset, position)
     accelerator.end_training()
@@ -106,10 +109,11 @@ class _Loop:
         title: str,
         dataset: Any,
         cost: Cost,
+        average: Average | None,
     ):
         self.accelerator, self.model, self.method, self.optimizer = accelerator, model, method, optimizer
         self.schedule, self.plan, self.seed, self.folder, self.title = schedule, plan, seed, folder, title
-        self.dataset, self.cost = dataset, cost
+        self.dataset, self.cost, self.average = dataset, cost, average
         self.num_batches = len(self._batches(epoch=0))
         if self.num_batches == 0:
             raise DataError(
@@ -137,6 +141,8 @@ class _Loop:
                 log.close()
         if self.patience is not None and self.plan.keep == "best":
             self.patience.restore(self.method)
+        elif self.average is not None:
+            self.average.copy_to(self.method)
 
     def _epoch(
         self, dataset: Any, position: Position, log: MetricsLog, bar: Progress, stop: threading.Event
@@ -160,9 +166,10 @@ class _Loop:
                 self._save(Position(epoch, index, step, tuple(self.losses)), log)
                 raise Stopped(f"{self.title}: stopped after step {step} of {self.num_steps}.")
         if self.patience is not None:
-            error = self.method.validation_error(self._in_order(dataset))
-            watched = self._mean_loss() if error is None else error
-            self.patience.observe(epoch, watched, self.method, self.accelerator.is_main_process)
+            with nullcontext() if self.average is None else self.average.in_place(self.method):
+                error = self.method.validation_error(self._in_order(dataset))
+                watched = self._mean_loss() if error is None else error
+                self.patience.observe(epoch, watched, self.method, self.accelerator.is_main_process)
         self.losses.clear()
         self._save(Position(epoch + 1, 0, step), log)
         return Position(epoch + 1, 0, step)
@@ -226,6 +233,8 @@ class _Loop:
             self.optimizer.zero_grad()
         if not stepped:
             return None
+        if self.average is not None:
+            self.average.update(self.method, step.number)
         metrics = {name: float(value.detach()) for name, value in outputs.items()}
         return metrics | self._watched(metrics["loss"], step) | {"lr": self.optimizer.param_groups[0]["lr"]}
 
@@ -242,7 +251,8 @@ class _Loop:
     def _save(self, position: Position, log: MetricsLog) -> None:
         if self.accelerator.is_main_process:
             log.flush()  # the log never lags behind the checkpoint
-            checkpoint.save(self.folder, self.method, self.optimizer.optimizer, position)
+            averages = None if self.average is None else self.average.tensors
+            checkpoint.save(self.folder, self.method, self.optimizer.optimizer, position, averages)
 
 
 def _timed(batches: Any, bar: Progress) -> Iterator[Any]:

@@ -58,6 +58,7 @@ class PatchSegmentation(Method):
             num_classes=spec.num_classes,
             in_channels=spec.channels,
         )
+        nn.utils.convert_conv3d_weight_memory_format(self, torch.channels_last_3d)  # a third faster on CPUs
 
     def training_step(self, batch: LabelledImageBatch, step: Step) -> dict[str, Tensor]:
         """Loss of one augmented batch of patches."""

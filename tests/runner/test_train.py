@@ -68,11 +68,12 @@ def fit(method, folder, **plan):
     return method.encoder.weight.detach().clone()
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path):
-    whole = fit(Toy(), tmp_path / "whole")
+@pytest.mark.parametrize("plan", [{}, {"ema": 0.9}])
+def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, plan):
+    whole = fit(Toy(), tmp_path / "whole", **plan)
     with pytest.raises(Stopped, match="stopped after step 8 of 15"):
-        fit(Toy(stop_at=7), tmp_path / "part")
-    assert torch.equal(fit(Toy(), tmp_path / "part"), whole)
+        fit(Toy(stop_at=7), tmp_path / "part", **plan)
+    assert torch.equal(fit(Toy(), tmp_path / "part", **plan), whole)
     lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("whole", "part")]
     assert len(lines[0]) == len(lines[1]) == 15
 
@@ -80,8 +81,8 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path):
 def test_a_signal_after_the_last_step_is_not_lost(tmp_path, monkeypatch):
     whole, save = fit(Toy(), tmp_path / "whole"), checkpoint.save
 
-    def save_and_stop(folder, model, optimizer, position):
-        save(folder, model, optimizer, position)
+    def save_and_stop(folder, model, optimizer, position, average):
+        save(folder, model, optimizer, position, average)
         if position.epoch == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -90,6 +91,24 @@ def test_a_signal_after_the_last_step_is_not_lost(tmp_path, monkeypatch):
         fit(Toy(), tmp_path / "part")
     monkeypatch.undo()
     assert torch.equal(fit(Toy(), tmp_path / "part"), whole)
+
+
+def test_training_leaves_the_average(tmp_path):
+    method = Toy()
+    last, averaged = fit(Toy(), tmp_path / "last"), fit(method, tmp_path / "ema", ema=0.9)
+    assert not torch.equal(last, averaged)
+    tensors, _ = checkpoint.read_tensors(tmp_path / "ema" / checkpoint.FILE)
+    assert torch.equal(tensors["model.encoder.weight"], last)  # training itself is not touched
+    assert torch.equal(tensors["average.encoder.weight"], averaged)
+
+
+def test_with_patience_the_best_epoch_is_one_of_averages(tmp_path):
+    method = Toy()
+    seen = []
+    method.validation_error = lambda batches: seen.append(method.encoder.weight.detach().clone()) or -float(len(seen))
+    left = fit(method, tmp_path, ema=0.9, patience=5)
+    assert torch.equal(left, seen[-1])
+    assert not torch.equal(left, fit(Toy(), tmp_path / "last"))
 
 
 def test_each_epoch_starts_with_every_example_once(tmp_path):
