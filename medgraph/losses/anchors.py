@@ -40,30 +40,32 @@ class ContrastiveLoss(nn.Module):
         Args:
             values: One loss per anchor.
             valid: Anchors for which the loss is defined; None is all. With none valid the result is a zero that
-                carries a graph, and a warning counts the anchors.
+                carries a graph, and a warning (none from a compiled loss) counts the anchors.
             lack: What invalid anchors lack, for the warning.
             num_positives: Positives of each anchor; reduction "pair" weighs anchors by them.
             parts: Numbers per anchor (n,), whose means over valid anchors `stats` reports.
         """
         valid = torch.ones_like(values, dtype=torch.bool) if valid is None else valid
-        count = int(everyone.total(valid.sum(), self.dist))
-        if count == 0:
-            warnings.warn(f"all {len(values)} anchors have no {lack}: the loss of this batch is 0", stacklevel=3)
-        _report(values, valid, parts)
+        count = everyone.total(valid.sum(), self.dist)
+        if not torch.compiler.is_compiling():  # a graph can neither ask nor warn
+            if count == 0:
+                warnings.warn(f"all {len(values)} anchors have no {lack}: the loss of this batch is 0", stacklevel=3)
+            _report(values, valid, parts)
+        values = values.masked_fill(~valid, 0)
         if self.reduction == "none":
-            return values.masked_fill(~valid, 0)
+            return values
         if self.reduction == "pair":
             assert num_positives is not None
-            num_pairs = num_positives[valid].to(values)
+            num_pairs = num_positives.masked_fill(~valid, 0).to(values)
             all_pairs = everyone.total(num_pairs.sum(), self.dist).clamp_min(1)
-            return everyone.world(self.dist) * (num_pairs * values[valid]).sum() / all_pairs
-        total = everyone.world(self.dist) * values[valid].sum()
-        return total if self.reduction == "sum" else total / max(count, 1)
+            return everyone.world(self.dist) * (num_pairs * values).sum() / all_pairs
+        total = everyone.world(self.dist) * values.sum()
+        return total if self.reduction == "sum" else total / count.clamp_min(1)
 
     @property
     def collecting(self) -> bool:
         """Whether `stats` runs, so that numbers for it alone are worth computing."""
-        return _stats.get() is not None
+        return not torch.compiler.is_compiling() and _stats.get() is not None
 
     @torch.no_grad()
     def stats(self, *inputs: Any, **named: Any) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """LabelAlignment: examples of similar continuous labels (age) lie close together."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -7,6 +9,7 @@ from torch import Tensor
 from medgraph import checks
 from medgraph.losses import pairs
 from medgraph.losses.anchors import ContrastiveLoss
+from medgraph.losses.pairs.distances import GaussianKernel
 from medgraph.losses.pairs.lse import check_embeddings, refuse_not_finite
 from medgraph.losses.pairs.terms import ExcludeSameId, LabelDistance
 
@@ -44,8 +47,7 @@ class LabelAlignment(ContrastiveLoss):
         x = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
         refuse_not_finite("labels", labels.reshape(len(labels), -1))
         x = x - x.detach().mean(dim=0)  # changes no distance, keeps the small digits of a far-away cloud
-        width = self.label_bandwidth
-        kernel = LabelDistance(labels.to(x), None, lambda distance: -distance.square() / (2 * width))
+        kernel = LabelDistance(labels.to(x), None, GaussianKernel(math.sqrt(self.label_bandwidth)))
         terms = (kernel, ExcludeSameId(torch.arange(len(x), device=x.device)))
         log_weight = pairs.pair_lse(x.detach(), terms=terms, heads=((0.0, ()),))[0]
         squares = x.square().sum(dim=1)

@@ -1,11 +1,14 @@
 """YAwareInfoNCE: keys of similar continuous labels (age) are positives, the more similar the more."""
 
+import math
+
 from jaxtyping import Float
 from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import pairs
 from medgraph.losses.anchors import ContrastiveLoss, paired
+from medgraph.losses.pairs.distances import GaussianKernel
 from medgraph.losses.pairs.lse import refuse_not_finite
 from medgraph.losses.pairs.terms import LabelDistance
 
@@ -52,8 +55,8 @@ class YAwareInfoNCE(ContrastiveLoss):
         queries, keys = paired(queries=queries, keys=keys)
         labels = labels.to(queries)
         refuse_not_finite("labels", labels[:, None] if labels.ndim == 1 else labels)
-        scale, bandwidth = 1 / self.temperature, self.bandwidth
-        kernel = LabelDistance(labels, None, lambda distance: -distance.square() / (2 * bandwidth))
+        scale = 1 / self.temperature
+        kernel = LabelDistance(labels, None, GaussianKernel(math.sqrt(self.bandwidth)))
         heads = ((1.0, ()), (0.0, (kernel,)))
         denominator, log_weight = pairs.pair_lse(queries, keys, scale=scale, heads=heads, dist=self.dist)
         total = pairs.pair_sum(queries, keys, phi="identity", scale=scale, terms=(kernel,), dist=self.dist)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medgraph.losses.pairs.terms import Block, PairTerm, add_terms
+from medgraph.losses.pairs.term import Block, PairTerm, add_terms
 
 Heads = Sequence[tuple[float, Sequence[PairTerm]]]
 

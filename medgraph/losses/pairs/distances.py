@@ -1,6 +1,7 @@
 """Functions of a distance of labels, for `LabelDistance`: named, so that the fused kernel knows them too."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from medgraph import checks
 class LogDistance:
     """log(1 + distance): a pair counts 1 + distance times, so that labels far apart weigh more."""
 
+    settings: ClassVar = ()
+
     def __call__(self, distance: Tensor) -> Tensor:
         """The log-weights of a tile of distances."""
         return torch.log1p(distance)
@@ -21,6 +24,7 @@ class LogDistance:
 class GaussianKernel:
     """-distance^2 / (2 bandwidth^2): labels close together weigh more. Args: bandwidth, in units of the labels."""
 
+    settings: ClassVar = ("bandwidth",)
     bandwidth: int | float
 
     def __post_init__(self):
@@ -35,6 +39,7 @@ class GaussianKernel:
 class MinimalGap:
     """Keep pairs at least `gap` apart, with `keep_same` also those at distance 0 (a slice and its own target)."""
 
+    settings: ClassVar = ("gap", "keep_same")
     gap: int | float
     keep_same: bool = False
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from medgraph import processes
-from medgraph.losses.pairs.terms import DenseBias, ExcludeSameId, PairTerm, SparseBias
+from medgraph.losses.pairs.term import PairTerm
+from medgraph.losses.pairs.terms import DenseBias, SparseBias
 from medgraph.losses.pairs.tiled import Plan, Pull, tiled_lse
 
 EXCHANGES = (None, "gather", "ring")
@@ -213,9 +214,7 @@ def plan_for(plan: Plan, factors: Factors) -> Plan:
 
 def _with_keys(term: PairTerm, column_factors: Factors) -> PairTerm:
     result = copy.copy(term)
-    result.column_factors, result.symmetric = tuple(column_factors), False
-    if isinstance(result, ExcludeSameId):
-        result.has_empty = bool((result.column_factors[0] < 0).any())
+    result.column_factors = tuple(column_factors)
     return result
 
 

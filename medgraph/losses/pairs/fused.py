@@ -17,6 +17,7 @@ import functools
 import importlib.util
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -27,7 +28,7 @@ from torch.autograd.function import once_differentiable
 
 from medgraph.losses.pairs import terms as pair_terms
 from medgraph.losses.pairs.distances import GaussianKernel, LogDistance, MinimalGap
-from medgraph.losses.pairs.terms import PairTerm
+from medgraph.losses.pairs.term import PairTerm
 from medgraph.losses.pairs.tiled import Plan
 
 LOG2E = 1 / math.log(2)
@@ -64,7 +65,13 @@ def warn_once(reason: str) -> None:
 
 
 def fused_lse(
-    queries: Tensor, keys: Tensor, scale: Tensor, row_bias: Tensor | None, column_bias: Tensor | None, plan: Plan
+    queries: Tensor,
+    keys: Tensor,
+    scale: Tensor,
+    row_bias: Tensor | None,
+    column_bias: Tensor | None,
+    plan: Plan,
+    known: Sequence[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Row statistics (heads, n), and column statistics (heads, m) if asked for. Memory O(n + m).
 
@@ -75,6 +82,7 @@ def fused_lse(
         row_bias: (n,) or None.
         column_bias: (m,) or None.
         plan: Terms, heads and sums; `why_not` must know its terms.
+        known: The statistics, if computed before; the result carries their gradients.
 
     Raises:
         ModuleNotFoundError: Triton is not installed.
@@ -87,20 +95,25 @@ def fused_lse(
             "or set TRITON_INTERPRET=1 to debug kernels there"
         )
     factors = [factor for term in plan.all_terms for factor in term.factors]
-    result = _FusedLSE.apply(plan, kernels, queries, keys, scale, row_bias, column_bias, *factors)
+    result = _FusedLSE.apply(plan, known, kernels, queries, keys, scale, row_bias, column_bias, *factors)
     return (result[0], result[1]) if plan.columns else (result[0], None)
 
 
 class _FusedLSE(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, plan: Plan, kernels: Any, q: Tensor, k: Tensor, scale: Tensor, a: Any, b: Any, *factors: Any):
+    def forward(
+        ctx: Any, plan: Plan, known: Any, kernels: Any, q: Tensor, k: Tensor, scale: Tensor, a: Any, b: Any, *factors
+    ):
         same = k is q
         q = q.contiguous()
         k = q if same else k.contiguous()
         launch = Launch.of(kernels, plan, q, k, scale, a, b)
-        over_rows, over_columns = launch.forward(plan.columns and not plan.triangular)
-        if plan.columns and plan.triangular:
-            over_columns = over_rows.clone()
+        if known is not None:
+            over_rows, over_columns = known[0].detach(), known[1].detach() if plan.columns else None
+        else:
+            over_rows, over_columns = launch.forward(plan.columns and not plan.triangular)
+            if plan.columns and plan.triangular:
+                over_columns = over_rows.clone()
         ctx.plan, ctx.launch, ctx.scale_shape = plan, launch, scale.shape
         ctx.save_for_backward(scale, over_rows, over_columns, *factors)
         return (over_rows, over_columns) if plan.columns else (over_rows,)
@@ -109,7 +122,7 @@ class _FusedLSE(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         scale, over_rows, over_columns, *factors = ctx.saved_tensors
-        plan, launch, needs = ctx.plan, ctx.launch, ctx.needs_input_grad[2:]
+        plan, launch, needs = ctx.plan, ctx.launch, ctx.needs_input_grad[3:]
         g_rows, g_columns = upstream[0], upstream[1] if plan.columns else None
         if plan.triangular:  # both statistics are the same, and so are their gradients
             g_rows = g_rows if g_columns is None else g_rows + g_columns
@@ -133,7 +146,7 @@ class _FusedLSE(torch.autograd.Function):
             ]
             dk = dk.to(launch.k.dtype)
         dq = None if dq is None else dq.to(launch.q.dtype)
-        return (None, None, dq, dk, dscale, da if needs[3] else None, db, *dfactors)
+        return (None, None, None, dq, dk, dscale, da if needs[3] else None, db, *dfactors)
 
 
 @dataclass(frozen=True)

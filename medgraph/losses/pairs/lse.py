@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from medgraph import checks, processes
-from medgraph.losses.pairs import exchange, fused
+from medgraph.losses.pairs import compiled, exchange, fused
 from medgraph.losses.pairs.dense import dense_lse
-from medgraph.losses.pairs.terms import PairTerm
+from medgraph.losses.pairs.term import PairTerm
 from medgraph.losses.pairs.tiled import Plan, tile_size, tiled_lse
 
 BACKENDS = ("auto", "dense", "tiled", "triton")
@@ -59,6 +59,31 @@ def pair_lse(
     Returns:
         L (heads, n), or (L, C) with C (heads, m).
     """
+    options: dict[str, Any] = {"columns": columns, "tile": tile, "backend": backend}
+    if torch.compiler.is_compiling():
+        sums = compiled.call(_operation, _lse, q, k, scale, row_bias, col_bias, terms, heads, dist, group, options)
+    else:
+        sums = _lse(q, k, scale, row_bias, col_bias, terms, heads, dist=dist, group=group, **options)
+    return (sums[0], sums[1]) if columns else sums[0]
+
+
+def _lse(
+    q: Tensor,
+    k: Tensor | None,
+    scale: float | Tensor,
+    row_bias: Tensor | None,
+    col_bias: Tensor | None,
+    terms: Sequence[PairTerm],
+    heads: Sequence[tuple[float, Sequence[PairTerm]]],
+    *,
+    columns: bool,
+    tile: int | None,
+    backend: str,
+    dist: str | None = None,
+    group: Any = None,
+    known: Sequence[Tensor] | None = None,
+) -> Any:
+    """`pair_lse` as a tuple of sums. Those `known` are not computed again, which leaves their gradients."""
     checks.one_of("backend", backend, BACKENDS)
     keys = q if k is None else k
     all_heads = tuple((float(alpha), tuple(extra)) for alpha, extra in heads)
@@ -69,11 +94,19 @@ def pair_lse(
     checks.one_of("dist", dist, exchange.EXCHANGES)
     if dist == "ring" and backend in ("dense", "triton"):
         raise ValueError('dist="ring" works on tiles; use backend "auto" or "tiled", or dist="gather"')
-    reduce = torch.compiler.disable(_reduce) if torch.compiler.is_compiling() else _reduce  # its loops are no graph
-    over_rows, over_columns = reduce(
-        q, keys, scale, row_bias, col_bias, tuple(terms), all_heads, columns, dist, group, tile, backend
+    over_rows, over_columns = _reduce(
+        q, keys, scale, row_bias, col_bias, tuple(terms), all_heads, columns, dist, group, tile, backend, known
     )
-    return over_rows if over_columns is None else (over_rows, over_columns)
+    return (over_rows,) if over_columns is None else (over_rows, over_columns)
+
+
+def _sizes(
+    num_rows: int, num_columns: int, num_heads: int, options: dict[str, Any]
+) -> tuple[compiled.Size, compiled.Size]:
+    return (num_heads, num_rows), (num_heads, num_columns) if options["columns"] else (0,)
+
+
+_operation = compiled.register("pair_lse", _lse, _sizes)
 
 
 def _reduce(
@@ -89,6 +122,7 @@ def _reduce(
     group: Any,
     tile: int | None,
     backend: str,
+    known: Sequence[Tensor] | None,
 ) -> tuple[Tensor, Tensor | None]:
     """The sums by the chosen backend, over the keys of the chosen processes."""
     together = dist is not None and processes.world_size(group) > 1
@@ -115,7 +149,7 @@ def _reduce(
             if ring:
                 over_rows, over_columns = exchange.ring_lse(*inputs, group)
             else:
-                over_rows, over_columns = fused.fused_lse(*inputs) if is_fused else tiled_lse(*inputs)
+                over_rows, over_columns = fused.fused_lse(*inputs, known) if is_fused else tiled_lse(*inputs, known)
     if over_columns is not None and sizes:
         over_columns = exchange.own_columns(over_columns, sizes, group)
     return over_rows, over_columns
@@ -181,6 +215,8 @@ def check_embeddings(name: str, x: Tensor) -> None:
 
 def refuse_not_finite(name: str, x: Tensor) -> None:
     """Raise ValueError naming the rows of `x` (n, d) that are not finite."""
+    if torch.compiler.is_compiling():
+        return  # a graph cannot ask; the reductions look when they run
     bad = ~x.detach().isfinite().all(dim=1)
     if bad.any():
         rows = bad.nonzero().flatten().tolist()

@@ -23,6 +23,7 @@ class Positives:
     weights: Tensor | None = None
     query_labels: Tensor | None = None
     key_labels: Tensor | None = None
+    num_labels: int = 0  # more than any label
     exclude_self: bool = False
 
     def mean(self, q: Tensor, k: Tensor | None = None, scale: float | Tensor = 1.0) -> Tensor:
@@ -77,8 +78,7 @@ class Positives:
     def _label_total(self, q: Tensor, k: Tensor) -> Tensor:
         assert self.query_labels is not None
         assert self.key_labels is not None
-        num_labels = int(torch.cat([self.query_labels, self.key_labels]).max()) + 1
-        sums = torch.zeros(num_labels, k.shape[1], dtype=k.dtype, device=k.device).index_add(0, self.key_labels, k)
+        sums = torch.zeros(self.num_labels, k.shape[1], dtype=k.dtype, device=k.device).index_add(0, self.key_labels, k)
         total = sums[self.query_labels]  # (n, d), the sum of the keys of the query's label
         return (q * (total - k if self.exclude_self else total)).sum(dim=1)
 
@@ -113,13 +113,28 @@ def by_label(query_labels: Tensor, key_labels: Tensor | None = None, exclude_sel
     exclude_self = key_labels is None if exclude_self is None else exclude_self
     key_labels = query_labels if key_labels is None else key_labels
     labels = torch.cat([query_labels, key_labels])
+    if torch.compiler.is_compiling():  # a graph cannot ask for the largest label: each becomes its place among all
+        query_labels, key_labels = torch.searchsorted(labels.sort().values, labels).split(
+            [len(query_labels), len(key_labels)]
+        )
+        num_labels = len(labels)
+    else:
+        _check_labels(query_labels, key_labels, labels, exclude_self)
+        num_labels = int(labels.max()) + 1 if labels.numel() else 0
+    sizes = torch.zeros(num_labels, device=labels.device).index_add(
+        0, key_labels, torch.ones(key_labels.shape, device=labels.device)
+    )
+    count = sizes[query_labels] - int(exclude_self)
+    return Positives(
+        count, query_labels=query_labels, key_labels=key_labels, num_labels=num_labels, exclude_self=exclude_self
+    )
+
+
+def _check_labels(query_labels: Tensor, key_labels: Tensor, labels: Tensor, exclude_self: bool) -> None:
     if labels.is_floating_point() or (labels.numel() and labels.min() < 0):
         raise ValueError(f"by_label: expected integer labels from 0, got {labels.dtype} with minimum {labels.min()}")
     if exclude_self and not torch.equal(query_labels, key_labels):
         raise ValueError("by_label: exclude_self needs the keys to be the queries, but their labels differ")
-    num_labels = int(labels.max()) + 1 if labels.numel() else 0
-    count = torch.bincount(key_labels, minlength=num_labels)[query_labels] - int(exclude_self)
-    return Positives(count.float(), query_labels=query_labels, key_labels=key_labels, exclude_self=exclude_self)
 
 
 def by_edges(rows: Tensor, columns: Tensor, num_queries: int, weights: Tensor | None = None) -> Positives:

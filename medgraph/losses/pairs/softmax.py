@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from medgraph.losses.pairs.lse import pair_lse
-from medgraph.losses.pairs.terms import LowRankBias, PairTerm
+from medgraph.losses.pairs.term import PairTerm
+from medgraph.losses.pairs.terms import LowRankBias
 
 
 def softmax(q: Tensor, k: Tensor | None = None, *, scale: float = 1.0, terms: Sequence[PairTerm] = ()) -> LowRankBias:

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from medgraph import checks, processes
-from medgraph.losses.pairs import dense, exchange
+from medgraph.losses.pairs import compiled, dense, exchange
 from medgraph.losses.pairs.lse import DENSE_BELOW, check_inputs
-from medgraph.losses.pairs.terms import Block, ExcludeSameId, OnlyNegatives, OnlyPositives, PairTerm, add_terms
+from medgraph.losses.pairs.term import Block, PairTerm, add_terms
+from medgraph.losses.pairs.terms import ExcludeSameId, OnlyNegatives, OnlyPositives
 from medgraph.losses.pairs.tiled import Plan, Pull, tile_scores, tile_size
 
 BACKENDS = ("auto", "dense", "tiled")
@@ -65,16 +66,39 @@ def pair_sum(
         R (n,), 0 for a query without any pair.
     """
     checks.one_of("phi", phi, FUNCTIONS)
+    if offset is not None:
+        if offset.shape != (len(q),):
+            raise ValueError(f"offset: expected shape ({len(q)},), got {tuple(offset.shape)}")
+        row_bias = -offset if row_bias is None else row_bias - offset
+    options: dict[str, Any] = {"phi": phi, "tile": tile, "backend": backend}
+    if torch.compiler.is_compiling():
+        return compiled.call(_operation, _sum, q, k, scale, row_bias, col_bias, terms, (), dist, group, options)[0]
+    return _sum(q, k, scale, row_bias, col_bias, terms, dist=dist, group=group, **options)[0]
+
+
+def _sum(
+    q: Tensor,
+    k: Tensor | None,
+    scale: float | Tensor,
+    row_bias: Tensor | None,
+    col_bias: Tensor | None,
+    terms: Sequence[PairTerm],
+    heads: tuple[Any, ...] = (),
+    *,
+    phi: str,
+    tile: int | None,
+    backend: str,
+    dist: str | None = None,
+    group: Any = None,
+    known: Sequence[Tensor] | None = None,
+) -> tuple[Tensor]:
+    """`pair_sum` without offset. Sums that are `known` are not computed again, which leaves their gradients."""
     checks.one_of("backend", backend, BACKENDS)
     checks.one_of("dist", dist, exchange.EXCHANGES)
     if dist == "ring" and backend == "dense":
         raise ValueError('dist="ring" works on tiles; use backend "auto" or "tiled", or dist="gather"')
     keys = q if k is None else k
     check_inputs(q, keys, scale, row_bias, col_bias, terms)
-    if offset is not None:
-        if offset.shape != (len(q),):
-            raise ValueError(f"offset: expected shape ({len(q)},), got {tuple(offset.shape)}")
-        row_bias = -offset if row_bias is None else row_bias - offset
     with torch.autocast(q.device.type, enabled=False):
         dtype = torch.promote_types(torch.promote_types(q.dtype, keys.dtype), torch.float32)
         q, keys, scale = q.to(dtype), keys.to(dtype), torch.as_tensor(scale, dtype=dtype, device=q.device)
@@ -83,7 +107,11 @@ def pair_sum(
         if together and dist == "gather":
             keys, b, moved, _ = exchange.gather_keys(keys, b, terms, (), processes.counts(keys, group), group)
             terms = moved
-        return _reduce(phi, q, keys, scale, a, b, tuple(terms), together and dist == "ring", group, tile, backend)
+        ring = together and dist == "ring"
+        return (_reduce(phi, q, keys, scale, a, b, tuple(terms), ring, group, tile, backend, known),)
+
+
+_operation = compiled.register("pair_sum", _sum, lambda rows, columns, heads, options: ((rows,), (0,)))
 
 
 def _reduce(
@@ -98,6 +126,7 @@ def _reduce(
     group: Any,
     tile: int | None,
     backend: str,
+    known: Sequence[Tensor] | None,
 ) -> Tensor:
     """The sum by the chosen backend."""
     if phi == "identity" and backend == "auto" and not ring and _is_linear(terms):
@@ -111,24 +140,26 @@ def _reduce(
     if ring:
         exchange.check_terms(terms)
         return _RingSum.apply(plan, phi, group, q, keys, scale, a, b, *factors)
-    return _TiledSum.apply(plan, phi, q, keys, scale, a, b, *factors)
+    return _TiledSum.apply(plan, phi, known, q, keys, scale, a, b, *factors)
 
 
 class _TiledSum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, plan: Plan, phi: str, q: Tensor, k: Tensor, scale: Tensor, a: Any, b: Any, *factors: Tensor):
+    def forward(
+        ctx: Any, plan: Plan, phi: str, known: Any, q: Tensor, k: Tensor, scale: Tensor, a: Any, b: Any, *factors
+    ):
         ctx.plan, ctx.phi = plan, phi
         ctx.save_for_backward(q, k, scale, a, b, *factors)
-        return _sum_tiles(plan, phi, q, k, scale, a, b)
+        return _sum_tiles(plan, phi, q, k, scale, a, b) if known is None else known[0].detach()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> Any:
         q, k, scale, a, b, *factors = ctx.saved_tensors
         with torch.autocast(q.device.type, enabled=False):
-            pull = Pull(ctx.plan, q, k, scale, a, b, factors, ctx.needs_input_grad[1:])
+            pull = Pull(ctx.plan, q, k, scale, a, b, factors, ctx.needs_input_grad[2:])
             _pull_tiles(pull, ctx.phi, upstream)
-            return (None, None, *pull.gradients())
+            return (None, None, None, *pull.gradients())
 
 
 class _RingSum(torch.autograd.Function):

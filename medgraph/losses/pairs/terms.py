@@ -1,111 +1,18 @@
 """Pair terms: masks and log-weights of the virtual score matrix, stored as small factors, never n x m.
 
-A term answers `tile(block, scores)` with a Boolean tile (True keeps the pair), a log-weight tile (-inf removes the
-pair), or None where it changes nothing. Terms compose by addition. Unless a docstring says otherwise, a term costs
+Terms compose by addition; `term` says what each of them answers. Unless a docstring says otherwise, a term costs
 O(n + m) memory plus one tile.
 """
 
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from medgraph.losses.pairs.additive import additive_scores
-
-
-@dataclass(frozen=True)
-class Block:
-    """Rows [row_start, row_stop) and columns [column_start, column_stop) of the score matrix."""
-
-    row_start: int
-    row_stop: int
-    column_start: int
-    column_stop: int
-
-    @property
-    def rows(self) -> slice:
-        """The rows as a slice."""
-        return slice(self.row_start, self.row_stop)
-
-    @property
-    def columns(self) -> slice:
-        """The columns as a slice."""
-        return slice(self.column_start, self.column_stop)
-
-
-Factors = tuple[Tensor, ...]
-
-
-class PairTerm(ABC):
-    """What every term has: its factors by axis, and a rule that turns their slices into a tile.
-
-    A new term sets `row_factors` (n, ...), `column_factors` (m, ...), `shared_factors` and writes `compute`.
-    It is learnable if any factor requires a gradient.
-    """
-
-    row_factors: Factors = ()
-    column_factors: Factors = ()
-    shared_factors: Factors = ()
-    symmetric: bool = False  # tile (i, j) equals tile (j, i) transposed
-    values_per_pair: int = 1  # numbers alive per pair inside `compute`; smaller default tiles when large
-
-    @abstractmethod
-    def compute(
-        self, rows: Factors, columns: Factors, shared: Factors, block: Block, scores: Tensor | None
-    ) -> Tensor | None:
-        """The tile, from the slices of the factors; `scores` are those of the tile before any term, no gradient."""
-
-    @property
-    def factors(self) -> Factors:
-        """All factors: of rows, of columns, shared."""
-        return (*self.row_factors, *self.column_factors, *self.shared_factors)
-
-    @property
-    def learnable(self) -> bool:
-        """Whether any factor requires a gradient."""
-        return any(factor.requires_grad for factor in self.factors)
-
-    def slices(self, block: Block) -> tuple[Factors, Factors, Factors]:
-        """The factors that one tile needs."""
-        rows = tuple(factor[block.rows] for factor in self.row_factors)
-        columns = tuple(factor[block.columns] for factor in self.column_factors)
-        return rows, columns, self.shared_factors
-
-    def tile(self, block: Block, scores: Tensor | None = None) -> Tensor | None:
-        """The mask or log-weights of one tile; None where the term changes nothing."""
-        return self.compute(*self.slices(block), block, scores)
-
-    def check(self, num_rows: int, num_columns: int) -> None:
-        """Raise ValueError unless the factors fit a matrix of this size."""
-        for axis, factors, size in (
-            ("queries", self.row_factors, num_rows),
-            ("keys", self.column_factors, num_columns),
-        ):
-            for factor in factors:
-                if len(factor) != size:
-                    raise ValueError(
-                        f"{type(self).__name__}: holds {len(factor)} entries for {size} {axis}; give one entry for each"
-                    )
-
-
-def add_terms(logits: Tensor, terms: Sequence[PairTerm], block: Block, scores: Tensor | None) -> Tensor:
-    """The logits of one tile with all terms added; the input is left alone."""
-    for term in terms:
-        tile = term.tile(block, scores)
-        if tile is not None:
-            logits = add_tile(logits, tile)
-    return logits
-
-
-def add_tile(logits: Tensor, tile: Tensor) -> Tensor:
-    """The logits with one mask (True keeps) or log-weight tile added."""
-    if tile.dtype == torch.bool:
-        return logits.masked_fill(~tile, -torch.inf)
-    return logits + tile.to(logits.dtype)
+from medgraph.losses.pairs.term import Factors, PairTerm, same
 
 
 class ExcludeSameId(PairTerm):
@@ -118,25 +25,36 @@ class ExcludeSameId(PairTerm):
         key_ids: Integer ids (m,); None if the keys are the queries.
     """
 
+    mirrors = True
+
     def __init__(self, query_ids: Tensor, key_ids: Tensor | None = None):
         self.row_factors, self.column_factors = _both("ExcludeSameId", query_ids, key_ids)
-        self.has_empty = bool((self.column_factors[0] < 0).any())
-        self.symmetric = not self.has_empty and _same(*self.row_factors, *self.column_factors)
 
     def compute(self, rows, columns, shared, block, scores):
         """See the class."""
-        if not self.has_empty and _apart(rows[0], columns[0]):
-            return None
-        keep = rows[0][:, None] != columns[0][None, :]
-        return keep & (columns[0] >= 0)[None, :] if self.has_empty else keep
+        empty = columns[0] < 0
+        if bool(empty.any()):
+            return (rows[0][:, None] != columns[0][None, :]) & ~empty[None, :]
+        return None if _apart(rows[0], columns[0]) else rows[0][:, None] != columns[0][None, :]
+
+    @property
+    def has_empty(self) -> bool:
+        """Whether a key is an empty slot."""
+        return bool((self.column_factors[0] < 0).any())
+
+    @property
+    def symmetric(self) -> bool:
+        """See `PairTerm`."""
+        return super().symmetric and not self.has_empty
 
 
 class OnlyNegatives(PairTerm):
     """Keep pairs of different labels. Args: integer labels of the queries (n,) and of the keys (m,)."""
 
+    mirrors = True
+
     def __init__(self, query_labels: Tensor, key_labels: Tensor | None = None):
         self.row_factors, self.column_factors = _both("OnlyNegatives", query_labels, key_labels)
-        self.symmetric = _same(*self.row_factors, *self.column_factors)
 
     def compute(self, rows, columns, shared, block, scores):
         """See the class."""
@@ -146,9 +64,10 @@ class OnlyNegatives(PairTerm):
 class OnlyPositives(PairTerm):
     """Keep pairs of equal labels; remove self with `ExcludeSameId`. Args: labels (n,) and (m,)."""
 
+    mirrors = True
+
     def __init__(self, query_labels: Tensor, key_labels: Tensor | None = None):
         self.row_factors, self.column_factors = _both("OnlyPositives", query_labels, key_labels)
-        self.symmetric = _same(*self.row_factors, *self.column_factors)
 
     def compute(self, rows, columns, shared, block, scores):
         """See the class."""
@@ -167,6 +86,8 @@ class CodeDisagreement(PairTerm):
         key_codes: The same for the keys (m, r); None if the keys are the queries.
     """
 
+    mirrors = True
+
     def __init__(self, query_codes: Tensor, key_codes: Tensor | None = None):
         self.row_factors, self.column_factors = _both("CodeDisagreement", query_codes, key_codes, ndim=2)
         if self.row_factors[0].shape[1] != self.column_factors[0].shape[1]:
@@ -174,7 +95,6 @@ class CodeDisagreement(PairTerm):
                 f"CodeDisagreement: queries have {self.row_factors[0].shape[1]} clusterings, "
                 f"keys {self.column_factors[0].shape[1]}; give the same clusterings for both"
             )
-        self.symmetric = _same(*self.row_factors, *self.column_factors)
 
     def compute(self, rows, columns, shared, block, scores):
         """See the class."""
@@ -207,14 +127,20 @@ class TableLogWeight(PairTerm):
         key_codes: Stratum of each key (m,); None if the keys are the queries.
     """
 
+    mirrors = True
+
     def __init__(self, table: Tensor, query_codes: Tensor, key_codes: Tensor | None = None):
         self.row_factors, self.column_factors = _both("TableLogWeight", query_codes, key_codes)
         self.shared_factors = (table,)
-        self.symmetric = _same(*self.row_factors, *self.column_factors) and _same(table, table.T)
 
     def compute(self, rows, columns, shared, block, scores):
         """See the class."""
         return shared[0][rows[0]][:, columns[0]]
+
+    @property
+    def symmetric(self) -> bool:
+        """See `PairTerm`."""
+        return super().symmetric and same(self.shared_factors[0], self.shared_factors[0].T)
 
 
 class LabelDistance(PairTerm):
@@ -226,11 +152,13 @@ class LabelDistance(PairTerm):
         function: Takes the Euclidean distances of a tile and returns log-weights, or True where the pair stays.
     """
 
+    settings = ("function",)
+    mirrors = True
+
     def __init__(self, query_labels: Tensor, key_labels: Tensor | None, function: Callable[[Tensor], Tensor]):
         key_labels = query_labels if key_labels is None else key_labels
         self.row_factors, self.column_factors = (query_labels,), (key_labels,)
         self.function = function
-        self.symmetric = _same(query_labels, key_labels)
 
     def compute(self, rows, columns, shared, block, scores):
         """See the class."""
@@ -269,6 +197,8 @@ class Guide(PairTerm):
         threshold: Cosine above which a pair counts as a false negative.
     """
 
+    settings = ("threshold",)
+
     def __init__(self, query_guide: Tensor, key_guide: Tensor | None, threshold: float):
         key_guide = query_guide if key_guide is None else key_guide
         self.row_factors = (F.normalize(query_guide.detach(), dim=1),)
@@ -301,9 +231,10 @@ class AdditiveScorer(PairTerm):
         bias: Its bias, a scalar tensor.
     """
 
+    values_per_pair = 3
+
     def __init__(self, u: Tensor, v: Tensor, weight: Tensor, bias: Tensor):
         self.row_factors, self.column_factors, self.shared_factors = (u,), (v,), (weight, bias)
-        self.values_per_pair = 3
 
     def compute(self, rows, columns, shared, block, scores):
         """See the class."""
@@ -325,26 +256,27 @@ class SparseBias(PairTerm):
                 "SparseBias: rows, columns and values need one entry per pair, "
                 f"got {tuple(rows.shape)}, {tuple(columns.shape)}, {tuple(values.shape)}"
             )
-        if bool((rows[1:] < rows[:-1]).any()):
-            raise ValueError("SparseBias: rows must ascend; sort the pairs by row first")
-        self._rows, self._columns = rows, columns
-        self.shared_factors = (values,)
+        self.shared_factors = (values, rows, columns)
 
     def compute(self, rows, columns, shared, block, scores):
         """See the class."""
-        ends = torch.tensor([block.row_start, block.row_stop], device=self._rows.device)
-        first, last = torch.searchsorted(self._rows, ends).tolist()
-        inside = (self._columns[first:last] >= block.column_start) & (self._columns[first:last] < block.column_stop)
+        values, rows, columns = shared
+        ends = torch.tensor([block.row_start, block.row_stop], device=rows.device)
+        first, last = torch.searchsorted(rows, ends).tolist()
+        inside = (columns[first:last] >= block.column_start) & (columns[first:last] < block.column_stop)
         if not inside.any():
             return None
-        where = self._rows[first:last][inside] - block.row_start, self._columns[first:last][inside] - block.column_start
+        where = rows[first:last][inside] - block.row_start, columns[first:last][inside] - block.column_start
         shape = block.row_stop - block.row_start, block.column_stop - block.column_start
-        values = shared[0][first:last][inside]
+        values = values[first:last][inside]
         return values.new_zeros(shape).index_put(where, values, accumulate=True)
 
     def check(self, num_rows: int, num_columns: int) -> None:
-        """Raise ValueError if a listed pair lies outside the matrix."""
-        for name, indices, size in (("rows", self._rows, num_rows), ("columns", self._columns, num_columns)):
+        """Raise ValueError if rows do not ascend or a listed pair lies outside the matrix."""
+        _, rows, columns = self.shared_factors
+        if bool((rows[1:] < rows[:-1]).any()):
+            raise ValueError("SparseBias: rows must ascend; sort the pairs by row first")
+        for name, indices, size in (("rows", rows, num_rows), ("columns", columns, num_columns)):
             if indices.numel() and (indices.min() < 0 or indices.max() >= size):
                 raise ValueError(f"SparseBias: {name} must lie from 0 to {size - 1}, got {indices.max()} at most")
 
@@ -379,10 +311,6 @@ def _both(name: str, queries: Tensor, keys: Tensor | None, ndim: int = 1) -> tup
                 f"got {codes.dtype} of shape {tuple(codes.shape)}"
             )
     return (queries,), (keys,)
-
-
-def _same(first: Tensor, second: Tensor) -> bool:
-    return first is second or (first.shape == second.shape and torch.equal(first, second))
 
 
 def _apart(first: Tensor, second: Tensor) -> bool:

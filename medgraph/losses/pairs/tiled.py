@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from medgraph.losses.pairs.terms import Block, PairTerm, add_terms
+from medgraph.losses.pairs.term import Block, PairTerm, add_terms
 
 TILE = 512  # rows and columns; fits the cache of one core (our measurement)
 BUDGET = {"cpu": 8 * 2**20, "cuda": 128 * 2**20}  # bytes alive per tile
@@ -46,31 +46,30 @@ def tile_size(device: torch.device, num_heads: int, terms: Sequence[PairTerm]) -
 
 
 def tiled_lse(
-    queries: Tensor, keys: Tensor, scale: Tensor, row_bias: Tensor | None, column_bias: Tensor | None, plan: Plan
+    queries: Tensor,
+    keys: Tensor,
+    scale: Tensor,
+    row_bias: Tensor | None,
+    column_bias: Tensor | None,
+    plan: Plan,
+    known: Sequence[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Row statistics (heads, n), and column statistics (heads, m) if asked for. Memory O(n + m) and one tile."""
+    """Row statistics (heads, n), and column statistics (heads, m) if asked for. Memory O(n + m) and one tile.
+
+    Statistics that are `known` are not computed again; the result carries their gradients.
+    """
     factors = [factor for term in plan.all_terms for factor in term.factors]
-    result = _TiledLSE.apply(plan, queries, keys, scale, row_bias, column_bias, *factors)
+    result = _TiledLSE.apply(plan, known, queries, keys, scale, row_bias, column_bias, *factors)
     return (result[0], result[1]) if plan.columns else (result[0], None)
 
 
 class _TiledLSE(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, plan: Plan, q: Tensor, k: Tensor, scale: Tensor, a: Any, b: Any, *factors: Tensor) -> Any:
-        num_heads = len(plan.heads)
-        rows = Sums.empty(num_heads, len(q), q)
-        columns = rows if plan.triangular else Sums.empty(num_heads, len(k), q) if plan.columns else None
-        for block in plan.blocks(len(q), len(k)):
-            x = tile_scores(q, k, scale, a, b, block)
-            diagonal = plan.triangular and block.row_start == block.column_start
-            for h in range(num_heads):
-                z = _logits(plan, h, x, block)
-                into = None if columns is None or diagonal else columns.part(h, block.columns)
-                _accumulate(z, rows.part(h, block.rows), into)
-        over_rows = rows.finish()
-        over_columns = None
-        if plan.columns:
-            over_columns = over_rows.clone() if columns is None or plan.triangular else columns.finish()
+    def forward(ctx: Any, plan: Plan, known: Any, q: Tensor, k: Tensor, scale: Tensor, a: Any, b: Any, *factors) -> Any:
+        if known is None:
+            over_rows, over_columns = _reduce_tiles(plan, q, k, scale, a, b)
+        else:
+            over_rows, over_columns = known[0].detach(), known[1].detach() if plan.columns else None
         ctx.plan = plan
         ctx.save_for_backward(q, k, scale, a, b, over_rows, over_columns, *factors)
         return (over_rows, over_columns) if plan.columns else (over_rows,)
@@ -80,9 +79,28 @@ class _TiledLSE(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         q, k, scale, a, b, over_rows, over_columns, *factors = ctx.saved_tensors
         with torch.autocast(q.device.type, enabled=False):
-            pull = Pull(ctx.plan, q, k, scale, a, b, factors, ctx.needs_input_grad)
+            pull = Pull(ctx.plan, q, k, scale, a, b, factors, ctx.needs_input_grad[1:])
             pull.run(over_rows, upstream[0], over_columns, upstream[1] if ctx.plan.columns else None)
-            return (None, *pull.gradients())
+            return (None, None, *pull.gradients())
+
+
+def _reduce_tiles(
+    plan: Plan, q: Tensor, k: Tensor, scale: Tensor, a: Tensor | None, b: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    num_heads = len(plan.heads)
+    rows = Sums.empty(num_heads, len(q), q)
+    columns = rows if plan.triangular else Sums.empty(num_heads, len(k), q) if plan.columns else None
+    for block in plan.blocks(len(q), len(k)):
+        x = tile_scores(q, k, scale, a, b, block)
+        diagonal = plan.triangular and block.row_start == block.column_start
+        for h in range(num_heads):
+            z = _logits(plan, h, x, block)
+            into = None if columns is None or diagonal else columns.part(h, block.columns)
+            _accumulate(z, rows.part(h, block.rows), into)
+    over_rows = rows.finish()
+    if not plan.columns:
+        return over_rows, None
+    return over_rows, over_rows.clone() if columns is None or plan.triangular else columns.finish()
 
 
 @dataclass
