@@ -61,8 +61,8 @@ class MetapathViews:
         resample_masks_every: Epochs after which masks are drawn anew; 0 draws once, as the authors do.
         num_positives: Further positives per target, the best connected over all paths; 0 for none.
         max_hub_degree: Targets of an intermediate node that are looked at, at most; None looks at all.
-        ties: Of equally good neighbours keep those of smaller number ("column"), or "random" ones. With "column", all
-            targets of a group that ties list the same few.
+        ties: Of equally good neighbours keep those of smaller number ("column"), "random" ones, or those of most alike
+            "features" (random without features). With "column", all targets of a group that ties list the same few.
         seed: Filled from the pipeline.
     """
 
@@ -85,7 +85,7 @@ class MetapathViews:
         seed: int = 0,
     ):
         self.source, self.metapaths, self.top_k = source, metapaths, top_k
-        self.ties = checks.one_of("ties", ties, ("column", "random"))
+        self.ties = checks.one_of("ties", ties, ("column", "random", "features"))
         self.edge_value = checks.one_of("edge_value", edge_value, ("count", "pathsim", "binary"))
         self.transpose = transpose
         self.isolated = checks.one_of("isolated", isolated, ("keep", "self_loop"))

@@ -4,7 +4,7 @@ Every large product is made in blocks of rows and thrown away at once: nothing o
 it is asked for by `commuting_counts` without `rows`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Literal
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from medgraph import checks
+from medgraph.data import sparse
 from medgraph.data.graphs import Graph
 from medgraph.data.incidence import halves, incidence, is_mirrored, self_counts
 from medgraph.data.metapath import MetaPath, default_metapaths, parse_metapath
@@ -36,6 +37,8 @@ __all__ = [
 
 _BLOCK_ENTRIES = 1_000_000  # of one block of a product: about 60 MB with its scores
 _FACTORED_ENTRIES = 20_000_000  # above this many, "auto" keeps a context operator in two factors
+
+_Rank = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of rows and columns of pairs; the least is kept
 
 
 def commuting_counts(graph: Graph, path: MetaPath | str, rows: np.ndarray | slice | None = None) -> sp.csr_matrix:
@@ -92,7 +95,7 @@ def top_k_neighbours(
     block: int | None = None,
     max_hub_degree: int | None = None,
     walks: int | None = None,
-    ties: Literal["column", "random"] = "column",
+    ties: Literal["column", "random", "features"] = "column",
     seed: int = 0,
 ) -> sp.csr_matrix:
     """The `k` best neighbours of each target along a path, float32, columns in order.
@@ -113,13 +116,14 @@ def top_k_neighbours(
             through it grow by degree / size. Paths from a target to itself stay exact. None takes all.
         walks: Estimate counts from this many random walks of each target, instead of their product; paths from a target
             to itself stay exact. None counts all.
-        ties: Of equally good neighbours keep those of smaller "column", or "random" ones, drawn for each pair. Where a
-            whole group ties, as targets with one intermediate node each do, "column" has all of them list the same few.
+        ties: Of equally good neighbours keep those of smaller "column", "random" ones, drawn for each pair, or those of
+            most alike "features" by cosine, which takes time quadratic in the targets; without features, random ones.
+            Where a whole group ties, as targets with one intermediate node each do, "column" has all list the same few.
         seed: Draws those samples, walks and ties.
     """
     checks.at_least("k", k, 1)
     checks.one_of("edge_value", edge_value, ("count", "pathsim", "binary"))
-    checks.one_of("ties", ties, ("column", "random"))
+    checks.one_of("ties", ties, ("column", "random", "features"))
     if walks is not None and max_hub_degree is not None:
         raise ValueError("walks: expected None beside max_hub_degree; walks pass hubs as they are")
     path = _path(graph, path)
@@ -136,10 +140,11 @@ def top_k_neighbours(
     else:
         blocks = _product_blocks(left, right, block)
     is_estimate = walks is not None or max_hub_degree is not None
+    rank = _rank_of_ties(graph, ties, seed)
     pieces = []
     for start, counts in blocks:
         counts = _set_diagonal(counts, own, start) if is_estimate else counts
-        pieces.append(_best_of_block(counts, own, start, k, edge_value, mirrored, seed if ties == "random" else None))
+        pieces.append(_best_of_block(counts, own, start, k, edge_value, mirrored, rank))
     return sp.vstack(pieces, format="csr")
 
 
@@ -216,22 +221,48 @@ def _bound(left: sp.csr_matrix, right: sp.csr_matrix) -> np.ndarray:
 
 
 def _best_of_block(
-    counts: sp.csr_matrix, own: np.ndarray, start: int, k: int, edge_value: str, mirrored: bool, seed: int | None
+    counts: sp.csr_matrix, own: np.ndarray, start: int, k: int, edge_value: str, mirrored: bool, rank: _Rank | None
 ) -> sp.csr_matrix:
-    """The rows from `start` on, with their `k` best entries; `seed` draws which of equal ones, None takes the first."""
+    """The rows from `start` on, with their `k` best entries; of equal ones those of least `rank`, else the first."""
     counts.sort_indices()
     rows = np.repeat(np.arange(start, start + counts.shape[0]), np.diff(counts.indptr))
     scores = 2 * counts.data / (own[rows] + own[counts.indices]) if mirrored else counts.data
-    ranks = None if seed is None else partial(_drawn_ranks, seed, rows, counts.indices)
+    ranks = None if rank is None else lambda places: rank(rows[places], counts.indices[places])
     kept = keep_top(counts, np.where(counts.indices == rows, np.inf, scores), k, ranks)
     values = {"count": counts.data, "pathsim": scores, "binary": np.ones_like(scores)}[edge_value]
     indptr = np.concatenate([[0], np.cumsum(kept)])[counts.indptr]
     return sp.csr_matrix((values[kept].astype(np.float32), counts.indices[kept], indptr), shape=counts.shape)
 
 
-def _drawn_ranks(seed: int, rows: np.ndarray, columns: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """A number in [0, 1) for each place, drawn by its row and column."""
-    return pair_uniforms(seed, 0, torch.from_numpy(rows[places]), torch.from_numpy(columns[places])).numpy()
+def _rank_of_ties(graph: Graph, ties: str, seed: int) -> _Rank | None:
+    """How pairs that tie are ranked; None for the order of columns."""
+    store = graph.data[graph.target_type]
+    if ties == "column":
+        return None
+    if ties == "random" or "x" not in store:
+        return partial(_drawn_ranks, seed)
+    features = sparse.to_scipy(store.x)
+    norms = np.sqrt(np.asarray(features.multiply(features).sum(axis=1), dtype=np.float64)).ravel()
+    return partial(_unlike_ranks, sp.diags(1 / np.maximum(norms, 1e-12)) @ features)
+
+
+def _drawn_ranks(seed: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """A number in [0, 1) for each pair."""
+    return pair_uniforms(seed, 0, torch.from_numpy(rows), torch.from_numpy(columns)).numpy()
+
+
+def _unlike_ranks(unit: sp.csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Minus the cosine of each pair; `unit` holds rows of length 1, pairs of one row stand together."""
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    ends = np.append(starts[1:], len(rows))
+    ranks = np.empty(len(rows))
+    step = max(4 * _BLOCK_ENTRIES // unit.shape[0], 1)
+    for first in range(0, len(starts), step):
+        some = slice(starts[first], ends[first : first + step][-1])
+        cosines = (unit[rows[starts[first : first + step]]] @ unit.T).toarray()
+        place = np.repeat(np.arange(len(cosines)), (ends - starts)[first : first + step])
+        ranks[some] = -cosines[place, columns[some]]
+    return ranks
 
 
 def _product_blocks(

@@ -78,6 +78,24 @@ def test_random_ties_keep_the_best_scores_and_list_everyone():
     assert (drawn != top_k_neighbours(graph, "psp", 10, ties="random", seed=1, block=7)).nnz == 0
 
 
+def test_ties_by_features_keep_the_most_alike(monkeypatch):
+    edges = {("paper", "to", "subject"): np.stack([np.arange(40), np.zeros(40, dtype=int)])}  # one subject: all tie
+    x = np.random.default_rng(0).normal(size=(40, 5))
+    x[7] = 0
+    graph = make_graph("paper", {"paper": 40, "subject": 1}, edges, {"paper": x}, metapaths=("psp",))
+    unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    cosines = unit @ unit.T + 9 * np.eye(40)  # oneself always
+    cosines[7, :] -= 1e-9 * np.arange(40)  # nothing known: the first ones
+    expected = np.sort(np.argsort(-cosines, axis=1)[:, :6], axis=1)
+    found = top_k_neighbours(graph, "psp", 6, ties="features")
+    np.testing.assert_array_equal(found.indices.reshape(40, 6), expected)
+    monkeypatch.setattr(metapaths, "_BLOCK_ENTRIES", 30)
+    assert (found != top_k_neighbours(graph, "psp", 6, ties="features", block=11)).nnz == 0
+    bare = make_graph("paper", {"paper": 40, "subject": 1}, edges, {}, metapaths=("psp",))
+    drawn = (top_k_neighbours(bare, "psp", 6, ties=ties, seed=3) for ties in ("features", "random"))
+    assert (next(drawn) != next(drawn)).nnz == 0
+
+
 def test_random_ties_never_change_the_scores_kept(graph):
     first, drawn = (top_k_neighbours(graph, "psp", 4, edge_value="pathsim", ties=ties) for ties in ("column", "random"))
     assert (first != drawn).nnz > 0
@@ -232,7 +250,7 @@ def test_fixed_width_refuses_what_does_not_fit(graph):
     [
         ({"k": 0}, "k: expected 1 or more, got 0"),
         ({"k": 1, "edge_value": "cosine"}, "edge_value: expected one of 'count', 'pathsim', 'binary', got 'cosine'"),
-        ({"k": 1, "ties": "last"}, "ties: expected one of 'column', 'random', got 'last'"),
+        ({"k": 1, "ties": "last"}, "ties: expected one of 'column', 'random', 'features', got 'last'"),
         ({"k": 1, "max_hub_degree": 0}, "max_hub_degree: expected 1 or more, got 0"),
         ({"k": 1, "block": 0}, "block: expected 1 or more, got 0"),
     ],
