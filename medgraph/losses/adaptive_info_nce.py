@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from medgraph import checks
 from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, units, with_positive
+from medgraph.losses.pairs.interpolated import InterpolatedScorer, additive_scorer
 from medgraph.losses.pairs.terms import AdditiveScorer, ExcludeSameId
 
 
@@ -80,9 +81,13 @@ class AdaptiveInfoNCE(ContrastiveLoss):
             loss = loss - weights[0].masked_fill(~valid, 0) + math.log(others)
         return self.reduce(loss, valid, "other key", positive=positive, denominator=loss + positive)
 
-    def _scorer(self, queries: Tensor, keys: Tensor) -> tuple[AdditiveScorer, Tensor]:
+    def _scorer(self, queries: Tensor, keys: Tensor) -> tuple[AdditiveScorer | InterpolatedScorer, Tensor]:
         """Log-weights of all pairs, and of each query with its own key (n,)."""
         seen = keys @ self.of_queries.weight.T if self.of_keys is None else self.of_keys(keys)
         asked, weight, bias = self.of_queries(queries), self.score.weight[0], self.score.bias[0]
         own = F.logsigmoid(torch.tanh(asked + seen[: len(asked)]) @ weight + bias)
-        return AdditiveScorer(asked, seen, weight, bias), own
+        if (
+            self.dist is not None or torch.compiler.is_compiling()
+        ):  # nodes depend on values: other processes have others
+            return AdditiveScorer(asked, seen, weight, bias), own
+        return additive_scorer(asked, seen, weight, bias), own
