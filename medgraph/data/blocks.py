@@ -38,3 +38,15 @@ class Block:
         if whole.shape != (1, *self.shape):
             raise ValueError(f"expected a volume of shape {(1, *self.shape)}, got {whole.shape}")
         return whole[0]
+
+
+def centered(voxels: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
+    """`voxels` brought to `size` around their centre: larger axes are cropped, smaller ones padded with 0."""
+    whole = np.zeros(size, dtype=voxels.dtype)
+    source, place = [], []
+    for have, want in zip(voxels.shape, size, strict=True):
+        length = min(have, want)
+        source.append(slice((have - length) // 2, (have - length) // 2 + length))
+        place.append(slice((want - length) // 2, (want - length) // 2 + length))
+    whole[tuple(place)] = voxels[tuple(source)]
+    return whole

@@ -17,17 +17,17 @@ from medgraph.data.spec import ImageSpec
 from medgraph.data.unseen import NewImage
 from medgraph.errors import DataError
 
-_PREFIX = {"train": "train", "validation": "val", "test": "test"}
+PREFIX = {"train": "train", "validation": "val", "test": "test"}
 
 
 @dataclass(frozen=True, eq=False)
 class ClassBatch:
-    """Images with one class each.
+    """Images with one class, or one number, each.
 
     Attributes:
         ids: Global example ids, `(b,)` long.
         images: Prepared images, `(b, c, *size)`.
-        labels: Class indices, `(b,)` long.
+        labels: Class indices, `(b,)` long; numbers, float.
     """
 
     ids: Tensor
@@ -40,21 +40,22 @@ class ClassBatch:
 
 
 class Classified:
-    """Images with their classes, held in memory.
+    """Images with their classes or numbers, held in memory.
 
     Args:
         images: `(n, c, *size)`, float in [0, 1] or uint8, which is scaled to that when asked for.
-        labels: Class of each, `(n,)` long.
+        labels: Class of each, `(n,)` long, or number of each, float.
         chosen: Positions that belong to the set; None takes all. Ids are positions.
 
     Attributes:
-        ids: Id of each example.
-        labels: Class of each example.
+        ids, groups: Id of each example; each is a case of its own.
+        labels: Class or number of each example.
     """
 
     def __init__(self, images: Tensor, labels: Tensor, chosen: np.ndarray | None = None):
         self._images = images
         self.ids = torch.arange(len(images)) if chosen is None else torch.from_numpy(np.sort(chosen))
+        self.groups = self.ids
         self.labels = labels[self.ids]
 
     def __len__(self) -> int:
@@ -164,8 +165,8 @@ class ClassifiedArraysData:
     @property
     def spec(self) -> ImageSpec:
         """Facts from the training arrays. Raises DataError."""
-        images, labels = self._arrays["train"]
-        count = int(labels.max()) + 1
+        images = self._arrays["train"][0]
+        count = max(int(labels.max()) for _, labels in self._arrays.values()) + 1
         names = self.class_names or tuple(str(n) for n in range(count))
         if len(names) < max(count, 2):
             raise DataError(
@@ -189,26 +190,28 @@ class ClassifiedArraysData:
 
     def _part(self, part: str) -> Classified:
         if part not in self._arrays:
-            raise DataError(f"{self.path}: has no {_PREFIX[part]}_images. Set test_part to validation.")
+            raise DataError(f"{self.path}: has no {PREFIX[part]}_images. Set test_part to validation.")
         return Classified(*self._arrays[part])
 
     @cached_property
     def _arrays(self) -> dict[str, tuple[Tensor, Tensor]]:
-        path = Path(os.path.expanduser(self.path))
-        if not path.is_file():
-            raise DataError(f"{path}: no such file, expected an .npz file with train_images and train_labels.")
-        with np.load(path) as stored:
-            found = {
-                part: (
-                    _channels_first(stored[f"{name}_images"]),
-                    torch.from_numpy(stored[f"{name}_labels"]).long().flatten(),
-                )
-                for part, name in _PREFIX.items()
-                if f"{name}_images" in stored and f"{name}_labels" in stored
-            }
-        if "train" not in found:
-            raise DataError(f"{path}: holds {', '.join(stored.files)}, expected train_images and train_labels.")
-        return found
+        return {part: (images, labels.long()) for part, (images, labels) in read_arrays(self.path).items()}
+
+
+def read_arrays(path: str) -> dict[str, tuple[Tensor, Tensor]]:
+    """Images (n, c, *size) and labels (n,) of each part of an .npz file as MedMNIST's. Raises DataError."""
+    file = Path(os.path.expanduser(path))
+    if not file.is_file():
+        raise DataError(f"{file}: no such file, expected an .npz file with train_images and train_labels.")
+    with np.load(file) as stored:
+        found = {
+            part: (_channels_first(stored[f"{name}_images"]), torch.from_numpy(stored[f"{name}_labels"]).flatten())
+            for part, name in PREFIX.items()
+            if f"{name}_images" in stored and f"{name}_labels" in stored
+        }
+    if "train" not in found:
+        raise DataError(f"{file}: holds {', '.join(stored.files)}, expected train_images and train_labels.")
+    return found
 
 
 def draw_labelled(labels: Tensor, count: int | None, seed: int) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 import csv
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -32,11 +32,13 @@ class ImageFile:
         path: The file.
         part: train, validation or test.
         label: Index of its class; None without classes.
+        row: Its line of the list, by column.
     """
 
     path: Path
     part: str
     label: int | None
+    row: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 class ImageFolderData:
@@ -201,7 +203,8 @@ def _read_list(folder: Path, path: Path) -> tuple[tuple[ImageFile, ...], tuple[s
             label = int(row["label"])
             names[label] = row.get("class") or str(label)
         place = folder / "images" / row["file"]
-        files.append(ImageFile(place if place.exists() else folder / row["file"], _PART_OF_WORD[row["split"]], label))
+        place = place if place.exists() else folder / row["file"]
+        files.append(ImageFile(place, _PART_OF_WORD[row["split"]], label, row))
     if sorted(names) != list(range(len(names))):
         raise DataError(f"{path}: has the labels {sorted(names)}, expected 0, 1, 2, ... without gaps.")
     return tuple(sorted(files, key=lambda file: file.path)), tuple(names[label] for label in sorted(names))

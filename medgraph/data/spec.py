@@ -17,6 +17,7 @@ class ImageSpec:
         attributes: Names of what is known about each example of a grouped set, see `data.grouped`.
         num_volumes: Number of training volumes, of data that hands out volumes as stacks of slices; else 0.
         num_slices: Fewest and most slices of those volumes; none without.
+        target: Name of the number that is known of each example, with its unit; empty without.
     """
 
     spatial_dims: int
@@ -27,6 +28,7 @@ class ImageSpec:
     attributes: tuple[str, ...] = ()
     num_volumes: int = 0
     num_slices: tuple[int, ...] = ()
+    target: str = ""
 
     @property
     def num_classes(self) -> int:

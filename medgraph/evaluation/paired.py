@@ -12,8 +12,8 @@ def paired_rows(first: Sequence[Scores], second: Sequence[Scores]) -> list[dict[
     """One row per class label, and their mean, and metric: `first`, `second`, and `difference`, first minus second.
 
     Figures are averaged over seeds for each test case, then paired over cases; the interval is a 95 % bootstrap. Where
-    an evaluator gives one figure for the whole test part, seeds are paired instead: `over` says which. `chief` marks
-    the row that a verdict is about.
+    an evaluator tells nothing of single cases, seeds are paired instead: `over` says which. `seeds` holds the figures
+    of each seed, first and second. `chief` marks the row that a verdict is about.
 
     Args:
         first: Scores of one arm, one for each seed.
@@ -21,7 +21,7 @@ def paired_rows(first: Sequence[Scores], second: Sequence[Scores]) -> list[dict[
     """
     names = first[0].metrics()
     labels = sorted({row["label"] for row in first[0].rows})
-    single = len({row["case"] for row in first[0].rows}) == 1
+    single = len({row["case"] for row in first[0].units()}) == 1
     rows = []
     for label in [*labels, "mean"] if len(labels) > 1 else labels:
         for name in names:
@@ -30,12 +30,14 @@ def paired_rows(first: Sequence[Scores], second: Sequence[Scores]) -> list[dict[
             if not units:
                 continue  # a metric that this label does not have
             left, right = [a[unit] for unit in units], [b[unit] for unit in units]
+            by_seed = [[_mean(_per_unit([one], label, name, single)) for one in arm] for arm in (first, second)]
             rows.append(
                 {
                     "label": label,
                     "metric": name,
                     "first": sum(left) / len(left),
                     "second": sum(right) / len(right),
+                    "seeds": [list(pair) for pair in zip(*by_seed, strict=True)],
                     "difference": asdict(paired_difference(left, right, seed=0)),
                     "over": "seeds" if single else "cases",
                     "chief": name == names[0] and label == (labels[0] if len(labels) == 1 else "mean"),
@@ -48,7 +50,11 @@ def _per_unit(scores: Sequence[Scores], label: str, name: str, single: bool) -> 
     """Metric of one label, of "mean" averaged over labels: per case, over seeds; of a single case, per seed."""
     found: dict[Any, list[float]] = {}
     for number, one in enumerate(scores):
-        for row in one.rows:
+        for row in one.units():
             if label in ("mean", row["label"]) and name in row:
                 found.setdefault(number if single else row["case"], []).append(row[name])
     return {unit: sum(values) / len(values) for unit, values in found.items()}
+
+
+def _mean(found: dict[Any, float]) -> float:
+    return sum(found.values()) / len(found)

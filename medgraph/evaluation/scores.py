@@ -2,11 +2,15 @@
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medgraph.errors import DataError
+from medgraph.evaluation.bootstrap import mean_interval
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,40 @@ class Scores:
         figures: Plots for the report: "title", and "png" in base64.
         resampled: "case", "label", and "scores" of that row when subjects are drawn again: the same draws for every
             model of the same test part, so that differences of two models are paired.
+        per_case: Where rows hold one figure for the whole test part: what each case adds to it, laid out as rows. Their
+            mean is the figure, their spread says how sure it is, see `evaluation.per_case`.
     """
 
     rows: list[dict[str, Any]]
     overlays: list[dict[str, Any]] = field(default_factory=list)
     figures: list[dict[str, str]] = field(default_factory=list)
     resampled: list[dict[str, Any]] = field(default_factory=list)
+    per_case: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of_whole(cls, label: str, names: Sequence[str], shares: Mapping[str, np.ndarray]) -> "Scores":
+        """Scores of one row: the mean over cases of each metric's shares `(n,)`; `names` are those of the cases."""
+        figures = {metric: float(values.mean()) for metric, values in shares.items()}
+        cases = [
+            {"case": name, "label": label} | {metric: float(values[index]) for metric, values in shares.items()}
+            for index, name in enumerate(names)
+        ]
+        return cls([{"case": "test", "label": label, **figures}], per_case=cases)
+
+    def units(self) -> list[dict[str, Any]]:
+        """Rows with one case each, as far as there are: what differences are paired over."""
+        return self.per_case or self.rows
+
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Ends of the 95 % bootstrap interval over cases of what `summary` says; none for a single case."""
+        found: dict[str, dict[str, list[float]]] = {}
+        for row in self.units():
+            for name, value in row.items():
+                if name not in ("case", "label"):
+                    for key in (f"{row['label']} {name}", f"mean {name}"):
+                        found.setdefault(key, {}).setdefault(row["case"], []).append(value)
+        means = {key: [sum(values) / len(values) for values in cases.values()] for key, cases in found.items()}
+        return {key: mean_interval(values) for key, values in means.items() if len(values) > 1}
 
     def metrics(self) -> list[str]:
         """Names of the metrics, in the order of the rows; the first is the one a verdict is about."""
@@ -87,7 +119,7 @@ class Scores:
         """Read what `to_json` wrote. Raises DataError."""
         try:
             stored = json.loads(path.read_text())
-            kept = stored.get("figures", []), stored.get("resampled", [])
+            kept = stored.get("figures", []), stored.get("resampled", []), stored.get("per_case", [])
             return cls(stored["rows"], stored["overlays"], *kept)
         except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise DataError(f"{path}: expected scores as written by an evaluator ({error!r}).") from error

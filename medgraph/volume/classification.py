@@ -4,16 +4,17 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.data.classified import ClassBatch
 from medgraph.data.spec import ImageSpec
-from medgraph.method import Method, Step
+from medgraph.method import Step
+from medgraph.volume.headed_method import HeadedMethod
 
 
-class Classification(Method):
+class Classification(HeadedMethod):
     """Cross-entropy of a linear layer on the encoder's features.
 
     With `balanced`, class c weighs N / (C N_c), counted on the training part, so that a rare class counts like a
@@ -45,27 +46,14 @@ class Classification(Method):
         balanced: bool = True,
         label_smoothing: float = 0.0,
     ):
-        super().__init__()
         if spec.num_classes < 2:
             raise ValueError(f"spec: the data declares {spec.num_classes} classes; expected two or more.")
-        self.freeze = freeze
-        self.encoder_lr_scale = checks.positive("encoder_lr_scale", encoder_lr_scale)
-        self.head_warmup = checks.at_least("head_warmup", head_warmup, 0)
+        checks.positive("encoder_lr_scale", encoder_lr_scale)
+        checks.at_least("head_warmup", head_warmup, 0)
+        super().__init__(encoder, spec.num_classes, views, freeze, encoder_lr_scale, head_warmup)
         self.balanced = balanced
         self.label_smoothing = checks.fraction("label_smoothing", label_smoothing)
-        if freeze and (encoder_lr_scale != 1.0 or head_warmup):
-            raise ValueError("freeze: the encoder does not learn, so encoder_lr_scale and head_warmup have no effect.")
-        self.encoder = encoder.requires_grad_(not freeze)
-        self.views = views
-        self.classifier = nn.Linear(encoder.out_dim, spec.num_classes)
         self.register_buffer("class_weights", torch.ones(spec.num_classes))
-
-    def train(self, mode: bool = True) -> "Classification":
-        """As any module; a frozen encoder stays in eval mode."""
-        super().train(mode)
-        if self.freeze:
-            self.encoder.eval()
-        return self
 
     def on_epoch_start(self, step: Step, batches: Iterable[ClassBatch]) -> None:
         """Count the classes once, before the first epoch."""
@@ -76,22 +64,6 @@ class Classification(Method):
 
     def training_step(self, batch: ClassBatch, step: Step) -> dict[str, Tensor]:
         """Loss and accuracy of one batch."""
-        images = batch.images
-        if self.views is not None:
-            images = self.views.apply(images, self.views.draw(step.seed, step.epoch, batch.ids, images.shape[1:]))[0]
-        features = self.encoder(images)
-        logits = self.classifier(features.detach() if step.number < self.head_warmup else features)
+        logits = self.answers(self.encoder(self.seen(batch, step)[0]), step)
         loss = F.cross_entropy(logits, batch.labels, self.class_weights, label_smoothing=self.label_smoothing)
         return {"loss": loss, "accuracy": (logits.argmax(dim=1) == batch.labels).float().mean()}
-
-    @torch.no_grad()
-    def predict(self, images: Tensor) -> Tensor:
-        """Logits (b, classes), in whatever mode the module is in, without a graph."""
-        return self.classifier(self.encoder(images))
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """The classifier and, unless it is frozen, the encoder with its own factor on the learning rate."""
-        groups: list[dict[str, Any]] = [{"params": list(self.classifier.parameters())}]
-        if not self.freeze:
-            groups.append({"params": list(self.encoder.parameters()), "lr_scale": self.encoder_lr_scale})
-        return groups

@@ -76,6 +76,13 @@ def test_a_folder_gives_the_images_of_its_list(folder):
     assert torch.equal(new.images, data.test().__getitems__([0]).images)
 
 
+def test_a_class_that_only_other_parts_have_is_told_before_training(arrays):
+    path, stored = arrays
+    np.savez(path, **{**stored, "val_labels": np.array([0, 1, 0, 1, 0, 2])})
+    with pytest.raises(DataError, match="has the labels 0 to 2, but classes names 2"):
+        ClassifiedArraysData(str(path), seed=0, classes=("no", "yes")).spec  # noqa: B018
+
+
 def test_what_is_missing_is_named(tmp_path, arrays, folder):
     with pytest.raises(DataError, match=r"has no test_images. Set test_part to validation"):
         ClassifiedArraysData(str(arrays[0]), seed=0).test()

@@ -45,6 +45,20 @@ def test_more_classes_and_any_batch_size(rng):
     assert (right["auc"], right["balanced_accuracy"]) == (1.0, 1.0)
 
 
+def test_a_volume_gets_the_mean_probability_of_its_slices():
+    logits = torch.tensor([[0.0, 4.0], [0.0, -1.0], [1.0, 0.0], [3.0, 0.0]])
+    images = torch.zeros(4, 1, 2, 2)
+    images.flatten(1)[:, :2] = logits
+    test = Classified(images, torch.tensor([1, 1, 0, 0]))
+    test.groups = torch.tensor([0, 0, 1, 1])
+    reader = Reader()
+    reader.classes = 2
+    data = SimpleNamespace(test=lambda: test, spec=ImageSpec(2, 1, (2, 2), 4, ("a", "b")))
+    found = ClassificationScores().evaluate(reader, data)
+    assert found.rows[0]["balanced_accuracy"] == 1  # the second slice alone would be wrong
+    assert len(found.per_case) == 2
+
+
 def test_a_class_without_example_is_named():
     with pytest.raises(DataError, match="the test part has no example of b"):
         scores(torch.zeros(2, 2), [0, 0], 2)

@@ -45,7 +45,7 @@ def test_a_frozen_encoder_stays_to_the_last_bit_and_the_classifier_learns(rng):
     method, before = make(freeze=True), make(freeze=True).state_dict()
     learn(method, batch_of(rng), steps=3)
     for name, value in method.state_dict().items():
-        assert torch.equal(value, before[name]) == (not name.startswith("classifier")), name
+        assert torch.equal(value, before[name]) == (not name.startswith("head")), name
     assert len(method.parameter_groups()) == 1
 
 
@@ -55,7 +55,7 @@ def test_in_the_warmup_the_encoder_gets_no_gradient(rng):
         method.zero_grad()
         method.training_step(batch, Step(0, 0, number))["loss"].backward()
         assert any(p.grad is not None for p in method.encoder.parameters()) == learns
-        assert method.classifier.weight.grad is not None
+        assert method.head.weight.grad is not None
 
 
 def test_a_rare_class_counts_like_a_frequent_one(rng):

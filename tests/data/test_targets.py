@@ -1,0 +1,81 @@
+"""Classes and numbers of volumes come from tables and label files, and every bad value is named before training."""
+
+import numpy as np
+import pytest
+from reference.nifti_files import rotation, write
+
+from medgraph.data.cases import Case
+from medgraph.data.targets import ColumnTarget, LabelVolumeTarget
+from medgraph.errors import DataError
+
+
+def cases_of(tmp_path):
+    return [Case(f"c{i}", f"s{i // 2}", tmp_path / f"images/c{i}.nii.gz", None) for i in range(4)]
+
+
+def table(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    return str(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("case,age\nc3,9\nc0,1.5\nc1,2\nc2,4\n", [1.5, 2, 4, 9]),
+        ("subject,age\ns0,1\ns1,7\n", [1, 1, 7, 7]),
+        ("image,label,age\nc0.nii.gz,x,1\nimages/c1.nii.gz,x,2\nc2.nii.gz,x,3\nc3.nii.gz,x,4\n", [1, 2, 3, 4]),
+        ("subject,case,age\ns,c0,1\ns,c1,2\ns,c2,3\ns,c3,4\n", [1, 2, 3, 4]),
+    ],
+)
+def test_a_column_gives_a_number_to_each_case(tmp_path, text, expected):
+    target = ColumnTarget(table(tmp_path, text), "age", unit="years")
+    assert target.values(cases_of(tmp_path)).tolist() == expected
+    assert (target.name, target.classes) == ("age, years", ())
+
+
+def test_words_are_classes_in_the_order_declared(tmp_path):
+    target = ColumnTarget(table(tmp_path, "case,kind\nc0,ill\nc1,well\nc2,ill\nc3,ill\n"), "kind", ("well", "ill"))
+    assert target.values(cases_of(tmp_path)).tolist() == [1, 0, 1, 1]
+    assert target.values(cases_of(tmp_path)).dtype == np.int64
+    assert target.name == "kind"
+
+
+@pytest.mark.parametrize(
+    ("text", "classes", "message"),
+    [
+        ("case,age\nc0,1\nc1,2\nc2,3\n", (), "has no line for the case 'c3', expected one for each"),
+        ("case,age\nc0,1\nc1,two\nc2,3\nc3,4\n", (), "line 3: age is 'two', expected a finite number. Classes?"),
+        ("case,age\nc0,1\nc1,nan\nc2,3\nc3,4\n", (), "line 3: age is 'nan', expected a finite number"),
+        (
+            "case,age\nc0,1\nc1,5\nc2,1\nc3,1\n",
+            ("1", "2"),
+            "line 3: age is '5', expected one of the declared classes 1",
+        ),
+        ("subject,age\ns0,1\ns1,2\ns0,3\n", (), "line 4: subject 's0' has another age than before"),
+        ("case,weight\nc0,1\n", (), "has the columns case, weight, expected age and one of case, subject, image"),
+        ("age\n1\n", (), "has the columns age, expected age and one of case"),
+    ],
+)
+def test_bad_tables_are_named_by_line(tmp_path, text, classes, message):
+    with pytest.raises(DataError, match=message):
+        ColumnTarget(table(tmp_path, text), "age", classes).check(cases_of(tmp_path))
+
+
+def test_no_table_and_one_class_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no such file, expected a CSV table with the column 'age'"):
+        ColumnTarget(str(tmp_path / "none.csv"), "age").check(cases_of(tmp_path))
+    with pytest.raises(ValueError, match="classes: expected two or more different words"):
+        ColumnTarget("t.csv", "age", ("a",))
+
+
+def test_the_volume_of_a_structure_is_counted_on_its_own_grid(tmp_path):
+    labels = np.zeros((6, 7, 8), np.uint8)
+    labels[1:3, 1:4, 1:5] = 1
+    labels[4, 4, 4] = 7
+    image = write(tmp_path / "a.nii.gz", np.ones((6, 7, 8), np.float32), rotation(25))  # voxels of 2 cubic millimetres
+    case = Case("a", "a", image, write(tmp_path / "b.nii.gz", labels, rotation(25)))
+    assert LabelVolumeTarget().values([case]) == pytest.approx(25 * 2 / 1000)
+    assert LabelVolumeTarget((1,)).values([case]) == pytest.approx(24 * 2 / 1000)
+    assert LabelVolumeTarget((1, 7)).values([case]) == pytest.approx(25 * 2 / 1000)
+    with pytest.raises(DataError, match="image without label, expected a label file whose volume is the target"):
+        LabelVolumeTarget().check([Case("a", "a", image, None)])
