@@ -15,7 +15,7 @@ from medgraph.errors import DataError
 from medgraph.hetero.context import context_of
 from medgraph.hetero.operators import Chain, Operator, SparseOperator
 from medgraph.hetero.row_store import RowStore
-from medgraph.hetero.sampler import SampledViews, sample_views
+from medgraph.hetero.sampler import SampledFeatures, SampledViews, sample_views, take_features
 from medgraph.hetero.stored import StoredFeatures, StoredPath, StoredViews, store_edges
 from medgraph.hetero.views import MetapathViews, features_of, for_path
 from medgraph.transforms.metapaths import top_k_neighbours
@@ -45,6 +45,10 @@ class TargetBatch:
     def sample(self, seed: int, epoch: int) -> SampledViews:
         """What the encoder needs for these targets, drawn by (seed, epoch)."""
         return sample_views(self.views, self.ids, seed, epoch).to(self.device)
+
+    def features(self) -> SampledFeatures:
+        """The targets' own features, unmasked."""
+        return take_features(self.views.features[self.views.target_type], self.ids).to(self.device)
 
 
 class Targets:

@@ -6,9 +6,11 @@ from torch import Tensor, nn
 
 from medgraph import checks
 from medgraph.clustering.queue import Queue
+from medgraph.data.spec import MetapathSpec
 from medgraph.hetero.batches import TargetBatch
 from medgraph.hetero.queued_keys import contrast
-from medgraph.hetero.sampled_meow import check_encoder, step_metrics
+from medgraph.hetero.reconstruction import FeatureReconstruction
+from medgraph.hetero.sampled_meow import check_encoder, check_queue, step_metrics
 from medgraph.hetero.throughput import Throughput
 from medgraph.losses.adaptive_info_nce import AdaptiveInfoNCE
 from medgraph.method import Method, Step
@@ -24,21 +26,27 @@ class SampledAdaMEOW(Method):
     [1] Yu et al., 2024, arXiv:2212.13847, Sec. 5.
 
     Args:
+        spec: Facts of the data, filled by the builder.
         encoder: Gives the coarse and the fine view of a batch; what is exported.
         loss: `adaptive_info_nce` with `dim` equal to `embedding_dim`; as published with pair_input "sum".
         embedding_dim: Width of the embeddings.
-        queue_size: Past coarse embeddings that are keys too, see `hetero.queued_keys`; 0 for none. The weight network
-            sees every pair.
+        queue_size: Past coarse embeddings that are keys too, see `hetero.queued_keys`; 0 for none, as `meow_sampled`
+            says why. The weight network sees every pair.
         queue_dtype: Storage type of the queue: "float16" halves its memory, or "float32".
+        both_directions: Add the loss with the coarse view as anchor, and halve the sum; needs queue_size 0.
+        reconstruction_weight: Weight of predicting the target's own features from the fine view; 0 leaves it out.
     """
 
     def __init__(
         self,
+        spec: MetapathSpec,
         encoder: Any,
         loss: nn.Module,
         embedding_dim: int = 64,
-        queue_size: int = 65536,
+        queue_size: int = 0,
         queue_dtype: str = "float16",
+        both_directions: bool = False,
+        reconstruction_weight: float = 0.0,
     ):
         super().__init__()
         if not isinstance(loss, AdaptiveInfoNCE):
@@ -49,8 +57,10 @@ class SampledAdaMEOW(Method):
         checks.one_of("queue_dtype", queue_dtype, ("float32", "float16"))
         self.encoder, self.loss = encoder, loss
         self.projector = TanhProjector(encoder.out_dim, embedding_dim)
-        size = checks.at_least("queue_size", queue_size, 0)
+        size = check_queue(queue_size, both_directions)
+        self.both_directions = both_directions
         self.queue = Queue(size, embedding_dim, queue_dtype) if size else None
+        self.reconstruction = FeatureReconstruction(spec, encoder.out_dim, reconstruction_weight)
         self._clock = Throughput()
 
     def training_step(self, batch: TargetBatch, step: Step) -> dict[str, Tensor]:
@@ -59,6 +69,12 @@ class SampledAdaMEOW(Method):
         encoded = self.encoder.encode(views)
         coarse, fine = self.projector(encoded.coarse), self.projector(encoded.fine)
         loss = contrast(self.loss, fine, coarse, self.queue, self.loss.temperature)
+        if self.both_directions:
+            loss = (loss + self.loss(coarse, fine)) / 2
+        outputs = {"contrast": loss}
+        if self.reconstruction.weight:
+            outputs["reconstruction"] = self.reconstruction(encoded.fine, batch.features())
+            loss = loss + self.reconstruction.weight * outputs["reconstruction"]
         if self.queue is not None:
             self.queue.push(coarse, ids=views.ids)
-        return {"loss": loss, **step_metrics(encoded.attention, self._clock, len(batch))}
+        return {"loss": loss, **outputs, **step_metrics(encoded.attention, self._clock, len(batch))}

@@ -129,7 +129,7 @@ def sample_views(stored: StoredViews, ids: Tensor, seed: int, epoch: int) -> Sam
     for path, part, drawn in zip(stored.paths, layers, contexts, strict=True):
         context = tuple((name, each.operator(found[name])) for (name, _), each in zip(path.context, drawn, strict=True))
         paths.append(part.finish(path.name, targets, context))
-    features = {name: _features(stored.features[name], numbering.nodes) for name, numbering in found.items()}
+    features = {name: take_features(stored.features[name], numbering.nodes) for name, numbering in found.items()}
     masked = _masked_features(stored, number, targets.nodes) if masks else None
     return SampledViews(ids, features, masked, tuple(paths), coarse.finish("", targets, ()))
 
@@ -257,7 +257,8 @@ def _num_nodes(stored: StoredViews, name: str) -> int:
     return factors[0][-1].num_columns
 
 
-def _features(features: StoredFeatures, nodes: Tensor) -> SampledFeatures:
+def take_features(features: StoredFeatures, nodes: Tensor) -> SampledFeatures:
+    """Features of some nodes."""
     if features is None:
         return Selection(nodes)
     if isinstance(features, Tensor):

@@ -15,15 +15,16 @@ from medgraph.method import Step
 def make(data, loss=None, encoder=None, **arguments) -> SampledAdaMEOW:
     loss = loss or AdaptiveInfoNCE(16, 8, 0.5, pair_input="sum")
     settings = {"embedding_dim": 16, "queue_size": 0, "queue_dtype": "float32", **arguments}
-    return SampledAdaMEOW(encoder or sampled_encoder(data), loss, **settings)
+    return SampledAdaMEOW(data.spec, encoder or sampled_encoder(data), loss, **settings)
 
 
+@pytest.mark.parametrize("tasks", [{}, {"both_directions": True, "reconstruction_weight": 0.3}])
 @pytest.mark.parametrize("weight_norm", ["none", "row_mean"])
-def test_with_all_neighbours_the_whole_graph_and_no_queue_it_is_the_full_batch(weight_norm):
+def test_with_all_neighbours_the_whole_graph_and_no_queue_it_is_the_full_batch(weight_norm, tasks):
     data = planted_batches()
-    method = make(data, AdaptiveInfoNCE(16, 8, 0.5, weight_norm, "sum"))
+    method = make(data, AdaptiveInfoNCE(16, 8, 0.5, weight_norm, "sum"), **tasks)
     loss = AdaptiveInfoNCE(16, 8, 0.5, weight_norm, "sum")
-    whole = AdaMEOW(data.spec, encoder_for(data, norm="row"), loss, embedding_dim=16)
+    whole = AdaMEOW(data.spec, encoder_for(data, norm="row"), loss, embedding_dim=16, **tasks)
     whole.load_state_dict({n: v for n, v in method.state_dict().items() if n in whole.state_dict()})
     expected = whole.training_step(whole_views(data.views), Step(0, 1, 1))["loss"]
     found = method.training_step(data.train().__getitems__(torch.randperm(90).tolist()), Step(0, 1, 1))["loss"]
@@ -68,6 +69,8 @@ def test_wrong_settings_are_refused():
         ({"loss": AdaptiveInfoNCE(8)}, "loss: dim is 8, expected embedding_dim, 16"),
         ({"encoder": encoder_for(data)}, "encoder: expected metapath_sampled"),
         ({"queue_dtype": "int8"}, "queue_dtype: expected one of"),
+        ({"queue_size": 8, "both_directions": True}, "both_directions: expected queue_size 0"),
+        ({"reconstruction_weight": -1.0}, "reconstruction_weight: expected"),
     ):
         with pytest.raises(ValueError, match=message):
             make(data, **wrong)

@@ -41,10 +41,19 @@ def epoch(method, data, number=0, size=30, optimizer=None):
     return seen
 
 
-@pytest.mark.parametrize("settings", [{}, {"masked_copies": False}, {"context": "none"}, {"transpose": False}])
-def test_with_all_neighbours_the_whole_graph_and_no_queue_it_is_the_full_batch(settings):
+@pytest.mark.parametrize(
+    ("settings", "tasks"),
+    [
+        ({}, {}),
+        ({"masked_copies": False}, {}),
+        ({"context": "none"}, {}),
+        ({"transpose": False}, {}),
+        ({}, {"both_directions": True, "reconstruction_weight": 0.3}),
+    ],
+)
+def test_with_all_neighbours_the_whole_graph_and_no_queue_it_is_the_full_batch(settings, tasks):
     data = planted_batches(**settings)
-    method = make(data, prototype_weight=0.5)
+    method = make(data, prototype_weight=0.5, **tasks)
     whole = MEOW(
         data.spec,
         encoder_for(data, norm="row"),
@@ -53,6 +62,7 @@ def test_with_all_neighbours_the_whole_graph_and_no_queue_it_is_the_full_batch(s
         num_clusters=(4, 9),
         kmeans_iterations=5,
         prototype_weight=0.5,
+        **tasks,
     )
     state = {n: v for n, v in method.state_dict().items() if n in whole.state_dict()}
     whole.load_state_dict(state)
@@ -160,6 +170,7 @@ def test_wrong_settings_are_refused():
         ({"num_clusters": ()}, "num_clusters: expected numbers from 1 to 90"),
         ({"num_clusters": (1,)}, "num_clusters: with one cluster everywhere"),
         ({"queue_size": -1}, "queue_size: expected 0 or more"),
+        ({"queue_size": 8, "both_directions": True}, "both_directions: expected queue_size 0"),
     ):
         with pytest.raises(ValueError, match=message):
             make(data, **wrong)

@@ -61,7 +61,7 @@ def test_no_tensor_has_targets_times_targets_or_targets_times_nodes():
             settings = {"embedding_dim": DIM, "queue_size": 1024}
             methods = (
                 SampledMEOW(data.spec, encoder, weighted, num_clusters=(5, 15), kmeans_iterations=1, **settings),
-                SampledAdaMEOW(encoder, adaptive, **settings),
+                SampledAdaMEOW(data.spec, encoder, adaptive, **settings),
             )
             batch = data.train().__getitems__(range(0, num_targets, 200))
             for method in methods:
