@@ -32,7 +32,8 @@ def sinkhorn(
         scores: Similarity of each example to each prototype.
         epsilon: Smooths the codes; larger makes them uniform, smaller makes them hard.
         iterations: Rounds of balancing; more bring the columns closer to equal totals.
-        row_weights: How much each example counts in the balance, at any scale; one of 0 gets a code but moves none.
+        row_weights: How much each example counts in the balance, at any scale; one of 2 counts like two equal examples,
+            one of 0 gets a code but moves none.
         column_weights: Share of the examples that each prototype aims at, at any scale; None is equal shares.
         together: Balance over the examples of all processes; only the k column sums are exchanged.
 
@@ -103,7 +104,7 @@ def _balance(
 ) -> Tensor:
     """The columns' potential g after so many rounds, from the two half steps and the logarithms of the marginals."""
     checks.at_least("iterations", iterations, 1)
-    rows = torch.where(row_shares == -torch.inf, row_shares, 0)  # an example without weight moves none, from the start
+    rows = row_shares  # f = 0 but for the weights, so that an example of weight 2 counts like two from the start
     for step in range(iterations):
         sums = over_examples(rows)
         columns = column_shares - (_merged(sums) if together else sums)

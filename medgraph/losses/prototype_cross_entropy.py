@@ -40,7 +40,7 @@ class PrototypeCrossEntropy(nn.Module):
             total = F.cross_entropy(scale * wide, targets.long(), ignore_index=-100, reduction="sum")
             return total / (targets != -100).sum().clamp_min(1)
         log_predictions = (scale * wide).log_softmax(dim=1)
-        return -(targets.detach().to(wide.dtype) * log_predictions).sum(dim=1).mean()
+        return -(targets.detach().to(wide.dtype) * log_predictions).sum() / max(len(scores), 1)
 
     def extra_repr(self) -> str:
         return f"temperature={self.temperature}"

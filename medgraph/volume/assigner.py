@@ -2,6 +2,9 @@
 
 A method calls `start_epoch` before each epoch, after `fill` where `wants_filling` says so, then the assigner itself
 with the unit embeddings of all views of a batch; the first two views are the assignment views.
+
+Codes and clusters are those of the batches of all processes together, and losses are weighted by their number of
+examples: gradients averaged over processes are those of one process that holds all of them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from medgraph import checks
+from medgraph import checks, processes
 from medgraph.clustering.bank import Bank
 from medgraph.clustering.queue import Queue
 from medgraph.clustering.sinkhorn import sinkhorn
@@ -119,7 +122,7 @@ class SwAVAssigner(nn.Module):
         self.scores = scores[0].detach()
         self.watch.observe(ids, codes[0].argmax(dim=1), sources)
         metrics = {"code_entropy": diagnostics.entropy(codes[0])}
-        return torch.stack(terms).mean(), metrics | _source_metric(self.watch, step)
+        return _share(scores[0]) * torch.stack(terms).mean(), metrics | _source_metric(self.watch, step)
 
     def _scores(self, embeddings: Tensor, step: Step) -> Tensor:
         if step.number < self.settings.num_frozen_steps:
@@ -132,12 +135,15 @@ class SwAVAssigner(nn.Module):
     @torch.no_grad()
     def _codes(self, view: int, scores: Tensor, step: Step) -> Tensor:
         """Codes of the batch (b, k); the queue's rows take part in the balancing and are dropped."""
-        rows = scores.detach()
-        queues = self._queues()
-        if queues and step.epoch >= self.settings.queue_from_epoch and queues[view].full:
-            rows = torch.cat([rows, self.prototypes.scores(queues[view].vectors())])
-        settings = self.settings
-        return sinkhorn(rows, epsilon=settings.epsilon, iterations=settings.sinkhorn_iterations)[: len(scores)]
+        settings, queues, rows = self.settings, self._queues(), scores.detach()
+        weights = rows.new_ones(len(rows))
+        if queues and step.epoch >= settings.queue_from_epoch and queues[view].full:
+            past = self.prototypes.scores(queues[view].vectors())
+            rows = torch.cat([rows, past])
+            # Every process holds the same queue: one copy of it is to count.
+            weights = torch.cat([weights, weights.new_full((len(past),), 1 / processes.world_size())])
+        epsilon, iterations = settings.epsilon, settings.sinkhorn_iterations
+        return sinkhorn(rows, epsilon, iterations, row_weights=weights, together=True)[: len(scores)]
 
 
 class DeepClusterAssigner(nn.Module):
@@ -186,18 +192,20 @@ class DeepClusterAssigner(nn.Module):
         self, embeddings: Sequence[Tensor], ids: Tensor, sources: Tensor, loss: nn.Module, step: Step
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of predicting the labels from every view, over all heads, and what is watched."""
+        own = self.labels[:, ids]
         terms = [
             loss(z @ centroids.T, labels)
-            for centroids, labels in zip(self.centroids, self.labels[:, ids], strict=True)
+            for centroids, labels in zip(self.centroids, own, strict=True)
             for z in embeddings
         ]
         self._write(ids, embeddings)
         self.scores = (embeddings[0] @ self.centroids[0].T).detach()
-        self.watch.observe(ids, self.labels[0, ids], sources)
+        self.watch.observe(ids, own[0], sources)
         known = self.labels[0][self.labels[0] >= 0]
         shares = torch.bincount(known, minlength=self.settings.num_prototypes) / len(known)
         metrics = {"code_entropy": diagnostics.entropy(shares[None])}
-        return torch.stack(terms).mean(), metrics | _source_metric(self.watch, step)
+        mean = _share(own[0][own[0] >= 0]) * torch.stack(terms).mean()  # an example is labelled in all heads or in none
+        return mean, metrics | _source_metric(self.watch, step)
 
     def _write(self, ids: Tensor, embeddings: Sequence[Tensor]) -> None:
         for bank, z in zip(self._banks(), embeddings, strict=False):
@@ -216,6 +224,12 @@ def fill(assigner: Any, module: nn.Module, batches: Iterable[tuple[Tensor, Seque
     with torch.no_grad():
         assigner.fill(batches)
     module.train(was_training)
+
+
+def _share(examples: Tensor) -> float:
+    """What the mean over the own examples is multiplied by: 1, unless other processes have more or fewer of them."""
+    sizes = processes.counts(examples)
+    return len(examples) * len(sizes) / max(sum(sizes), 1)
 
 
 def _source_metric(watch: SourceWatch, step: Step) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medgraph import processes
 from medgraph.clustering.agreement import normalized_mutual_information
 from medgraph.losses import diagnostics
 from medgraph.method import Step
@@ -34,7 +35,8 @@ class SourceWatch(nn.Module):
 
     @torch.no_grad()
     def observe(self, ids: Tensor, clusters: Tensor, sources: Tensor) -> None:
-        """Note the clusters (n,) and sources (n,) of examples; clusters below 0 are unknown."""
+        """Note the clusters (n,) and sources (n,) of examples, of all processes; clusters below 0 are unknown."""
+        ids, clusters, sources = processes.gather(torch.stack([ids, clusters, sources], dim=1)).unbind(dim=1)
         self.clusters[ids], self.sources[ids] = clusters, sources
 
     def agreement(self) -> Tensor:

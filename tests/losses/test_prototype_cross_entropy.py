@@ -42,6 +42,13 @@ def test_no_labelled_row_gives_zero_with_a_graph():
     assert (scores.grad == 0).all()
 
 
+def test_no_row_gives_zero_with_a_graph():
+    scores = torch.ones(0, 4, requires_grad=True)
+    loss = PrototypeCrossEntropy()(scores, torch.ones(0, 4))
+    loss.backward()
+    assert loss.item() == 0
+
+
 def test_equal_scores_give_log_k():
     loss = PrototypeCrossEntropy()(torch.full((5, 8), 0.7), torch.full((5, 8), 1 / 8))
     assert loss.item() == pytest.approx(math.log(8), abs=1e-6)

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from spawned import run_in_processes
 from torch.nn import functional as F
 
 from medgraph.losses.prototype_cross_entropy import PrototypeCrossEntropy
@@ -183,3 +184,9 @@ def test_state_survives_saving(settings, rng):
 def test_wrong_settings(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 3])
+def test_several_processes_give_the_codes_and_gradients_of_one(world, tmp_path):
+    run_in_processes("reference.assigner_checks", "check_every_assigner", world, tmp_path)
