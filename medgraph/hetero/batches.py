@@ -18,7 +18,6 @@ from medgraph.hetero.row_store import RowStore
 from medgraph.hetero.sampler import SampledFeatures, SampledViews, sample_views, take_features
 from medgraph.hetero.stored import StoredFeatures, StoredPath, StoredViews, store_edges
 from medgraph.hetero.views import MetapathViews, features_of, for_path
-from medgraph.transforms.metapaths import top_k_neighbours
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,16 +170,7 @@ class MetapathBatches(MetapathViews):
         )
 
     def _path(self, index: int, path: MetaPath) -> StoredPath:
-        neighbours = top_k_neighbours(
-            self.graph,
-            path,
-            for_path(self.top_k, index, len(self._paths), "top_k"),
-            edge_value=self.edge_value,  # type: ignore[arg-type]
-            max_hub_degree=self.max_hub_degree,
-            ties=self.ties,  # type: ignore[arg-type]
-            seed=self.seed,
-        )
-        edges = store_edges(neighbours, self.transpose, self.isolated)
+        edges = store_edges(self._best_of(index, path), self.transpose, self.isolated)
         mask = for_path(self.edge_masks, index, len(self._paths), "edge_masks") if self.masked_copies else None
         context = context_of(self.graph, path, self.context) if self.context != "none" else ()
         return StoredPath(path.name, edges, mask, tuple((name, _factors(each)) for name, each in context))

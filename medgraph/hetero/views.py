@@ -18,8 +18,9 @@ from medgraph.hetero.batch import Features, GraphViews, Masks, PathViews
 from medgraph.hetero.context import context_of
 from medgraph.hetero.operators import SparseOperator
 from medgraph.transforms.graph_masks import EdgeMask, FeatureMask
-from medgraph.transforms.metapaths import gcn_normalise, top_k_neighbours
+from medgraph.transforms.metapaths import gcn_normalise
 from medgraph.transforms.row_top_k import keep_top
+from medgraph.transforms.stored_metapaths import stored_top_k
 
 _DENSE_ABOVE = 0.3  # share of non-zero features from which a dense product is faster (our measurement)
 
@@ -170,18 +171,18 @@ class MetapathViews:
     @cached_property
     def _neighbours(self) -> list[sp.csr_matrix]:
         """The best neighbours along each path, before normalisation."""
-        return [
-            top_k_neighbours(
-                self.graph,
-                path,
-                for_path(self.top_k, index, len(self._paths), "top_k"),
-                edge_value=self.edge_value,  # type: ignore[arg-type]
-                max_hub_degree=self.max_hub_degree,
-                ties=self.ties,  # type: ignore[arg-type]
-                seed=self.seed,
-            )
-            for index, path in enumerate(self._paths)
-        ]
+        return [self._best_of(index, path) for index, path in enumerate(self._paths)]
+
+    def _best_of(self, index: int, path: MetaPath) -> sp.csr_matrix:
+        return stored_top_k(
+            self.source.structure,
+            path,
+            for_path(self.top_k, index, len(self._paths), "top_k"),
+            edge_value=self.edge_value,
+            max_hub_degree=self.max_hub_degree,
+            ties=self.ties,
+            seed=self.seed,
+        )
 
     def _normalise(self, matrix: sp.csr_matrix) -> sp.csr_matrix:
         return gcn_normalise(matrix, transpose=self.transpose, isolated=self.isolated)  # type: ignore[arg-type]
