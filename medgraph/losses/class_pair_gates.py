@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medgraph import checks
+from medgraph.losses import everyone
 from medgraph.losses.anchors import ContrastiveLoss
 from medgraph.losses.pairs.lse import check_embeddings
 from medgraph.losses.pairs.rows import map_rows
@@ -29,6 +30,8 @@ class ClassPairGates(ContrastiveLoss):
         temperature: Divides the scores; smaller stresses the hardest negatives.
         reduction: "pair" for the mean over pairs of anchor and positive, "mean" or "sum" over the valid anchors, or
             "none" for one value each, 0 where invalid.
+        dist: "gather" contrasts with the examples of all processes; None with those of this one. Whole rows are needed,
+            so blocks of keys cannot be passed round a ring.
 
     Example:
         >>> labels = torch.tensor([0, 0, 1, 1])
@@ -37,12 +40,19 @@ class ClassPairGates(ContrastiveLoss):
     """
 
     def __init__(
-        self, num_classes: int, dim: int, hidden_dim: int = 64, temperature: float = 0.1, reduction: str = "pair"
+        self,
+        num_classes: int,
+        dim: int,
+        hidden_dim: int = 64,
+        temperature: float = 0.1,
+        reduction: str = "pair",
+        dist: str | None = None,
     ):
         super().__init__()
         self.num_classes = checks.at_least("num_classes", num_classes, 1)
         self.temperature = checks.positive("temperature", temperature)
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none", "pair"))
+        self.dist = checks.one_of("dist", dist, (None, "gather"))
         self.classes = nn.Embedding(num_classes, checks.at_least("hidden_dim", hidden_dim, 1))
         self.perceptron = nn.Sequential(
             nn.Linear(hidden_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, checks.at_least("dim", dim, 1))
@@ -62,7 +72,12 @@ class ClassPairGates(ContrastiveLoss):
                 )
         x = F.normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)), dim=1)
         gates = self.gates(labels, targets).to(x)
-        parts = map_rows(self._rows, len(x), x, gates, labels, targets)  # (n, 4)
+        keys, key_labels, ids = (
+            everyone.rows(x, self.dist),
+            everyone.rows(labels, self.dist),
+            everyone.ids(x, self.dist),
+        )
+        parts = map_rows(self._rows, len(x), x, gates, labels, targets, keys, key_labels, ids)  # (n, 4)
         total, positive, denominator, num_positives = parts.unbind(dim=1)
         num_positives = num_positives.detach()
         valid = (num_positives > 0) & denominator.isfinite()
@@ -80,17 +95,26 @@ class ClassPairGates(ContrastiveLoss):
         """The gate of each pair of classes, in (0, 1); the order of the two does not matter."""
         return torch.sigmoid(self.perceptron((self.classes(labels) + self.classes(targets)) / 2))
 
-    def _rows(self, rows: slice, x: Tensor, gates: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    def _rows(
+        self,
+        rows: slice,
+        x: Tensor,
+        gates: Tensor,
+        labels: Tensor,
+        targets: Tensor,
+        keys: Tensor,
+        key_labels: Tensor,
+        ids: Tensor,
+    ) -> Tensor:
         """Sum of the loss and of the logit over positives, log-denominator and number of positives (r, 4)."""
         squares = gates[rows].square()
         anchors = x[rows] * squares
-        lengths = (squares @ x.square().T).clamp_min(1e-24).sqrt()  # (r, n), of every example under each gate
+        lengths = (squares @ keys.square().T).clamp_min(1e-24).sqrt()  # (r, n), of every example under each gate
         own = (anchors * x[rows]).sum(dim=1, keepdim=True).clamp_min(1e-24).sqrt()
-        logits = anchors @ x.T / (own * lengths) / self.temperature
-        is_positive = targets[rows, None] == labels
-        is_negative = ~is_positive & (labels[rows, None] != labels)
-        ids = torch.arange(len(x), device=x.device)
-        is_positive = is_positive & (ids[rows, None] != ids)
+        logits = anchors @ keys.T / (own * lengths) / self.temperature
+        is_positive = targets[rows, None] == key_labels
+        is_negative = ~is_positive & (labels[rows, None] != key_labels)
+        is_positive = is_positive & (ids[rows, None] != torch.arange(len(keys), device=x.device))
         empty = ~is_negative.any(dim=1)
         kept = logits.masked_fill(~is_negative, -torch.inf).masked_fill(empty[:, None], 0)
         denominator = kept.logsumexp(dim=1)

@@ -31,6 +31,13 @@ def rows(x: Tensor, dist: str | None) -> Tensor:
     return x if dist is None else processes.gather(x)
 
 
+def by_label(x: Tensor, labels: Tensor, dist: str | None) -> tuple[Tensor, Tensor]:
+    """For each label the sum of its rows in all processes (k, d), with gradient, and their number (k,)."""
+    sizes = torch.bincount(rows(labels, dist))
+    own = x.new_zeros(len(sizes), x.shape[1]).index_add(0, labels, x)
+    return total(own, dist), sizes
+
+
 def total(x: Tensor, dist: str | None) -> Tensor:
     """The sum of `x` over processes, with gradient."""
     return x if dist is None else processes.total(x)

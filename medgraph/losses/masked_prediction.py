@@ -2,15 +2,17 @@
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from medgraph import checks
-from medgraph.losses import pairs
+from medgraph.losses import everyone, pairs
+from medgraph.losses.anchors import ContrastiveLoss, units, with_positive
 from medgraph.losses.pairs.distances import MinimalGap
+from medgraph.losses.pairs.lse import check_embeddings
 
 
-class MaskedPrediction(nn.Module):
+class MaskedPrediction(ContrastiveLoss):
     """Distance of predicted to true embeddings at the masked slots of a sequence.
 
     mse: mean of (p - e)^2 over slots and channels;  smooth_l1: likewise, linear beyond 1;
@@ -25,6 +27,9 @@ class MaskedPrediction(nn.Module):
         measure: "mse", "smooth_l1", "cosine" or "info_nce".
         temperature: Divides the cosines of info_nce; smaller stresses the hardest slots.
         min_gap: Distance in slots from which slots of one sequence are told apart by info_nce; 1 takes all.
+        reduction: "mean" or "sum" over the masked slots, or "none": one value each.
+        dist: Take the mean, and for info_nce the slots, of all processes: "gather" collects them, "ring" passes them
+            round in linear memory. None stays with those of this process.
 
     Example:
         >>> targets, mask = torch.zeros(1, 2, 4), torch.tensor([[True, False]])
@@ -32,11 +37,20 @@ class MaskedPrediction(nn.Module):
         9.0
     """
 
-    def __init__(self, measure: str = "mse", temperature: float = 0.1, min_gap: int = 1):
+    def __init__(
+        self,
+        measure: str = "mse",
+        temperature: float = 0.1,
+        min_gap: int = 1,
+        reduction: str = "mean",
+        dist: str | None = None,
+    ):
         super().__init__()
         self.measure = checks.one_of("measure", measure, ("mse", "smooth_l1", "cosine", "info_nce"))
         self.temperature = checks.positive("temperature", temperature)
         self.min_gap = checks.at_least("min_gap", min_gap, 1)
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
 
     def forward(
         self,
@@ -44,34 +58,46 @@ class MaskedPrediction(nn.Module):
         targets: Float[Tensor, "b s d"],
         mask: Bool[Tensor, "b s"],
         valid: Bool[Tensor, "b s"] | None = None,
-    ) -> Float[Tensor, ""]:
+    ) -> Float[Tensor, "..."]:
         """Loss of a batch of sequences; `mask` marks hidden slots, `valid` those that are not padding (default all)."""
         valid = torch.ones_like(mask) if valid is None else valid
+        checks.same_length(predictions=predictions, targets=targets, mask=mask, valid=valid)
         hidden = mask & valid
-        dtype = torch.promote_types(predictions.dtype, torch.float32)
-        guesses, truths = predictions[hidden].to(dtype), targets.detach()[hidden].to(dtype)  # (h, d)
-        if len(guesses) == 0:
-            return guesses.sum()
-        if self.measure == "mse":
-            return F.mse_loss(guesses, truths)
-        if self.measure == "smooth_l1":
-            return F.smooth_l1_loss(guesses, truths)
-        guesses, truths = F.normalize(guesses, dim=1), F.normalize(truths, dim=1)
-        if self.measure == "cosine":
-            return (2 - 2 * (guesses * truths).sum(dim=1)).mean()
-        keys = F.normalize(targets.detach()[valid].to(dtype), dim=1)
-        scale = 1 / self.temperature
-        terms = () if self.min_gap == 1 else (self._apart(hidden, valid),)
-        log_sums = pairs.pair_lse(guesses, keys, scale=scale, terms=terms)[0]
-        return (log_sums - scale * (guesses * truths).sum(dim=1)).mean()
+        truths = targets.detach()
+        if self.measure == "info_nce":
+            loss = self._contrast(predictions[hidden], truths[hidden], truths[valid], hidden, valid)
+        else:
+            loss = self._distance(predictions[hidden], truths[hidden])
+        return self.reduce(loss, None, "masked slot")
 
-    def _apart(self, hidden: Tensor, valid: Tensor) -> pairs.terms.LabelDistance:
-        """Drops other slots of the same sequence closer than `min_gap`."""
-        num_sequences, num_slots = hidden.shape
-        # One number line for all sequences, spaced so that slots of two sequences are never close.
-        starts = torch.arange(num_sequences, device=hidden.device) * (num_slots + self.min_gap)
-        places = starts[:, None] + torch.arange(num_slots, device=hidden.device)  # (b, s)
-        return pairs.terms.LabelDistance(places[hidden], places[valid], MinimalGap(self.min_gap, keep_same=True))
+    def _distance(self, guesses: Tensor, truths: Tensor) -> Tensor:
+        """Distance at each masked slot (h,)."""
+        check_embeddings("predictions", guesses)
+        check_embeddings("targets", truths)
+        if self.measure == "cosine":
+            guesses, truths = units(predictions=guesses, targets=truths)
+            return 2 - 2 * (guesses * truths).sum(dim=1)
+        guesses = guesses.to(torch.promote_types(guesses.dtype, torch.float32))
+        compare = F.mse_loss if self.measure == "mse" else F.smooth_l1_loss
+        return compare(guesses, truths.to(guesses), reduction="none").mean(dim=1)
+
+    def _contrast(self, guesses: Tensor, truths: Tensor, keys: Tensor, hidden: Tensor, valid: Tensor) -> Tensor:
+        """InfoNCE of each masked slot against all valid ones (h,)."""
+        guesses, truths, keys = units(predictions=guesses, targets=truths, keys=keys)
+        scale = 1 / self.temperature
+        positive = scale * (guesses * truths).sum(dim=1)
+        # Distance 0 is the slot itself; leaving it out here is exact also where its share is close to 1.
+        places = self._places(hidden)
+        apart = pairs.terms.LabelDistance(places[hidden], places[valid], MinimalGap(self.min_gap))
+        others = pairs.pair_lse(guesses, keys, scale=scale, terms=(apart,), dist=self.dist)[0]
+        return with_positive(others, positive)
+
+    def _places(self, hidden: Tensor) -> Tensor:
+        """One number line for the slots (b, s) of all sequences, in which those of two are never close."""
+        num_slots = torch.tensor([hidden.shape[1]], device=hidden.device)
+        spacing = everyone.rows(num_slots, self.dist).max() + self.min_gap  # sequences may be longer elsewhere
+        starts = everyone.ids(hidden, self.dist) * spacing
+        return starts[:, None] + torch.arange(hidden.shape[1], device=hidden.device)
 
     def extra_repr(self) -> str:
         return f"measure={self.measure}, temperature={self.temperature}, min_gap={self.min_gap}"

@@ -2,20 +2,22 @@
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
-from medgraph.losses import pairs
-from medgraph.losses.anchors import unit
+from medgraph.losses import everyone, pairs
+from medgraph.losses.anchors import ContrastiveLoss, paired
+from medgraph.losses.pairs.positives import by_edges
 from medgraph.losses.pairs.terms import CodeDisagreement, PairTerm, SparseBias
 
 
-class MultiPositiveInfoNCE(nn.Module):
+class MultiPositiveInfoNCE(ContrastiveLoss):
     """InfoNCE whose numerator sums over a query's positives, as HeCo's [1].
 
     mean_i [ log( sum_{j not in P_i} w_ij exp(x_ij) [+ positives] ) - log sum_{p in P_i} exp(x_ip) ],
     x = cosine / temperature, i itself in P_i, w_ij = clusterings in which i and j differ, or 1 without codes.
 
+    Queries without any key to tell positives from, or without positives, are left out; with none left the loss is 0.
     Memory is linear in the examples and the listed positives.
 
     [1] Wang et al., 2021, arXiv:2105.09111, Eq. 10.
@@ -24,6 +26,9 @@ class MultiPositiveInfoNCE(nn.Module):
         temperature: Divides the scores; smaller stresses the hardest negatives.
         positive_in_denominator: "never" removes positives from the denominator; "always" adds them with weight 1, so
             that the loss is at least 0.
+        reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
+        dist: "gather" adds the keys of all other processes to the negatives; None stays with those of this process.
+            Lists of pairs cannot be passed round a ring.
 
     Example:
         >>> own = torch.tensor([[0, 1], [0, 1]])
@@ -32,12 +37,20 @@ class MultiPositiveInfoNCE(nn.Module):
         0.3133
     """
 
-    def __init__(self, temperature: float = 0.1, positive_in_denominator: str = "never"):
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        positive_in_denominator: str = "never",
+        reduction: str = "mean",
+        dist: str | None = None,
+    ):
         super().__init__()
         self.temperature = checks.positive("temperature", temperature)
         self.positive_in_denominator = checks.one_of(
             "positive_in_denominator", positive_in_denominator, ("never", "always")
         )
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather"))
 
     def forward(
         self,
@@ -45,26 +58,32 @@ class MultiPositiveInfoNCE(nn.Module):
         keys: Float[Tensor, "n d"],
         positives: Int[Tensor, "2 e"],
         codes: Int[Tensor, "n r"] | None = None,
-    ) -> Float[Tensor, ""]:
-        """Loss of one batch; `positives` lists (query, key) pairs, ascending by query and with each query itself."""
+    ) -> Float[Tensor, "..."]:
+        """Loss of one batch; `positives` lists (query, key) pairs, ascending by query and with each query itself.
+
+        Both count the rows given here, also with `dist`.
+        """
         checks.same_length(queries=queries, keys=keys)
-        queries, keys, scale = unit(queries), unit(keys), 1 / self.temperature
+        queries, keys = paired(queries=queries, keys=keys)
+        n, scale = len(queries), 1 / self.temperature
+        if positives.numel() and not 0 <= int(positives.min()) <= int(positives.max()) < n:
+            raise ValueError(
+                f"positives: expected numbers of examples from 0 to {n - 1}, "
+                f"got {int(positives.min())} to {int(positives.max())}"
+            )
         rows, columns = positives[0].contiguous(), positives[1].contiguous()
-        logits = scale * (queries[rows] * keys[columns]).sum(dim=1)  # (e,)
-        numerator = _logsumexp_by_row(logits, rows, len(queries))
-        terms: list[PairTerm] = [SparseBias(rows, columns, torch.full_like(logits, -torch.inf).detach())]
+        positive = by_edges(rows, columns, n).lse(queries, keys, scale=scale)
+        everyones, ids = everyone.rows(keys, self.dist), everyone.ids(keys, self.dist)
+        removed = torch.full(rows.shape, -torch.inf, dtype=queries.dtype, device=queries.device)
+        terms: list[PairTerm] = [SparseBias(rows, ids[columns], removed)]
         if codes is not None:
-            terms.append(CodeDisagreement(codes))
-        denominator = pairs.pair_lse(queries, keys, scale=scale, terms=terms)[0]
+            checks.same_length(queries=queries, codes=codes)
+            terms.append(CodeDisagreement(codes, everyone.rows(codes, self.dist)))
+        denominator = pairs.pair_lse(queries, everyones, scale=scale, terms=terms)[0]
+        valid = denominator.isfinite() & positive.isfinite()
         if self.positive_in_denominator == "always":
-            denominator = torch.logaddexp(denominator, numerator)
-        valid = denominator.isfinite() & numerator.isfinite()
-        return (denominator - numerator)[valid].sum() / valid.sum().clamp_min(1)
-
-
-def _logsumexp_by_row(logits: Tensor, rows: Tensor, num_rows: int) -> Tensor:
-    """log sum exp of the entries of each row; -inf for a row without any."""
-    empty = logits.new_full((num_rows,), -torch.inf)
-    highest = empty.scatter_reduce(0, rows, logits.detach(), "amax")
-    total = torch.zeros_like(empty).index_add(0, rows, (logits - highest[rows]).exp())
-    return total.log() + highest.masked_fill(total.detach() == 0, 0)
+            valid = positive.isfinite()
+            denominator = torch.logaddexp(denominator, positive)
+        positive, denominator = positive.masked_fill(~valid, 0), denominator.masked_fill(~valid, 0)
+        lack = "positive or nothing to tell it from"
+        return self.reduce(denominator - positive, valid, lack, positive=positive, denominator=denominator)

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.losses import pairs
+from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, units
 from medgraph.losses.pairs.positives import by_label
 from medgraph.losses.pairs.terms import ExcludeSameId
@@ -23,6 +23,8 @@ class ReplayLoss(ContrastiveLoss):
     Args:
         temperature: Divides the scores; smaller stresses the hardest negatives.
         reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
+        dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
+            memory. None stays with those of this process.
 
     Example:
         >>> loss = ReplayLoss(temperature=0.1)(torch.eye(4), torch.eye(4), torch.arange(4))
@@ -30,10 +32,11 @@ class ReplayLoss(ContrastiveLoss):
         -8.9014
     """
 
-    def __init__(self, temperature: float = 0.1, reduction: str = "mean"):
+    def __init__(self, temperature: float = 0.1, reduction: str = "mean", dist: str | None = None):
         super().__init__()
         self.temperature = checks.positive("temperature", temperature)
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
 
     def forward(
         self,
@@ -46,9 +49,16 @@ class ReplayLoss(ContrastiveLoss):
         checks.same_length(rehearsed=rehearsed, previous=previous, labels=labels)
         keys = rehearsed if others is None else torch.cat(units(rehearsed=rehearsed, others=others))
         anchors, previous, keys = units(rehearsed=rehearsed, previous=previous.detach(), keys=keys)
-        scale, ids = 1 / self.temperature, torch.arange(len(keys), device=keys.device)
+        scale, ids = 1 / self.temperature, everyone.ids(keys, self.dist)
         apart = ExcludeSameId(ids[: len(anchors)], ids)
-        denominator = pairs.pair_lse(anchors, keys, scale=scale, terms=(apart,))[0]
-        positive = by_label(labels, labels, exclude_self=False).mean(anchors, previous, scale=scale)
+        denominator = pairs.pair_lse(anchors, keys, scale=scale, terms=(apart,), dist=self.dist)[0]
+        positive = self._positive(anchors, previous, labels, scale)
         valid = denominator.isfinite()
         return self.reduce(denominator - positive, valid, "other example", positive=positive, denominator=denominator)
+
+    def _positive(self, anchors: Tensor, previous: Tensor, labels: Tensor, scale: float) -> Tensor:
+        """Mean logit of each anchor's class in the previous model's embeddings (n,)."""
+        if self.dist is None:
+            return by_label(labels, labels, exclude_self=False).mean(anchors, previous, scale=scale)
+        totals, sizes = everyone.by_label(previous, labels, self.dist)
+        return scale * (anchors * totals[labels]).sum(dim=1) / sizes[labels].to(anchors)

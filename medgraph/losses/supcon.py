@@ -1,6 +1,5 @@
 """SupCon: draw examples of one label together, away from those of other labels."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -74,9 +73,6 @@ class SupCon(ContrastiveLoss):
         if self.dist is None:
             positives = by_label(labels)
             return positives.mean(x, scale=scale), positives.count
-        everyones = everyone.rows(labels, self.dist)
-        sizes = torch.bincount(everyones)
-        own = x.new_zeros(len(sizes), x.shape[1]).index_add(0, labels, x)
-        total = everyone.total(own, self.dist)[labels]  # (n, d), the sum of the anchor's label
+        totals, sizes = everyone.by_label(x, labels, self.dist)
         count = sizes[labels] - 1
-        return scale * (x * (total - x)).sum(dim=1) / count.clamp_min(1).to(x), count
+        return scale * (x * (totals[labels] - x)).sum(dim=1) / count.clamp_min(1).to(x), count

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medgraph import checks
+from medgraph.losses import everyone
 from medgraph.losses.anchors import ContrastiveLoss, unit
 from medgraph.losses.pairs.lse import refuse_not_finite
 from medgraph.losses.pairs.rows import map_rows
@@ -34,6 +35,8 @@ class SupReMix(ContrastiveLoss):
         detach_mixtures: Whether mixtures carry no gradient, so that only the anchor moves.
         seed: Of the draws, when the loss is called without a generator.
         reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
+        dist: "gather" contrasts with the examples of all processes; None with those of this one. Whole rows are needed,
+            so blocks of keys cannot be passed round a ring.
 
     Example:
         >>> SupReMix()(torch.eye(4), torch.tensor([0.0, 1.0, 2.0, 3.0])).isfinite().item()
@@ -50,6 +53,7 @@ class SupReMix(ContrastiveLoss):
         detach_mixtures: bool = False,
         seed: int = 0,
         reduction: str = "mean",
+        dist: str | None = None,
     ):
         super().__init__()
         self.temperature = checks.positive("temperature", temperature)
@@ -60,39 +64,58 @@ class SupReMix(ContrastiveLoss):
         self.detach_mixtures = detach_mixtures
         self.seed = seed
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        self.dist = checks.one_of("dist", dist, (None, "gather"))
 
     def forward(
         self, embeddings: Float[Tensor, "n d"], labels: Float[Tensor, " n"], rng: torch.Generator | None = None
     ) -> Float[Tensor, "..."]:
-        """Loss of a batch; `rng`, on the CPU, draws shares and pairs; without it every call draws alike from `seed`."""
+        """Loss of a batch; `rng`, on the CPU, draws shares and pairs; without it every call draws alike from `seed`.
+
+        It must stand at the same state in every process; each anchor then draws what it would draw in one process.
+        """
         checks.same_length(embeddings=embeddings, labels=labels)
         x, labels = unit(embeddings), labels.to(torch.float64)
         refuse_not_finite("labels", labels[:, None])
         rng = torch.Generator().manual_seed(self.seed) if rng is None else rng
         seed = int(torch.randint(2**31, (), generator=rng))
-        order = labels.argsort(stable=True)
-        parts = map_rows(self._rows, len(x), x, labels, labels[order], order, seed)  # (n, 3)
+        keys, key_labels, ids = (
+            everyone.rows(x, self.dist),
+            everyone.rows(labels, self.dist),
+            everyone.ids(x, self.dist),
+        )
+        order = key_labels.argsort(stable=True)
+        parts = map_rows(self._rows, len(x), x, labels, keys, key_labels, ids, order, seed)  # (n, 3)
         denominator, positive, num_positives = parts.unbind(dim=1)
         valid = num_positives.detach() > 0
         return self.reduce(denominator - positive, valid, "positive", positive=positive, denominator=denominator)
 
-    def _rows(self, rows: slice, x: Tensor, labels: Tensor, ordered: Tensor, order: Tensor, seed: int) -> Tensor:
+    def _rows(
+        self,
+        rows: slice,
+        x: Tensor,
+        labels: Tensor,
+        keys: Tensor,
+        key_labels: Tensor,
+        ids: Tensor,
+        order: Tensor,
+        seed: int,
+    ) -> Tensor:
         """Log-denominator, mean positive logit and number of positives of some anchors (r, 3)."""
-        own, r = labels[rows], rows.stop - rows.start
-        rng = torch.Generator().manual_seed(seed + rows.start)
-        cosines = x[rows] @ x.T  # (r, n)
-        itself = torch.zeros_like(cosines, dtype=torch.bool)
-        itself[torch.arange(r), torch.arange(rows.start, rows.stop)] = True
-        gaps = (own[:, None] - labels).abs()
+        own = labels[rows]
+        cosines = x[rows] @ keys.T  # (r, n)
+        itself = ids[rows, None] == torch.arange(len(keys), device=x.device)
+        gaps = (own[:, None] - key_labels).abs()
+        shares, jitter = self._draws(ids[rows], len(keys), seed)
         same = (gaps == 0) & ~itself
         logits = [(cosines / self.temperature + gaps.to(x).log1p()).masked_fill(itself, -torch.inf)]
         total, count = (cosines / self.temperature * same).sum(dim=1), same.sum(dim=1).to(x)
-        mixed_keys = x.detach() if self.detach_mixtures else x
+        mixed_keys = keys.detach() if self.detach_mixtures else keys
         with_keys = x[rows] @ mixed_keys.T if self.detach_mixtures else cosines
         if self.mixed_negatives:
-            logits.append(self._negatives(with_keys, with_keys[itself], gaps, rng))
+            logits.append(self._negatives(with_keys, with_keys[itself], gaps, shares.to(with_keys)))
         if self.max_mixed_positives:
-            scores, exist = self._positives(with_keys, mixed_keys, own, ordered, order, rng)
+            jitter = jitter.to(keys.device)
+            scores, exist = self._positives(with_keys, mixed_keys, own, key_labels[order], order, jitter)
             logits.append(scores.masked_fill(~exist, -torch.inf))
             total, count = total + (scores * exist).sum(dim=1), count + exist.sum(dim=1)
         row = torch.cat(logits, dim=1)
@@ -100,14 +123,19 @@ class SupReMix(ContrastiveLoss):
         denominator = row.masked_fill(empty[:, None], 0).logsumexp(dim=1)
         return torch.stack([denominator, total / count.clamp_min(1), count], dim=1)
 
-    def _negatives(self, cosines: Tensor, own: Tensor, gaps: Tensor, rng: torch.Generator) -> Tensor:
+    def _draws(self, ids: Tensor, num_keys: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Shares of the mixed negatives (r, n) and the jitter of the mixed positives (r, c), by the anchor's number."""
+        shares = torch.empty(len(ids), num_keys if self.mixed_negatives else 0, dtype=torch.float64)
+        jitter = torch.empty(len(ids), self.max_mixed_positives, dtype=torch.float64)
+        for row, number in enumerate(ids.tolist()):
+            rng = torch.Generator().manual_seed(seed + number)
+            # the 2nd smallest of 9 uniform numbers is Beta(2, 8)
+            shares[row] = torch.rand(9, shares.shape[1], generator=rng, dtype=torch.float64).kthvalue(2, dim=0).values
+            jitter[row] = torch.rand(jitter.shape[1], generator=rng, dtype=torch.float64)
+        return shares, jitter
+
+    def _negatives(self, cosines: Tensor, own: Tensor, gaps: Tensor, share: Tensor) -> Tensor:
         """Weighted logits of mixtures of the anchor with each example of another label (r, n)."""
-        lowest = second = torch.ones(cosines.shape, dtype=torch.float64)
-        for _ in range(9):  # the 2nd smallest of 9 uniform numbers is Beta(2, 8)
-            drawn = torch.rand(cosines.shape, generator=rng, dtype=torch.float64)
-            second = torch.minimum(second, torch.maximum(lowest, drawn))
-            lowest = torch.minimum(lowest, drawn)
-        share = second.to(cosines)
         scores = share * own[:, None] + (1 - share) * cosines
         if self.normalize_mixtures:
             scores = scores / _length(share, cosines if not self.detach_mixtures else cosines.detach())
@@ -115,7 +143,7 @@ class SupReMix(ContrastiveLoss):
         return logits.masked_fill(gaps == 0, -torch.inf)
 
     def _positives(
-        self, cosines: Tensor, keys: Tensor, own: Tensor, ordered: Tensor, order: Tensor, rng: torch.Generator
+        self, cosines: Tensor, keys: Tensor, own: Tensor, ordered: Tensor, order: Tensor, jitter: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Logits of mixtures at the anchor's label (r, c), and whether the anchor has that many."""
         low, first = torch.searchsorted(ordered, own - self.window), torch.searchsorted(ordered, own)
@@ -123,7 +151,6 @@ class SupReMix(ContrastiveLoss):
         num_below, num_above = first - low, torch.searchsorted(ordered, own + self.window, right=True) - last
         num_pairs = (num_below * num_above)[:, None]  # (r, 1)
         slots = torch.arange(self.max_mixed_positives, device=keys.device)
-        jitter = torch.rand(len(own), len(slots), generator=rng, dtype=torch.float64).to(keys.device)
         start, end = slots * num_pairs // len(slots), (slots + 1) * num_pairs // len(slots)
         drawn = start + (jitter * (end - start)).long()  # one pair from each of as many equal parts
         pair = torch.where(num_pairs > len(slots), drawn, slots).clamp_max((num_pairs - 1).clamp_min(0))

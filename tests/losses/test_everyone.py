@@ -8,7 +8,6 @@ from spawned import run_in_processes
 from medgraph import catalogue
 from medgraph.config import signature
 from medgraph.losses import everyone
-from medgraph.losses.quantile_negatives import QuantileNegatives
 
 
 def _takes_dist(name):
@@ -38,9 +37,11 @@ def test_alone_dist_changes_nothing(case):
         torch.testing.assert_close(found_gradients, gradients, rtol=0, atol=1e-12)
 
 
-def test_quantiles_cannot_be_taken_around_a_ring():
+@pytest.mark.parametrize("name", sorted(distributed_losses.WITHOUT_RING))
+def test_what_cannot_be_passed_around_a_ring_says_so(name):
+    settings = next(settings for case, settings, _ in distributed_losses.CASES if case == name)
     with pytest.raises(ValueError, match="dist: expected one of None, 'gather', got 'ring'"):
-        QuantileNegatives(dist="ring")
+        catalogue.find("losses", name)(**settings, dist="ring")
 
 
 @pytest.mark.parametrize("dist", [None, "gather"])
@@ -51,3 +52,6 @@ def test_alone_everyone_is_this_process(dist, rng):
     assert everyone.ids(x, dist).tolist() == [0, 1, 2]
     assert everyone.rows(x, dist) is x
     assert everyone.total(x, dist) is x
+    totals, sizes = everyone.by_label(x, torch.tensor([1, 1, 0]), dist)
+    torch.testing.assert_close(totals, torch.stack([x[2], x[0] + x[1]]))
+    assert sizes.tolist() == [1, 2]

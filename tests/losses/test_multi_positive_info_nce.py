@@ -36,3 +36,5 @@ def test_each_alone_is_info_nce(rng):
 def test_refuses_wrong_settings():
     with pytest.raises(ValueError, match="positive_in_denominator: expected one of 'never', 'always'"):
         MultiPositiveInfoNCE(0.1, "sometimes")
+    with pytest.raises(ValueError, match="positives: expected numbers of examples from 0 to 1, got 0 to 2"):
+        MultiPositiveInfoNCE()(torch.eye(2), torch.eye(2), torch.tensor([[0, 1], [2, 1]]))

@@ -23,8 +23,8 @@ def test_equals_loop(normalize, detach, negatives, rng):
 
 
 @pytest.mark.parametrize("block", [1, 3])
-def test_blocks_do_not_matter_without_draws(block, rng, monkeypatch):
-    x, loss = torch.randn(8, 3, generator=rng, dtype=torch.float64), SupReMix(mixed_negatives=False)
+def test_blocks_do_not_matter(block, rng, monkeypatch):
+    x, loss = torch.randn(8, 3, generator=rng, dtype=torch.float64), SupReMix(max_mixed_positives=2)
     whole = loss(x, LABELS)
     monkeypatch.setattr(supremix, "map_rows", lambda *args: map_rows(*args, block=block))
     torch.testing.assert_close(loss(x, LABELS), whole)
@@ -34,7 +34,8 @@ def test_the_cap_keeps_distinct_pairs_below_and_above(rng):
     labels = torch.arange(40.0)
     loss = SupReMix(window=12.0, max_mixed_positives=50)
     x = torch.nn.functional.one_hot(torch.arange(40)).double()  # a score then shows the share of one example
-    scores, exist = loss._positives(x, x, labels[10:30].double(), labels.double(), torch.arange(40), rng)
+    jitter = torch.rand(20, 50, generator=rng, dtype=torch.float64)
+    scores, exist = loss._positives(x, x, labels[10:30].double(), labels.double(), torch.arange(40), jitter)
     assert exist.all()  # 144 pairs of an anchor in the middle
     assert scores.shape == (20, 50)
     pairs = _pairs(loss, labels, rng)
@@ -45,17 +46,13 @@ def test_the_cap_keeps_distinct_pairs_below_and_above(rng):
 def _pairs(loss, labels, rng):
     """The pairs drawn for the anchor of label 20, read off scores against a vector that counts the examples."""
     powers = torch.eye(40, dtype=torch.float64)
-    found = []
+    found, jitter = [], torch.rand(1, 50, generator=rng, dtype=torch.float64)
     for j in range(40):
         row = powers[j].repeat(1, 1)
-        scores, _ = loss._positives(row, powers, labels[20:21].double(), labels.double(), torch.arange(40), _same(rng))
+        scores, _ = loss._positives(row, powers, labels[20:21].double(), labels.double(), torch.arange(40), jitter)
         found.append(scores[0] * loss.temperature)
     shares = torch.stack(found)  # (40, 50): the share of each example in each mixture
     return {tuple(column.nonzero().flatten().tolist()) for column in shares.T}
-
-
-def _same(rng):
-    return torch.Generator().manual_seed(rng.initial_seed())
 
 
 def test_draws_follow_the_generator(rng):

@@ -33,6 +33,9 @@ class Case:
     ) -> tuple[list[torch.Tensor], list[Any]]:
         """Embeddings in float64, the second like the first but for noise, as views are, and the rest."""
         first = torch.randn(n, dim, generator=rng, dtype=torch.float64)
+        if self.name == "masked_prediction":  # sequences of one slot
+            second = first + noise * torch.randn(n, dim, generator=rng, dtype=torch.float64)
+            return [first[:, None], second[:, None]], self.rest(n, rng)
         if self.name.startswith("mv_"):
             apart = torch.randn(3, n, dim, generator=rng, dtype=torch.float64)
             return [first + noise * apart], self.rest(n, rng)
@@ -46,7 +49,7 @@ class Case:
 
     def reorder(self, embeddings: list[Any], rest: list[Any], order: torch.Tensor) -> list[Any]:
         """All inputs with the examples in another order."""
-        moved = [x[:, order] if x.ndim == 3 else x[order] for x in embeddings]
+        moved = [x[:, order] if self.name.startswith("mv_") else x[order] for x in embeddings]
 
         def move(x: Any) -> Any:
             return [each[order] for each in x] if isinstance(x, list) else x[order]
@@ -100,6 +103,16 @@ _ALL = [
         settings={"num_classes": 4, "hidden_dim": 16},
     ),
     Case("momentum_contrast", 2, detached=(1,)),
+    Case("multi_positive_info_nce", 2, lambda n, rng: [torch.arange(n).expand(2, -1)]),
+    Case(
+        "masked_prediction",
+        2,
+        lambda n, rng: [torch.ones(n, 1, dtype=torch.bool)],
+        (0,),
+        detached=(1,),
+        same_width=False,
+        settings={"measure": "info_nce"},
+    ),
     Case("replay", 2, labels(4), (0,), detached=(1,)),
     Case("relational_distillation", 2, detached=(1,), same_width=False),
 ]

@@ -28,6 +28,25 @@ def _views(first, second, third, **_):
     return (torch.stack([first, second, third]),)
 
 
+def _targets(first, labels, codes, **_):
+    return first, labels, codes[:, 0]
+
+
+def _ages(first, labels, **_):
+    return first, labels.double()
+
+
+def _slots(first, second, third, codes, **_):
+    """Sequences of two slots, of which some are hidden and some are padding."""
+    mask, valid = codes[:, :2] == 0, codes[:, 2:] < 2
+    return torch.stack([first, third], dim=1), torch.stack([second, first], dim=1), mask, valid
+
+
+def _own_pairs(first, second, codes, **_):
+    own = torch.arange(len(first))
+    return first, second, own.expand(2, -1), codes
+
+
 # name in the catalogue, settings, and what the loss takes
 CASES = [
     ("info_nce", {"learnable_temperature": True}, _more_keys),
@@ -59,6 +78,19 @@ CASES = [
     ("sigmoid_pair", {"bias": -1.0}, _more_keys),
     ("y_aware_info_nce", {}, lambda first, second, labels, **_: (first, second, labels.double())),
     ("momentum_contrast", {}, lambda first, second, **_: (first, second, torch.eye(4, dtype=torch.float64))),
+    ("multi_positive_info_nce", {}, _own_pairs),
+    ("multi_positive_info_nce", {"positive_in_denominator": "always", "reduction": "sum"}, _own_pairs),
+    ("masked_prediction", {}, _slots),
+    ("masked_prediction", {"measure": "cosine"}, _slots),
+    ("masked_prediction", {"measure": "info_nce", "min_gap": 2}, _slots),
+    ("rank_n_contrast", {}, _ages),
+    ("supremix", {"max_mixed_positives": 2}, _ages),
+    ("supremix", {"normalize_mixtures": True, "detach_mixtures": True}, _ages),
+    ("class_pair_gates", {"num_classes": 3, "dim": 4, "hidden_dim": 3}, _targets),
+    ("replay", {}, lambda first, second, labels, **_: (first, second, labels)),
+    ("replay", {}, lambda first, second, labels, extra, **_: (first, second, labels, extra)),
+    ("relational_distillation", {}, lambda first, guide, **_: (first, guide)),
+    ("relational_distillation", {"measure": "score"}, lambda first, guide, **_: (first, guide)),
     ("alignment", {}, _two),
     ("alignment", {"power": 1.0}, _two),
     ("uniformity", {}, lambda first, **_: (first,)),
@@ -67,7 +99,14 @@ CASES = [
     ("joint_entropy", {}, _two),
     ("joint_entropy", {"include_self": False}, _two),
 ]  # fmt: skip
-WITHOUT_RING = {"quantile_negatives"}
+WITHOUT_RING = {
+    "quantile_negatives",
+    "multi_positive_info_nce",
+    "rank_n_contrast",
+    "supremix",
+    "class_pair_gates",
+    "relational_distillation",
+}
 
 
 def draw(world):

@@ -62,10 +62,10 @@ def _mixed_score(anchor, share, first, second, normalize, detach):
 
 
 def draw_shares(n, seed):
-    """Shares of the mixed negatives (n, n), as the loss draws them for fewer than 256 anchors."""
+    """Shares of the mixed negatives (n, n), as the loss draws them: each anchor from a generator of its own."""
     seed = int(torch.randint(2**31, (), generator=torch.Generator().manual_seed(seed)))
-    draws = torch.rand(9, n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return draws.sort(dim=0).values[1]
+    own = [torch.Generator().manual_seed(seed + i) for i in range(n)]
+    return torch.stack([torch.rand(9, n, generator=g, dtype=torch.float64).sort(dim=0).values[1] for g in own])
 
 
 def loop_label_alignment(embeddings, labels, bandwidth, label_bandwidth):
