@@ -3,11 +3,12 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from medgraph import checks
+from medgraph.losses.independence import Independence
 
 _MOST_LOG_VARIANCE = 3.0  # variances from 1/20 to 20: a likelihood that neither explodes nor dies
 
@@ -39,6 +40,30 @@ class GaussianPredictor(nn.Module):
         """Mean negative log-likelihood of detached codes per dimension; gradient to the networks alone."""
         mean, log_variance = self(common.detach())
         return -log_density(salient.detach().to(mean), mean, log_variance).mean() / salient.shape[1]
+
+
+class PredictedSalient(Independence):
+    """A term that measures dependence by a learned q(s | c). Subclasses have a `forward`.
+
+    Args:
+        hidden_dim: Width of the hidden layers of q.
+    """
+
+    predictor: GaussianPredictor
+
+    def __init__(self, hidden_dim: int = 64):
+        super().__init__()
+        self.hidden_dim = checks.at_least("hidden_dim", hidden_dim, 1)
+
+    def connect(self, common_dim: int, salient_dim: int) -> None:
+        """Build q for codes of these widths."""
+        self.predictor = GaussianPredictor(common_dim, salient_dim, self.hidden_dim)
+
+    def fit_loss(
+        self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
+    ) -> Float[Tensor, ""]:
+        """Negative log-likelihood of q."""
+        return self.predictor.fit_loss(common, salient)
 
 
 def log_density(

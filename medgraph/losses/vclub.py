@@ -4,12 +4,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from medgraph import checks
-from medgraph.losses.gaussian_predictor import GaussianPredictor, log_density
-from medgraph.losses.independence import Independence
+from medgraph.losses.gaussian_predictor import PredictedSalient, log_density
 
 
-class VCLUB(Independence):
+class VCLUB(PredictedSalient):
     """Contrastive log-ratio upper bound of I(c; s) with a learned Gaussian q(s | c) [1].
 
     mean_i log q(s_i | c_i) - mean_ij log q(s_j | c_i)
@@ -24,12 +22,7 @@ class VCLUB(Independence):
     """
 
     def __init__(self, hidden_dim: int = 64):
-        super().__init__()
-        self.hidden_dim = checks.at_least("hidden_dim", hidden_dim, 1)
-
-    def connect(self, common_dim: int, salient_dim: int) -> None:
-        """Build q for codes of these widths."""
-        self.predictor = GaussianPredictor(common_dim, salient_dim, self.hidden_dim)
+        super().__init__(hidden_dim)
 
     def forward(
         self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
@@ -45,9 +38,3 @@ class VCLUB(Independence):
             log_density(center.expand_as(mean), mean, log_variance) - (scatter * torch.exp(-log_variance)).sum(1) / 2
         )
         return (joint - apart).mean()
-
-    def fit_loss(
-        self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
-    ) -> Float[Tensor, ""]:
-        """Negative log-likelihood of q."""
-        return self.predictor.fit_loss(common, salient)

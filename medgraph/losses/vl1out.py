@@ -6,13 +6,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from medgraph import checks
 from medgraph.losses import pairs
-from medgraph.losses.gaussian_predictor import GaussianPredictor, log_density
-from medgraph.losses.independence import Independence
+from medgraph.losses.gaussian_predictor import PredictedSalient, log_density
 
 
-class VL1Out(Independence):
+class VL1Out(PredictedSalient):
     """Leave-one-out upper bound of I(c; s) with a learned Gaussian q(s | c) [1].
 
     mean_i [ log q(s_i | c_i) - log 1/(n-1) sum_{j != i} q(s_i | c_j) ]
@@ -26,12 +24,7 @@ class VL1Out(Independence):
     """
 
     def __init__(self, hidden_dim: int = 64):
-        super().__init__()
-        self.hidden_dim = checks.at_least("hidden_dim", hidden_dim, 1)
-
-    def connect(self, common_dim: int, salient_dim: int) -> None:
-        """Build q for codes of these widths."""
-        self.predictor = GaussianPredictor(common_dim, salient_dim, self.hidden_dim)
+        super().__init__(hidden_dim)
 
     def forward(
         self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
@@ -51,9 +44,3 @@ class VL1Out(Independence):
             terms=(pairs.terms.ExcludeSameId(torch.arange(len(mean), device=mean.device)),),
         )[0]
         return (log_density(salient, mean, log_variance) - others).mean() + math.log(len(mean) - 1)
-
-    def fit_loss(
-        self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
-    ) -> Float[Tensor, ""]:
-        """Negative log-likelihood of q."""
-        return self.predictor.fit_loss(common, salient)

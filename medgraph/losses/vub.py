@@ -4,12 +4,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from medgraph import checks
-from medgraph.losses.gaussian_predictor import GaussianPredictor
-from medgraph.losses.independence import Independence
+from medgraph.losses.gaussian_predictor import PredictedSalient
 
 
-class VUB(Independence):
+class VUB(PredictedSalient):
     """Mean divergence of a learned Gaussian q(s | c) from a standard normal [1].
 
     mean_i KL( q(s | c_i) || N(0, I) )
@@ -23,12 +21,7 @@ class VUB(Independence):
     """
 
     def __init__(self, hidden_dim: int = 64):
-        super().__init__()
-        self.hidden_dim = checks.at_least("hidden_dim", hidden_dim, 1)
-
-    def connect(self, common_dim: int, salient_dim: int) -> None:
-        """Build q for codes of these widths."""
-        self.predictor = GaussianPredictor(common_dim, salient_dim, self.hidden_dim)
+        super().__init__(hidden_dim)
 
     def forward(
         self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
@@ -36,9 +29,3 @@ class VUB(Independence):
         mean, log_variance = self.predictor.frozen(common)
         divergence = (torch.exp(log_variance) + mean.square() - 1 - log_variance).sum(dim=1) / 2
         return divergence.sum() / max(len(common), 1)
-
-    def fit_loss(
-        self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
-    ) -> Float[Tensor, ""]:
-        """Negative log-likelihood of q."""
-        return self.predictor.fit_loss(common, salient)
