@@ -81,6 +81,8 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "encoders": {
         "resnet": "medgraph.nn.encoders:ResNetEncoder",
+        "segresnet": "medgraph.nn.segresnet:SegResNetEncoder",
+        "swin": "medgraph.nn.swin:SwinEncoder",
         "headed": "medgraph.nn.headed:HeadedEncoder",
         "common_salient": "medgraph.sepclr.encoder:CommonSalientEncoder",
         "volume": "medgraph.volume.encoder:VolumeEncoder",
@@ -108,6 +110,7 @@ TABLES: dict[str, dict[str, str]] = {
     "data": {
         "slices": "medgraph.data.slices:SliceData",
         "labelled_slices": "medgraph.data.labelled_slices:LabelledSliceData",
+        "labelled_stacks": "medgraph.data.labelled_stacks:LabelledStackData",
         "labelled_volumes": "medgraph.data.labelled_volumes:LabelledVolumeData",
         "classified_folder": "medgraph.data.classified:ClassifiedFolderData",
         "classified_arrays": "medgraph.data.classified:ClassifiedArraysData",

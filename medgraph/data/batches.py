@@ -49,6 +49,25 @@ class LabelledImageBatch:
 
 
 @dataclass(frozen=True, eq=False)
+class LabelledStackBatch:
+    """Stacks of neighbouring slices with a class for each pixel.
+
+    Attributes:
+        ids: Global ids of the stacks, `(b,)` long.
+        images: Prepared slices, `(b, n, c, h, w)`.
+        labels: Class indices, `(b, n, h, w)` long.
+    """
+
+    ids: Tensor
+    images: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device | str) -> "LabelledStackBatch":
+        """The same batch on another device."""
+        return LabelledStackBatch(self.ids.to(device), self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True, eq=False)
 class GroupedImageBatch:
     """Images or volumes of a background and a target group.
 

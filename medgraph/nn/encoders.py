@@ -66,3 +66,8 @@ class ResNetEncoder(nn.Module):
     def forward(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n d"]:
         """Features: the mean over space of the coarsest map."""
         return self.pyramid(x)[-1].flatten(2).mean(dim=2)
+
+    def levels(self) -> list[list[nn.Module]]:
+        """Its modules from the image on, see `nn.layerwise`."""
+        net = self.network
+        return [[net.conv1, net.bn1], *([stage] for stage in (net.layer1, net.layer2, net.layer3, net.layer4))]

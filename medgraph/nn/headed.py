@@ -36,3 +36,7 @@ class HeadedEncoder(nn.Module):
     def forward(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n d"]:
         """Features."""
         return self.head(self.inner_encoder(x))
+
+    def levels(self) -> list[list[nn.Module]]:
+        """Its modules from the image on, see `nn.layerwise`."""
+        return [*self.inner_encoder.levels(), [self.head]]

@@ -65,6 +65,18 @@ class SegmentationAugment:
             "noise_seed": (u[:, 9] * 2**24).long() * 2**24 + (u[:, 10] * 2**24).long(),
         }
 
+    def draw_stacks(
+        self, seed: int, epoch: int, ids: Tensor, shape: Sequence[int], num_slices: int
+    ) -> dict[str, Tensor]:
+        """A row for each of `num_slices` slices of each stack of `ids` (b,), stack after stack.
+
+        The slices of a stack move and change together; each has its own noise.
+        """
+        record = self.draw(seed, epoch, ids, shape)
+        record = {name: rows.repeat_interleave(num_slices, dim=0) for name, rows in record.items()}
+        record["noise_seed"] = record["noise_seed"] + torch.arange(num_slices, device=ids.device).repeat(len(ids))
+        return record
+
     def apply(self, images: Tensor, labels: Tensor, record: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Images (n, c, h, w), linearly, and labels (n, h, w), by the nearest voxel, through the same matrices."""
         size = (images.shape[2], images.shape[3])

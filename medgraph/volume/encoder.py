@@ -73,6 +73,10 @@ class VolumeEncoder(nn.Module):
         tokens = known.new_zeros(*valid.shape, known.shape[1])
         return tokens.index_put((valid,), known)
 
+    def levels(self) -> list[list[nn.Module]]:
+        """Its modules from the image on, see `nn.layerwise`."""
+        return [*self.slice_encoder.levels(), [self.tokens], *([layer] for layer in self.transformer.layers)]
+
     def attended(self, volumes: Tensor, valid: Tensor) -> list[Attended]:
         """What each slice looks at, layer by layer."""
         return self.transformer.attended(self.slice_tokens(volumes, valid), valid)

@@ -1,13 +1,15 @@
 import pytest
 import torch
 
-from medgraph.data.batches import LabelledImageBatch
+from medgraph.data.batches import LabelledImageBatch, LabelledStackBatch
 from medgraph.data.spec import ImageSpec
 from medgraph.losses.dice import DiceCrossEntropy
 from medgraph.method import Step
 from medgraph.nn.encoders import ResNetEncoder
 from medgraph.transforms.segmentation_augment import SegmentationAugment
+from medgraph.volume.encoder import VolumeEncoder
 from medgraph.volume.segmentation import Segmentation
+from medgraph.volume.slice_attention import MultiScale
 
 SPEC = ImageSpec(spatial_dims=2, channels=1, size=(32, 32), num_examples=8, classes=("background", "front", "back"))
 
@@ -16,6 +18,74 @@ def make(**arguments) -> Segmentation:
     torch.manual_seed(3)
     encoder = ResNetEncoder(SPEC, depth=18, width=8)
     return Segmentation(SPEC, encoder, SegmentationAugment(), DiceCrossEntropy(), **arguments)
+
+
+STACKS = ImageSpec(2, 1, (32, 32), 8, SPEC.classes, num_volumes=2, num_slices=(6, 9))
+
+
+def make_context(**arguments) -> Segmentation:
+    torch.manual_seed(3)
+    encoder = VolumeEncoder(STACKS, ResNetEncoder(STACKS, depth=18, width=8), MultiScale(), dim=16, num_layers=1)
+    return Segmentation(STACKS, encoder, SegmentationAugment(), DiceCrossEntropy(), slice_context=True, **arguments)
+
+
+def stack_batch(rng) -> LabelledStackBatch:
+    labels = torch.randint(0, 3, (2, 4, 32, 32), generator=rng)
+    return LabelledStackBatch(torch.arange(2), torch.rand(2, 4, 1, 32, 32, generator=rng), labels)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_context_starts_at_the_plain_network_to_the_last_bit(rng, training):
+    plain, context = make().train(training), make_context().train(training)
+    plain.encoder.load_state_dict(context.encoder.slice_encoder.state_dict())
+    plain.decoder.load_state_dict(context.decoder.state_dict())
+    images = torch.rand(6, 1, 32, 32, generator=rng)
+    assert torch.equal(plain.logits(images), context.logits(images, stacks=2))
+
+
+def test_with_context_a_slice_knows_of_its_own_stack_alone(rng):
+    method = make_context().eval()
+    torch.nn.init.normal_(method.context.weight)
+    images = torch.rand(8, 1, 32, 32, generator=rng)
+    changed = images.clone()
+    changed[1] = 0.5
+    differs = (method.logits(images, stacks=2) != method.logits(changed, stacks=2)).flatten(1).any(dim=1)
+    assert differs.tolist() == [True] * 4 + [False] * 4
+    whole = method.predict(images[:4])
+    torch.testing.assert_close(whole, method.logits(images, stacks=2)[:4], rtol=1e-4, atol=1e-4)
+
+
+def test_context_learns_in_the_first_step_and_the_transformer_in_the_second(rng):
+    method = make_context()
+    method.training_step(stack_batch(rng), Step(0, 0, 0))["loss"].backward()
+    assert method.context.weight.grad.abs().sum() > 0
+    assert all(p.grad.abs().sum() == 0 for p in method.encoder.transformer.parameters() if p.grad is not None)
+    torch.nn.init.normal_(method.context.weight)
+    method.training_step(stack_batch(rng), Step(0, 0, 1))["loss"].backward()
+    assert all(p.grad.abs().sum() > 0 for p in method.encoder.tokens.linear.parameters())
+
+
+def test_slices_of_a_stack_move_together_under_noise_of_their_own():
+    transform = SegmentationAugment()
+    record = transform.draw_stacks(0, 0, torch.tensor([4, 9]), (1, 32, 32), 3)
+    alone = transform.draw(0, 0, torch.tensor([9]), (1, 32, 32))
+    assert torch.equal(record["matrix"][3:], alone["matrix"].expand(3, -1, -1))
+    assert len(record["noise_seed"].unique()) == 6
+
+
+@pytest.mark.parametrize(
+    ("spec", "stacked", "context", "message"),
+    [
+        (STACKS, False, True, "expected the encoder volume"),
+        (SPEC, True, True, "expected the data labelled_stacks"),
+        (STACKS, True, False, "false, but the encoder looks across slices"),
+        (STACKS, False, False, "false, but the data give stacks of slices"),
+    ],
+)
+def test_context_needs_a_volume_encoder_and_stacks(spec, stacked, context, message):
+    encoder = make_context().encoder if stacked else make().encoder
+    with pytest.raises(ValueError, match=f"slice_context: .*{message}"):
+        Segmentation(spec, encoder, SegmentationAugment(), DiceCrossEntropy(), slice_context=context)
 
 
 def test_it_learns_a_bright_square(rng):
