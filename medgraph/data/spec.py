@@ -1,6 +1,6 @@
 """Frozen facts that a source of data answers from headers and index files alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -46,6 +46,8 @@ class GraphSpec:
         feature_dims: Width of the features by node type; 0 where a type has none (one-hot is used).
         num_classes: Number of classes of the target type; None without labels.
         edge_types: Every (source type, relation, destination type), both directions.
+        path_feature_dims: Where the target has features of its own for each meta-path: the width of each block of its
+            columns, by the path's name, in order. Empty where all paths share all columns.
     """
 
     target_type: str
@@ -53,6 +55,7 @@ class GraphSpec:
     feature_dims: dict[str, int]
     num_classes: int | None
     edge_types: tuple[tuple[str, str, str], ...]
+    path_feature_dims: dict[str, int] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ class WalkFeatures(GraphSource):
         epochs: Times that all walks are drawn and learned.
         lr: Learning rate of Adam.
         normalize: Divide each row by its sum of absolute values.
+        per_path: Give each meta-path of the target the vectors of its own walks alone, as MEOW's authors do, instead of
+            all of them to all paths; needs a target without features.
         walk_seed: Draws weights and walks; independent of the seed of a run.
     """
 
@@ -59,6 +61,7 @@ class WalkFeatures(GraphSource):
         epochs: int = 5,
         lr: float = 0.05,
         normalize: bool = True,
+        per_path: bool = False,
         walk_seed: int = 0,
     ):
         self.source, self.walks = source, walks
@@ -68,7 +71,7 @@ class WalkFeatures(GraphSource):
         self.context_size = checks.at_least("context_size", context_size, 2)
         self.epochs = checks.at_least("epochs", epochs, 1)
         self.lr = checks.positive("lr", lr)
-        self.normalize, self.walk_seed = normalize, walk_seed
+        self.normalize, self.per_path, self.walk_seed = normalize, per_path, walk_seed
         if context_size > walk_length + 1:
             raise ValueError(
                 f"context_size: expected at most {walk_length + 1}, the nodes of a walk, got {context_size}"
@@ -116,10 +119,21 @@ class WalkFeatures(GraphSource):
 
     @property
     def spec(self) -> GraphSpec:
-        """Facts of the graph with the widths that the walks will give; nothing is trained for it."""
+        """Facts of the graph with the widths that the walks will give; nothing is trained for it.
+
+        Raises:
+            ConfigError: `per_path`, but no walks give the target its features.
+        """
         spec: GraphSpec = self.source.spec
         widths = {name: self.dim * len(paths) for name, paths in self.plan.items()}
-        return replace(spec, feature_dims={**spec.feature_dims, **widths})
+        blocks = {}
+        if self.per_path:
+            if spec.target_type not in self.plan:
+                raise ConfigError(
+                    f"per_path: no walks give {spec.target_type}, the target, its features; set it to false"
+                )
+            blocks = {path.name: self.dim for path in self.plan[spec.target_type]}
+        return replace(spec, feature_dims={**spec.feature_dims, **widths}, path_feature_dims=blocks)
 
     def read(self) -> Graph:
         """The graph with all features; trains what the cache does not hold."""

@@ -1,6 +1,7 @@
 """MetapathEncoder: the coarse and the fine view of the target nodes, with one graph encoder for both."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import cast
 
 import torch
@@ -34,7 +35,8 @@ class MetapathEncoder(nn.Module):
 
     H_u = ELU(drop(X_u W_u + b_u));  H^p = ELU(H_t + sum_h drop((R^{p,h} H_u) W_{p,h}));
     f(H, A) = norm(A drop(PReLU(A drop(H W_1)) W_2));  coarse = f(H_t, mean_p A^p);
-    fine = attention over unit rows of f(H^p, A^p) and of the same on masked copies.
+    fine = attention over unit rows of f(H^p, A^p) and of the same on masked copies. Where the target has features for
+    each path, H^p starts from those of its own path, and coarse from the mean over paths.
 
     `encoder(views)` gives the fine view (n, dim). One-hot features are a lookup, never a matrix.
 
@@ -76,6 +78,8 @@ class MetapathEncoder(nn.Module):
         self.projections = nn.ModuleDict(
             {name: TypeProjection(spec.feature_dims[name] or spec.node_counts[name], dim) for name in sorted(used)}
         )
+        if spec.path_feature_dims:
+            self.projections[self.target_type] = BlockProjection(spec.path_feature_dims, tuple(spec.context_types), dim)
         self.contexts = nn.ModuleDict(
             {
                 path: nn.ModuleList(nn.Linear(dim, dim, bias=False) for _ in types)
@@ -100,15 +104,18 @@ class MetapathEncoder(nn.Module):
     def encode(self, views: GraphViews) -> Encoded:
         """Both views, with dropout in training mode."""
         projected = {name: self._project(name, views.features[name]) for name in self.projections}
-        target = projected[self.target_type]
-        coarse = self._graph(target, views.coarse)
+        own = _by_path(projected[self.target_type], len(views.paths))
+        if projected[self.target_type].ndim == 3:
+            projected[self.target_type] = projected[self.target_type].mean(dim=1)
+        coarse = self._graph(projected[self.target_type], views.coarse)
         masked = self._project(self.target_type, views.masked_features) if views.has_masks else None
         fine = []
-        for path in views.paths:
+        for number, path in enumerate(views.paths):
             context = self._context(path, projected)
-            fine.append(F.normalize(self._graph(self._join(target, context), path.adjacency), dim=1))
+            fine.append(F.normalize(self._graph(self._join(own[number], context), path.adjacency), dim=1))
             if masked is not None and path.masked is not None:
-                fine.append(F.normalize(self._graph(self._join(masked, context), path.masked), dim=1))
+                start = _by_path(masked, len(views.paths))[number]
+                fine.append(F.normalize(self._graph(self._join(start, context), path.masked), dim=1))
         fused, weights = self.attention(fine)
         if self.training and self.extract == "last_train_forward":
             self.last_features.copy_(fused.detach())
@@ -170,3 +177,32 @@ class TypeProjection(nn.Module):
             return self.weight + self.bias
         product = features @ self.weight if isinstance(features, Tensor) else features(self.weight)
         return product + self.bias
+
+
+class BlockProjection(TypeProjection):
+    """x_p W_p + b of each meta-path (n, paths, dim), from the path's own block of columns.
+
+    Args:
+        widths: Width of each block, by the name of its path, in order of the columns.
+        paths: Names of the paths, in their order.
+        dim: Width of each result.
+    """
+
+    def __init__(self, widths: dict[str, int], paths: tuple[str, ...], dim: int):
+        super().__init__(sum(widths.values()), dim)
+        ends = dict(zip(widths, accumulate(widths.values()), strict=True))
+        self.blocks = tuple(slice(ends[path] - widths[path], ends[path]) for path in paths)
+
+    def forward(self, features: Features) -> Tensor:
+        wide = self.weight.new_zeros(len(self.weight), len(self.blocks), self.weight.shape[1])
+        for number, block in enumerate(self.blocks):
+            wide[block, number] = self.weight[block]
+        flat = wide.flatten(1)  # one product for all paths
+        assert features is not None  # one-hot features have no blocks
+        product = features @ flat if isinstance(features, Tensor) else features(flat)
+        return product.unflatten(1, (len(self.blocks), -1)) + self.bias
+
+
+def _by_path(projected: Tensor, num_paths: int) -> tuple[Tensor, ...]:
+    """What each path starts from: its own part, or what all share."""
+    return projected.unbind(1) if projected.ndim == 3 else (projected,) * num_paths

@@ -43,6 +43,8 @@ class SampledMetapathEncoder(MetapathEncoder):
         attention_decay: float = 0.95,
     ):
         checks.one_of("norm", norm, ("row", "none"))
+        if spec.path_feature_dims:
+            raise ValueError("metapath_sampled: takes no features for each meta-path; set source.per_path to false")
         super().__init__(spec, dim, dropout, norm, fusion)
         self.attention_decay = checks.fraction("attention_decay", attention_decay)
         self.register_buffer("attention_average", torch.zeros(2 * len(spec.context_types)))  # zeros: not yet known

@@ -14,6 +14,7 @@ from medgraph.data import sparse
 from medgraph.data.graphs import Graph
 from medgraph.data.metapath import MetaPath
 from medgraph.data.spec import MetapathSpec
+from medgraph.errors import ConfigError
 from medgraph.hetero.batch import Features, GraphViews, Masks, PathViews
 from medgraph.hetero.context import context_of
 from medgraph.hetero.operators import SparseOperator
@@ -109,12 +110,19 @@ class MetapathViews:
 
     @cached_property
     def spec(self) -> MetapathSpec:
-        """Facts of the graph, and the types that flow in as context along each meta-path."""
+        """Facts of the graph, and the types that flow in as context along each meta-path.
+
+        Raises:
+            ConfigError: The target has features for each meta-path, but not for one of these.
+        """
         base = self.source.spec
         inner = {path.name: path.node_types[1:-1] if self.context != "none" else () for path in self._paths}
-        return MetapathSpec(
-            base.target_type, base.node_counts, base.feature_dims, base.num_classes, base.edge_types, inner
-        )
+        blocks = base.path_feature_dims
+        without = [path.name for path in self._paths if blocks and path.name not in blocks]
+        if without:
+            raise ConfigError(f"metapaths: the target has no features for {without[0]!r}, only for {', '.join(blocks)}")
+        facts = (base.target_type, base.node_counts, base.feature_dims, base.num_classes, base.edge_types, inner)
+        return MetapathSpec(*facts, path_feature_dims=blocks)
 
     def train(self) -> WholeGraph:
         """One example: the views. Validation and test hold the same, since nodes are split by their labels only."""

@@ -93,6 +93,14 @@ def test_what_was_trained_once_is_not_trained_again(monkeypatch):
             WalkFeatures(PLANTED, **{**TINY, **change}).read()
 
 
+def test_each_path_may_have_its_own_block_of_the_targets_features():
+    source = WalkFeatures(without_features(), {"paper": ["pyp", "pap"]}, **TINY, per_path=True)
+    assert source.spec.path_feature_dims == {"pyp": 8, "pap": 8}
+    assert WalkFeatures(without_features(), {"paper": ["pyp", "pap"]}, **TINY).spec.path_feature_dims == {}
+    with pytest.raises(ConfigError, match="per_path: no walks give target, the target, its features"):
+        _ = WalkFeatures(PLANTED, **TINY, per_path=True).spec
+
+
 def test_no_walks_leave_the_graph_as_it_is():
     source = WalkFeatures(PLANTED, {})
     assert source.spec == PLANTED.spec

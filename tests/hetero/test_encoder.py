@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from hetero.planted import encoder_for, planted_graph, planted_views
 from torch.nn import functional as F
 
 from medgraph.hetero.encoder import MetapathEncoder, TypeProjection
+from medgraph.hetero.sampled_encoder import SampledMetapathEncoder
 
 
 def test_the_whole_pass_equals_the_formulas_on_dense_matrices(data):
@@ -110,3 +113,35 @@ def test_first_weights_are_drawn_as_asked(data):
     assert wide.contexts["pap"][0].weight.std().item() == pytest.approx(1.414 * (2 / 32) ** 0.5, rel=0.15)
     with pytest.raises(ValueError, match="init: expected one of 'xavier', 'uniform', got 'zero'"):
         encoder_for(data, init="zero")
+
+
+@pytest.mark.parametrize("is_dense", [True, False])
+def test_each_path_starts_from_its_own_features_and_coarse_from_their_mean(is_dense):
+    data = planted_views(context="none", feature_mask=0.4)
+    torch.manual_seed(0)
+    encoder = MetapathEncoder(replace(data.spec, path_feature_dims={"psp": 10, "pap": 20}), dim=16, dropout=0.0)
+    own, masked = (data.views.features["paper"], data.views.masked_features)
+    if is_dense:
+        views = replace(data.views, features={"paper": own.dense()}, masked_features=masked.dense())
+    else:
+        views = data.views
+    weight, bias = encoder.projections["paper"].weight, encoder.projections["paper"].bias
+    blocks = {"pap": slice(10, 30), "psp": slice(0, 10)}
+    starts, fine = [], []
+    for path in views.paths:
+        block = blocks[path.name]
+        for features, adjacency in ((own, path.adjacency), (masked, path.masked)):
+            starts.append(F.elu(features.dense()[:, block] @ weight[block] + bias))
+            fine.append(F.normalize(encoder._graph(F.elu(starts[-1]), adjacency), dim=1))
+    found = encoder.encode(views)
+    expected, _ = encoder.attention(fine)
+    torch.testing.assert_close(found.fine, expected, rtol=1e-4, atol=1e-5)
+    coarse = encoder._graph((starts[0] + starts[2]) / 2, views.coarse)
+    torch.testing.assert_close(found.coarse, coarse, rtol=1e-4, atol=1e-4)
+    found.fine.square().sum().backward()
+    assert encoder.projections["paper"].weight.grad.abs().sum(1).gt(0).all()
+
+
+def test_batches_take_no_features_for_each_path(data):
+    with pytest.raises(ValueError, match="metapath_sampled: takes no features for each meta-path"):
+        SampledMetapathEncoder(replace(data.spec, path_feature_dims={"pap": 20, "psp": 10}))

@@ -1,11 +1,14 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from hetero.planted import encoder_for, planted_graph, planted_views
+from hetero.planted import PlantedSource, encoder_for, planted_graph, planted_views
 
 from medgraph.data import sparse
+from medgraph.errors import ConfigError
+from medgraph.hetero.views import MetapathViews
 from medgraph.transforms.metapaths import coarse_adjacency, gcn_normalise, top_k_neighbours
 
 
@@ -121,3 +124,14 @@ def test_views_move_to_a_device_once(data):
     assert moved.paths[0].adjacency.forward_matrix.device.type == "meta"
     assert data.views.to("meta") is moved
     assert data.views.to("cpu") is data.views
+
+
+def test_features_for_each_meta_path_have_to_be_there_for_all_of_them():
+    class Blocks(PlantedSource):
+        @property
+        def spec(self):
+            return replace(super().spec, path_feature_dims={"pap": 30})
+
+    assert MetapathViews(Blocks(), ("pap",)).spec.path_feature_dims == {"pap": 30}
+    with pytest.raises(ConfigError, match="metapaths: the target has no features for 'psp', only for pap"):
+        _ = MetapathViews(Blocks()).spec
