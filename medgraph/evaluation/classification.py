@@ -1,4 +1,4 @@
-"""AUC and balanced accuracy of a classifier on the test part."""
+"""AUC, balanced accuracy and accuracy of a classifier on the test part."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from medgraph.evaluation.scores import Scores
 
 
 class ClassificationScores:
-    """One row for the whole test part: AUC and balanced accuracy (mean recall over classes).
+    """One row for the whole test part: AUC, balanced accuracy (mean recall over classes) and accuracy.
 
     With more than two classes, AUC is the mean over classes of each against the rest. A volume seen slice by slice gets
     the mean of its slices' probabilities.
@@ -40,5 +40,6 @@ class ClassificationScores:
         shares = {
             "auc": per_case.mean_auc(found.labels, found.outputs),
             "balanced_accuracy": per_case.balanced_accuracy(found.labels, found.outputs.argmax(axis=1)),
+            "accuracy": (found.labels == found.outputs.argmax(axis=1)).astype(float),
         }
         return Scores.of_whole("all", found.names, shares)

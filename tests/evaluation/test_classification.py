@@ -32,7 +32,13 @@ def test_two_classes_by_hand():
     logits = torch.tensor([[0.0, -1.0], [0.0, 0.5], [0.0, 0.2], [0.0, 2.0]])
     row = scores(logits, [0, 0, 1, 1], 2)
     assert row["auc"] == pytest.approx(3 / 4)  # of four pairs, one stands wrong
-    assert row["balanced_accuracy"] == pytest.approx(3 / 4)
+    assert row["balanced_accuracy"] == row["accuracy"] == pytest.approx(3 / 4)
+
+
+def test_accuracy_counts_examples_and_balanced_accuracy_classes():
+    logits = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.5]])
+    row = scores(logits, [0, 0, 0, 1], 2)
+    assert (row["accuracy"], row["balanced_accuracy"]) == (0.75, 0.5)
 
 
 def test_more_classes_and_any_batch_size(rng):

@@ -1,0 +1,70 @@
+"""What a logistic regression reads from the frozen features of whole images or volumes."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from medgraph import checks
+from medgraph.evaluation import per_case
+from medgraph.evaluation.scores import Scores
+
+
+class LogisticProbe:
+    """Logistic regression on frozen features, standardised on the training part, where each example has one class.
+
+    Of a volume encoder, its slice encoder where an example is a single image.
+
+    AUC, balanced accuracy (mean recall over classes) and accuracy of the test part. With more than two classes, AUC is
+    the mean over classes of each against the rest.
+
+    Args:
+        penalty_weight: Weight of the squared coefficients; larger gives a smoother classifier.
+        balanced: Weight classes against their frequency.
+        batch_size: Examples encoded at once.
+        max_iterations: Steps of the solver at most.
+    """
+
+    def __init__(
+        self,
+        penalty_weight: float = 1.0,
+        balanced: bool = False,
+        batch_size: int = 32,
+        max_iterations: int = 2000,
+    ):
+        self.penalty_weight = checks.positive("penalty_weight", penalty_weight)
+        self.balanced = balanced
+        self.batch_size = checks.at_least("batch_size", batch_size, 1)
+        self.max_iterations = checks.at_least("max_iterations", max_iterations, 1)
+
+    def evaluate(self, model: Any, data: Any, device: str = "cpu") -> Scores:
+        """Scores of the probe on `model.encoder`, fitted on `data.train()`; the encoder is left in eval mode."""
+        encoder = model.encoder.eval().to(device)
+        train, test = data.train(), data.test()
+        logistic = LogisticRegression(
+            C=1 / self.penalty_weight,
+            class_weight="balanced" if self.balanced else None,
+            max_iter=self.max_iterations,
+        )
+        fitted = make_pipeline(StandardScaler(), logistic).fit(
+            self._features(encoder, train, device), train.labels.numpy()
+        )
+        truth, probabilities = test.labels.numpy(), fitted.predict_proba(self._features(encoder, test, device))
+        predicted = probabilities.argmax(axis=1)
+        shares = {
+            "auc": per_case.mean_auc(truth, probabilities),
+            "balanced_accuracy": per_case.balanced_accuracy(truth, predicted),
+            "accuracy": (truth == predicted).astype(float),
+        }
+        return Scores.of_whole("all", [str(number) for number in test.ids.tolist()], shares)
+
+    @torch.no_grad()
+    def _features(self, encoder: Any, dataset: Any, device: str) -> np.ndarray:
+        starts = range(0, len(dataset), self.batch_size)
+        if getattr(encoder, "takes_stacks", False) and dataset.__getitems__([0]).images.ndim == 4:
+            encoder = encoder.slice_encoder
+        batches = (dataset.__getitems__(range(i, min(i + self.batch_size, len(dataset)))) for i in starts)
+        return torch.cat([encoder(batch.images.to(device)).float().cpu() for batch in batches]).double().numpy()

@@ -1,0 +1,81 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from torch import nn
+
+from medgraph.data.classified import Classified
+from medgraph.evaluation.logistic_probe import LogisticProbe
+
+
+class Means(nn.Module):
+    """The mean of each of three channels."""
+
+    def forward(self, x):
+        return x.mean(dim=(2, 3))
+
+
+def made(rng, classes=2):
+    def part(count):
+        labels = torch.arange(count) % classes
+        images = torch.rand(count, 3, 4, 4, generator=rng) + 0.15 * (labels % 3)[:, None, None, None]
+        return Classified(images, labels)
+
+    train, test = part(60), part(30)
+    return SimpleNamespace(train=lambda: train, test=lambda: test)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_it_is_a_logistic_regression_on_standardised_features(classes, rng):
+    data = made(rng, classes)
+    row = LogisticProbe(penalty_weight=0.5, batch_size=7).evaluate(SimpleNamespace(encoder=Means()), data).rows[0]
+    x, z = (p.__getitems__(range(len(p))).images.mean(dim=(2, 3)).double().numpy() for p in (data.train(), data.test()))
+    mean, std = x.mean(axis=0), x.std(axis=0)
+    model = LogisticRegression(C=2.0, max_iter=2000).fit((x - mean) / std, data.train().labels)
+    given, truth = model.predict_proba((z - mean) / std), data.test().labels.numpy()
+    scores = given[:, 1] if classes == 2 else given
+    assert row["auc"] == pytest.approx(roc_auc_score(truth, scores, multi_class="ovr"), abs=1e-6)
+    assert row["accuracy"] == pytest.approx((given.argmax(axis=1) == truth).mean())
+    assert row["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, given.argmax(axis=1)))
+
+
+def test_classes_can_weigh_the_same(rng):
+    images = torch.rand(44, 3, 4, 4, generator=rng)
+    part = Classified(images, (torch.arange(44) % 11 == 0).long())
+    data = SimpleNamespace(train=lambda: part, test=lambda: part)
+    rare = [
+        LogisticProbe(balanced=balanced).evaluate(SimpleNamespace(encoder=Means()), data).rows[0]["balanced_accuracy"]
+        for balanced in (False, True)
+    ]
+    assert rare[0] == 0.5  # the rare class is never said
+    assert rare[1] > 0.55
+
+
+def test_the_encoder_is_left_in_eval_mode_and_cases_are_told(rng):
+    model = SimpleNamespace(encoder=Means().train())
+    scores = LogisticProbe().evaluate(model, made(rng))
+    assert not model.encoder.training
+    assert len(scores.units()) == 30
+
+
+def test_of_a_volume_encoder_single_images_take_the_slice_encoder(rng):
+    encoder = nn.Module()
+    encoder.takes_stacks, encoder.slice_encoder = True, Means()
+    data = made(rng)
+    inner, alone = (LogisticProbe().evaluate(SimpleNamespace(encoder=e), data).rows for e in (encoder, Means()))
+    assert inner == alone
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"penalty_weight": 0.0}, "penalty_weight: expected a number above 0"),
+        ({"batch_size": 0}, "batch_size: expected 1 or more"),
+        ({"max_iterations": 0}, "max_iterations: expected 1 or more"),
+    ],
+)
+def test_wrong_settings(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        LogisticProbe(**arguments)
