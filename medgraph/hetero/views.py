@@ -183,7 +183,7 @@ class MetapathViews:
 
     def _best_of(self, index: int, path: MetaPath) -> sp.csr_matrix:
         return stored_top_k(
-            self.source.structure,
+            self.graph if self.ties == "features" else self.source.structure,
             path,
             for_path(self.top_k, index, len(self._paths), "top_k"),
             edge_value=self.edge_value,

@@ -5,6 +5,7 @@ from typing import Any
 
 import scipy.sparse as sp
 
+from medgraph.data import sparse
 from medgraph.data.array_cache import ArrayCache, content_key
 from medgraph.data.graphs import Graph
 from medgraph.data.metapath import MetaPath
@@ -16,7 +17,7 @@ _PARTS = ("data", "indices", "indptr")
 
 
 def stored_top_k(graph: Graph, path: MetaPath, k: int, **settings: Any) -> sp.csr_matrix:
-    """`top_k_neighbours`, kept on disk under a hash of the edges along the path and of every setting.
+    """`top_k_neighbours`, kept on disk under a hash of every setting, the edges along the path, and features if used.
 
     Args:
         graph: The graph.
@@ -24,9 +25,12 @@ def stored_top_k(graph: Graph, path: MetaPath, k: int, **settings: Any) -> sp.cs
         k: Neighbours of a target, itself included.
         settings: As `top_k_neighbours` takes them.
     """
-    edges = [graph.data[edge_type].edge_index.numpy() for edge_type in path.edge_types]
+    arrays = [graph.data[edge_type].edge_index.numpy() for edge_type in path.edge_types]
+    if settings.get("ties") == "features" and "x" in graph.data[graph.target_type]:
+        features = sparse.to_scipy(graph.data[graph.target_type].x)
+        arrays += [getattr(features, part) for part in _PARTS]
     counts = {name: int(graph.data[name].num_nodes) for name in path.node_types}
-    key = content_key(edges, [_VERSION, path.edge_types, counts, k, settings])
+    key = content_key(arrays, [_VERSION, path.edge_types, counts, k, settings])
     cache = ArrayCache("metapaths")
     found = cache.get(key, _PARTS)
     if found is not None:

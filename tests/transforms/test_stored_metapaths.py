@@ -1,3 +1,6 @@
+import copy
+from dataclasses import replace
+
 import pytest
 
 from medgraph.data.synthetic_graph import PlantedGraph
@@ -37,6 +40,17 @@ def test_other_settings_paths_and_edges_are_counted_anew(folder):
     assert len(list(folder.glob("*.indptr.npy"))) == 5
     stored_top_k(GRAPH, PATH, 7)
     assert len(list(folder.glob("*.indptr.npy"))) == 5
+
+
+def test_features_that_break_ties_are_part_of_what_was_counted(folder):
+    for scale, number in ((1.0, 1), (2.0, 3)):
+        data = copy.copy(GRAPH.data)
+        data["target"].x = scale * GRAPH.data["target"].x.to_dense()
+        other = replace(GRAPH, data=data)
+        stored_top_k(other, PATH, 3, ties="features")
+        assert len(list(folder.glob("*.indptr.npy"))) == number
+        stored_top_k(other, PATH, 3, ties="random")
+    assert len(list(folder.glob("*.indptr.npy"))) == 3
 
 
 def test_what_is_counted_fast_is_not_kept(folder, monkeypatch):
