@@ -1,11 +1,11 @@
 """DiceCrossEntropy: segment by overlap per class and by cross-entropy per voxel."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from medgraph import checks
+from medgraph.losses import overlap
+from medgraph.losses.overlap import Overlap
 
 
 class DiceCrossEntropy(nn.Module):
@@ -23,6 +23,8 @@ class DiceCrossEntropy(nn.Module):
         include_background: Whether class 0 counts in the Dice term; it is large, and hides the others.
 
     Example:
+        >>> import torch
+        >>> from torch.nn import functional as F
         >>> logits = 20.0 * F.one_hot(torch.tensor([[0, 1], [1, 0]]), 2).movedim(-1, 1).float()
         >>> round(DiceCrossEntropy()(logits, torch.tensor([[0, 1], [1, 0]])).item(), 4)
         0.0
@@ -34,28 +36,15 @@ class DiceCrossEntropy(nn.Module):
         self.include_background = include_background
 
     def forward(self, logits: Float[Tensor, "n c *spatial"], labels: Int[Tensor, "n *spatial"]) -> Float[Tensor, ""]:
-        num_classes = logits.shape[1]
-        if num_classes < 2:
-            raise ValueError(f"logits: expected 2 or more classes on axis 1, background included, got {num_classes}")
-        known = labels != -100
-        labels = labels.long()
-        log_probabilities = (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(dim=1)
-        total = F.nll_loss(log_probabilities, labels, ignore_index=-100, reduction="sum")
-        cross_entropy = total / known.sum().clamp_min(1)
-        return cross_entropy + self.dice_weight * self._dice(log_probabilities.exp(), labels, known)
-
-    def _dice(self, probabilities: Tensor, labels: Tensor, known: Tensor) -> Tensor:
-        """Mean of 1 - Dice over the classes that occur; 0 where none does."""
-        truth = F.one_hot(labels.where(known, 0), probabilities.shape[1]).movedim(-1, 1) * known.unsqueeze(1)
-        axes = [axis for axis in range(truth.ndim) if axis != 1]
-        sizes = truth.sum(axes)  # (c,)
-        overlap = (probabilities * truth).sum(axes)
-        predicted = (probabilities * known.unsqueeze(1)).sum(axes)
-        occurs = sizes > 0
-        if not self.include_background:
-            occurs[0] = False
-        terms = 1 - 2 * overlap / (predicted + sizes.clamp_min(1))
-        return (terms * occurs).sum() / occurs.sum().clamp_min(1)
+        counts = overlap.measure(logits, labels)
+        return counts.cross_entropy() + self.dice_weight * soft_dice_error(counts, self.include_background)
 
     def extra_repr(self) -> str:
         return f"dice_weight={self.dice_weight}, include_background={self.include_background}"
+
+
+def soft_dice_error(counts: Overlap, include_background: bool) -> Tensor:
+    """Mean of 1 - soft Dice over the classes that occur; 0 where none does."""
+    occurs = counts.counted(include_background)
+    terms = 1 - 2 * counts.overlap / (counts.predicted + counts.sizes.clamp_min(1))
+    return (terms * occurs).sum() / occurs.sum().clamp_min(1)
