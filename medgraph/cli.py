@@ -159,15 +159,19 @@ def predict(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write each class's probability.")
     ] = False,
+    largest_component: Annotated[
+        bool, typer.Option("--largest-component", help="Keep only the largest connected piece of each label.")
+    ] = False,
     series: Annotated[str | None, typer.Option(help="UID of the DICOM series, where folders hold several.")] = None,
     workers: Annotated[int, typer.Option(help="Cases read at the same time.")] = 2,
+    memory: Annotated[float | None, typer.Option(help="GiB that may be taken; what is free if unsaid.")] = None,
     device: Annotated[Device, typer.Option(help="`auto` takes a GPU if there is one.")] = Device.auto,
     debug: Debug = False,
 ) -> None:
     """Apply a fine-tuned model to new cases: NIfTI, NRRD, MetaImage, DICOM series, PNG, JPEG.
 
-    Each case gets a label map on its own grid, or a row in predictions.csv where the model classifies. A case that
-    fails does not stop the others; exit code 3 then.
+    Each case gets a label map on its own grid, or a row in predictions.csv where the model classifies or predicts a
+    number. A case that fails does not stop the others; exit code 3 then.
 
     - `medgraph predict runs/quickstart images/ --out masks/`
     - `medgraph predict runs/quickstart images/ --out masks/ --model verdict/from-scratch-4-seed31 --probabilities`
@@ -175,6 +179,7 @@ def predict(
     from medgraph.runner.predict import predict as predict_cases
 
     settings: dict[str, Any] = {"model": model, "probabilities": probabilities, "series": series, "workers": workers}
+    settings |= {"keep_largest": largest_component, "memory": memory}
     predict_cases(run, images, out, device=device.value, **settings)
 
 
@@ -231,28 +236,34 @@ def export(
 
 @app.command()
 def adopt(
-    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="A .safetensors, .pt or .pth file of a ResNet.")],
+    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="A .safetensors, .pt or .pth file.")],
     out: Annotated[Path, typer.Option(help="Folder to write the encoder to.")],
-    depth: Annotated[int, typer.Option(help="18, 34 or 50.")] = 18,
-    width: Annotated[int, typer.Option(help="Channels of the first stage.")] = 64,
-    stem: Annotated[str, typer.Option(help="`imagenet` or `small`.")] = "imagenet",
+    encoder: Annotated[str, typer.Option(help="`resnet`, or `swin` of SwinUNETR or VoCo.")] = "resnet",
+    depth: Annotated[int, typer.Option(help="Of a ResNet: 18, 34 or 50.")] = 18,
+    width: Annotated[int | None, typer.Option(help="Channels of the first stage; 64, or 48 of a Swin.")] = None,
+    stem: Annotated[str, typer.Option(help="Of a ResNet: `imagenet` or `small`.")] = "imagenet",
     dims: Annotated[int, typer.Option(help="2 or 3.")] = 2,
     channels: Annotated[int, typer.Option(help="Of the images it shall take; a color stem is summed for 1.")] = 1,
     debug: Debug = False,
 ) -> None:
-    """Make foreign weights an encoder: MONAI (MedicalNet), torchvision, timm residual networks.
+    """Make foreign weights an encoder: MONAI (MedicalNet), torchvision, timm residual networks; SwinUNETR, VoCo.
 
-    Prints a line for each tensor. Any that does not fit is an error. A stage takes the folder by `start_from`.
+    Prints a line for each tensor. Any that does not fit is an error. A stage takes the folder by `start_from`, and a
+    compare stage by `compare.foreign`.
 
     - `medgraph adopt resnet18.pth --out encoders/imagenet`
     - `medgraph adopt resnet_50_23dataset.pth --out encoders/medicalnet --depth 50 --dims 3`
+    - `medgraph adopt model_swinvit.pt --out encoders/swin --encoder swin --dims 3`
     """
     from medgraph.data.spec import ImageSpec
     from medgraph.runner.foreign import adopt as adopt_weights
 
     if dims not in (2, 3):
         raise typer.BadParameter("expected 2 or 3", param_hint="--dims")
-    node = {"name": "resnet", "depth": depth, "width": width, "stem": stem}
+    if encoder not in ("resnet", "swin"):
+        raise typer.BadParameter("expected resnet or swin", param_hint="--encoder")
+    own = {"depth": depth, "stem": stem, "width": width or 64} if encoder == "resnet" else {"width": width or 48}
+    node = config.with_defaults({"name": encoder, **own}, "encoders")
     report = adopt_weights(weights, node, ImageSpec(dims, channels, (64,) * dims, 0), out)
     for how, lines in report.items():
         for line in lines:

@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **{room: LOW | {room, "method", "losses", "clustering", "nn", "data", "transforms"} for room in ROOMS},
     "runner": FOUNDATIONS
     | {"", "runner", "data.spec", "data.loader", "data.formats", "data.fingerprint"}
+    | {"data.components", "data.licence"}
     | {"evaluation.scores", "evaluation.bootstrap", "evaluation.paired"},
     "cli": FOUNDATIONS | {"", "runner", "doctor", "data.audit", "data.spec"},
     "doctor": {""},
@@ -60,7 +61,7 @@ DOORS = {
     "safetensors": ["runner/checkpoint.py"],
     "onnxruntime": ["runner/export_formats.py"],
     "torch.distributed": ["processes.py"],
-    "triton": ["losses/pairs/fused_kernels.py"],
+    "triton": ["losses/pairs/fused_kernels.py", "losses/pairs/fused_tile.py"],
 }
 NEVER = {"torchvision", "lightning", "pytorch_lightning", "hydra", "dgl", "torch_sparse", "faiss"}
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "base", "core", "misc"}

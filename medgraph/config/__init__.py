@@ -3,6 +3,7 @@
 from medgraph.config.build import build, dry_build
 from medgraph.config.check import config_files, load
 from medgraph.config.json_schema import json_schema
+from medgraph.config.parts import with_defaults
 from medgraph.config.resolve import resolved
 from medgraph.config.schema import Compare, Pipeline, Stage, Train
 
@@ -17,4 +18,5 @@ __all__ = [
     "json_schema",
     "load",
     "resolved",
+    "with_defaults",
 ]

@@ -20,7 +20,7 @@ def build(
     """The object that a checked part describes, its own parts first.
 
     Args:
-        node: Checked part: "name" and every argument.
+        node: Checked part: "name" and every argument; one that another version stored may lack arguments with defaults.
         kind: Table of the catalogue.
         spec: Fills every parameter called `spec`.
         seed: Fills every parameter called `seed`.
@@ -32,12 +32,15 @@ def build(
         key: value for key, value in (("spec", spec), ("seed", seed)) if key in target.parameters
     }
     for name, parameter in target.settable.items():
+        if name not in node and parameter.required:
+            raise ConfigError(f"{parts.join(path, name)}: {target.class_name} needs it, but it was not stored.")
+        value = node.get(name, parts.plain_default(parameter))  # stored before the parameter existed: its default
         if parameter.annotation is not None:
-            arguments[name] = parts.convert(parameter, node[name])
-        elif node[name] is None:
+            arguments[name] = parts.convert(parameter, value)
+        elif value is None:
             arguments[name] = None
         else:
-            arguments[name] = _build_nested(node[name], name, spec, seed, parts.join(path, name), origins)
+            arguments[name] = _build_nested(value, name, spec, seed, parts.join(path, name), origins)
     try:
         return catalogue.find(kind, node["name"])(**arguments)
     except MedgraphError:

@@ -199,9 +199,18 @@ def _check_config(config: Node, kind: str, name: str, findings: Findings) -> dic
             values[key] = check_part(node, _PART_KINDS[key], join(name, key), findings)
         else:
             values[key] = _check_settings(node, _SETTINGS[key], join(name, key), findings)
+            _check_foreign(values[key], join(name, key), findings)
     if kind == "evaluate" and _absent(config.value.get("data")):
         findings.add(config.origin, name, "missing key 'data': there is no earlier stage to take them from")
     return values
+
+
+def _check_foreign(settings: Any, path: str, findings: Findings) -> None:
+    foreign = getattr(settings, "foreign", None)
+    if foreign is not None and not _weights(foreign):
+        where = join(path, "foreign")
+        message = f"expected the folder of an encoder, as `medgraph adopt` writes it, found none in {foreign!r}"
+        findings.add(findings.origins[where], where, message)
 
 
 def _absent(node: Node | None) -> bool:
@@ -227,6 +236,8 @@ def _check_settings(node: Node, made: Any, path: str, findings: Findings) -> Any
 def _digest(stage: Stage, seed: int, earlier: dict[str, Stage]) -> str:
     facts = {key: value for key, value in asdict(stage).items() if key not in ("name", "config_path", "digest")}
     facts["start_from"] = _start_digest(stage.start_from, earlier) if stage.start_from else None
+    if stage.compare is not None and stage.compare.foreign is not None:
+        facts["compare"]["foreign"] = _content(stage.compare.foreign)
     return hashlib.sha256(json.dumps([facts, seed], sort_keys=True).encode()).hexdigest()
 
 
@@ -238,4 +249,8 @@ def _start_digest(start: str, earlier: dict[str, Stage]) -> str:
     """What tells one start from another: the earlier stage's digest, or the content of weights from elsewhere."""
     if "/" not in start:
         return earlier[start].digest
-    return hashlib.sha256(b"".join(path.read_bytes() for path in _weights(start))).hexdigest()
+    return _content(start)
+
+
+def _content(folder: str) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in _weights(folder))).hexdigest()

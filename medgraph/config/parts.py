@@ -48,6 +48,12 @@ def convert(parameter: Parameter, value: Any) -> Any:
     return TypeAdapter(parameter.annotation).validate_json(json.dumps(value), strict=True)
 
 
+def with_defaults(node: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The part with every default that it leaves out written out; its values are not checked here."""
+    settable = signature.read(catalogue.path(kind, node["name"])).settable
+    return {name: plain_default(parameter) for name, parameter in settable.items() if not parameter.required} | node
+
+
 def check_part(node: Node, kind: str, path: str, findings: Findings) -> dict[str, Any] | None:
     """The part with every default written out; None if anything in it is wrong, which `findings` then tells."""
     findings.origins[path] = node.origin

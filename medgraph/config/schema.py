@@ -1,5 +1,6 @@
 """The keys that belong to no constructor: pipeline, stage, training."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -85,8 +86,8 @@ class Compare:
     foreign: str | None = None
 
     def __post_init__(self) -> None:
-        values: list[int | str]
-        for name, values, minimum in (("num_labelled", [*self.num_labelled], 1), ("seeds", [*self.seeds], 0)):
+        given: dict[str, Sequence[int | str]] = {"num_labelled": self.num_labelled, "seeds": self.seeds}
+        for (name, values), minimum in zip(given.items(), (1, 0), strict=True):
             checks.at_least(f"{name}: length", len(values), 1)
             for value in values:
                 if value != "all":

@@ -58,6 +58,11 @@ class DecathlonSource:
             )
         return tuple(labels[value] for value in range(len(labels)))
 
+    @property
+    def licence(self) -> str:
+        """What the file names under `licence`; empty where it names none."""
+        return str(self._index.get("licence") or self._index.get("license") or "")
+
     @cached_property
     def cases(self) -> tuple[Case, ...]:
         """All cases, sorted by id, each with its part."""

@@ -24,16 +24,23 @@ def fingerprint(data: Any) -> dict[str, Any] | None:
     return {"num_files": len(paths), "sha256": hashlib.sha256("".join(hashes).encode()).hexdigest()}
 
 
+def parts(data: Any) -> list[Any]:
+    """The components that a mixed component is made of; none for a plain one."""
+    named = (*getattr(data, "data", ()), getattr(data, "image_data", None), getattr(data, "volume_data", None))
+    return [part for part in named if part is not None]
+
+
 def _paths(data: Any) -> Iterator[Path]:
     """Files that a data part or its source lists: those of cases, of images, of groups, of the parts it is made of."""
-    for part in (*getattr(data, "data", ()), getattr(data, "image_data", None), getattr(data, "volume_data", None)):
-        if part is not None:
-            yield from _paths(part)
+    for part in parts(data):
+        yield from _paths(part)
     source = getattr(data, "source", data)
     for case in getattr(source, "cases", ()):
         yield from (path for path in (case.image, case.label) if path is not None)
     for file in getattr(source, "files", ()):
         yield file.path if hasattr(file, "path") else file.file
+    if not hasattr(source, "cases") and isinstance(getattr(source, "path", None), str):
+        yield Path(source.path).expanduser()  # all in one file
 
 
 @lru_cache(maxsize=100_000)

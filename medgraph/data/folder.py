@@ -25,6 +25,7 @@ class FolderSource:
         subject_pattern: Regular expression whose first group finds the subject in an id; None: each id is a subject.
         fractions: Fractions of subjects in train, validation and test.
         split_seed: Draws that split; independent of the seed of a run.
+        licence: Of the data; told on the card of every encoder that is trained on them.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class FolderSource:
         subject_pattern: str | None = None,
         fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
         split_seed: int = 0,
+        licence: str = "",
     ):
         self.root = root
         self.images = images
@@ -46,6 +48,7 @@ class FolderSource:
         self.subject_pattern = subject_pattern
         self.fractions = fractions
         self.split_seed = split_seed
+        self.licence = licence
 
     def __repr__(self) -> str:
         return f"FolderSource(root={str(self.root)!r}, images={self.images!r})"

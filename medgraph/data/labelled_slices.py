@@ -1,6 +1,7 @@
 """Slices with a class for each pixel, from few labelled volumes; whole volumes to validate and test on."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -84,6 +85,11 @@ class LabelledSliceData:
         slices = Slices(volumes, cuts, [np.arange(cut.num_slices) for cut in cuts])
         labels = [cut.cut_native(_read(case, cut.grid, classes)) for case, cut in zip(cases, cuts, strict=True)]
         return LabelledSlices(slices, torch.from_numpy(np.concatenate(labels)))
+
+    def check_test(self) -> None:
+        """Read the label files that will be scored. Raises DataError for a value without class, or another grid."""
+        for case in self.part_cases(self.test_part):
+            check_labels(case, self.classes)
 
     def validation(self) -> "VolumeCases":
         """The validation volumes, whole."""
@@ -173,6 +179,18 @@ def _with_labels(cases: tuple[Case, ...], source: Source) -> tuple[Case, ...]:
             f"{source!r}), expected a label file for each. Add it, or leave the image out."
         )
     return cases
+
+
+def check_labels(case: Case, classes: tuple[str, ...]) -> None:
+    """Raise DataError for a label file with a value that is no class, or on another grid than its image."""
+    assert case.label is not None  # _with_labels
+    _checked(str(case.image), str(case.label), case.label.stat().st_mtime_ns if case.label.exists() else 0, classes)
+
+
+@lru_cache(maxsize=100_000)
+def _checked(image: str, label: str, modified: int, classes: tuple[str, ...]) -> None:
+    """Done once for each state of a file, however many arms are compared."""
+    formats.read_labels(label, formats.read_grid(image), classes)
 
 
 def _read(case: Case, grid: Grid, classes: tuple[str, ...]) -> np.ndarray:

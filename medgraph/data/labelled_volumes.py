@@ -57,7 +57,9 @@ class LabelledVolumeData:
         self.foreground_share = checks.fraction("foreground_share", foreground_share)
         self.cache = VolumeCache(checks.interval("percentiles", percentiles, 0, 100), spacing)
         self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
-        self._slices = LabelledSliceData(source, seed, num_labelled=num_labelled)  # chooses and checks the volumes
+        self._slices = LabelledSliceData(
+            source, seed, num_labelled=num_labelled, test_part=test_part
+        )  # chooses and checks the volumes
 
     @property
     def spec(self) -> ImageSpec:
@@ -72,6 +74,10 @@ class LabelledVolumeData:
             block, labels = _labels(case, self.cache, self._slices.classes)
             pairs.append((self.cache.prepared(case.image, case.frame), block.cut_native(labels)))
         return Patches(pairs, self.size, self.patches_per_volume, self.foreground_share, self.seed)
+
+    def check_test(self) -> None:
+        """As `labelled_slices`. Raises DataError."""
+        self._slices.check_test()
 
     def validation(self) -> "WholeCases":
         """The validation volumes, whole."""

@@ -28,6 +28,7 @@ class ManifestSource:
         frame: Which volume of files with four axes.
         fractions: Fractions of subjects in train, validation and test, without the column `split`.
         split_seed: Draws that split; independent of the seed of a run.
+        licence: Of the data; told on the card of every encoder that is trained on them.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class ManifestSource:
         frame: int | None = None,
         fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
         split_seed: int = 0,
+        licence: str = "",
     ):
         self.path = path
         self.classes = tuple(classes)
         self.frame = frame
         self.fractions = fractions
         self.split_seed = split_seed
+        self.licence = licence
 
     def __repr__(self) -> str:
         return f"ManifestSource(path={str(self.path)!r})"

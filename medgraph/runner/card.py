@@ -9,11 +9,11 @@ from typing import Any
 from medgraph import catalogue
 from medgraph.config.schema import Pipeline
 from medgraph.evaluation.scores import Scores, metric
-from medgraph.runner.export import read_facts
+from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.folder import RunFolder
 
 CARD = "README.md"
-_TAGS = "---\nlicense: other\nlibrary_name: medgraph\ntags: [medical-imaging, self-supervised, contrastive]\n---\n"
+_TAGS = "---\nlicense: LICENCE\nlibrary_name: medgraph\ntags: [medical-imaging, self-supervised, contrastive]\n---\n"
 _USE = """```python
 encoder = medgraph.load_encoder("this folder")
 features = encoder(encoder.preprocess("image.nii.gz"))
@@ -22,8 +22,10 @@ _LIMITS = """- A research model. It is no medical device and must not guide the 
 - It saw the data above and nothing else: other scanners, protocols, organs, ages or species are untested.
 - Whatever is unevenly present in those data is unevenly present in its features; check this before you use them.
 - Input must be prepared as in training; `encoder.preprocess(path)` does that."""
-_LICENCE = """The code is licensed under Apache-2.0. The weights were derived from the data above and come under what
-its owners demand; the run recorded no licence of the data, so look it up before you hand the weights on."""
+_CODE = "- Code: Apache-2.0."
+_UNKNOWN = """- Data: not recorded. The weights come under what the owners of the data demand: look it up before you
+  hand them on. A source takes `licence`, and a file LICENSE beside the data is read."""
+_CREATIVE = re.compile(r"CC[- ]BY(?:[- ](?:NC|ND|SA))*[- ]\d\.\d|CC0(?:[- ]1\.0)?", re.IGNORECASE)
 
 
 def write_cards(pipeline: Pipeline, folder: RunFolder) -> None:
@@ -56,11 +58,28 @@ def card(facts: dict[str, Any], metrics: list[str]) -> str:
         "Metrics": "\n".join(metrics) or "None were measured in this run.",
         "Limits": _LIMITS,
         "Citations": "\n".join(f"- {line}" for line in _citations(parts)) or "None of its parts names a paper.",
-        "Licence": _LICENCE,
+        "Licence": _licence(told.get("licences") or []),
     }
     title = f"# {facts['encoder']['name']} encoder of {told.get('pipeline', 'medgraph')}, stage {told.get('stage')}"
     body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items())
-    return f"{_TAGS}\n{title}\n\nWritten by medgraph {facts['medgraph']}.\n\n{_USE}\n\n{body}\n"
+    tags = _TAGS.replace("LICENCE", _short(told.get("licences") or []))
+    return f"{tags}\n{title}\n\nWritten by medgraph {facts['medgraph']}.\n\n{_USE}\n\n{body}\n"
+
+
+def _licence(found: list[str]) -> str:
+    if not found:
+        return f"{_CODE}\n{_UNKNOWN}"
+    named = "\n".join(f"- Data: {licence}" for licence in found)
+    return f"{_CODE}\n{named}\n- Weights: derived from these data; what their licence demands goes with them."
+
+
+def _short(found: list[str]) -> str:
+    """The licence as Hugging Face's hub spells it, where there is one that it knows."""
+    match = _CREATIVE.search(found[0]) if len(found) == 1 else None
+    if match is None:
+        return "other"
+    word = match.group().lower().replace(" ", "-")
+    return "cc0-1.0" if word.startswith("cc0") else word
 
 
 def _data(node: dict[str, Any] | None, spec: dict[str, Any], found: dict[str, Any] | None) -> str:
@@ -117,8 +136,16 @@ def _citations(parts: list[tuple[str, str]]) -> list[str]:
 def _scores(path: Path) -> list[str]:
     if not path.exists():
         return []
-    summary = Scores.from_json(path).summary()
-    return [f"- {path.parent.name}: {name} {value:.4f}" for name, value in summary.items()]
+    scores = Scores.from_json(path)
+    intervals = scores.intervals()
+    return [
+        f"- {path.parent.name}: {name} {value:.4f}{_told(intervals.get(name))}"
+        for name, value in scores.summary().items()
+    ]
+
+
+def _told(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f" (95 % interval over cases {interval[0]:.4f} to {interval[1]:.4f})"
 
 
 def _verdict(stage: str, path: Path) -> list[str]:
@@ -127,7 +154,7 @@ def _verdict(stage: str, path: Path) -> list[str]:
         gain = row["difference"]
         lines.append(
             f"- {stage}, {row['num_labelled']} labelled, {row['label']}, {metric(row['metric']).title}: "
-            f"{row['pretrained']:.4f} pre-trained, {row['from_scratch']:.4f} from scratch; difference "
+            f"{row['first']:.4f} {row['arms'][0]}, {row['second']:.4f} {row['arms'][1]}; difference "
             f"{gain['mean']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f}, {gain['n']} {row['over']})"
         )
     return lines

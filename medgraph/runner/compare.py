@@ -1,6 +1,8 @@
-"""The verdict: the same fine-tuning from the pre-trained encoder and from scratch, on the same seeds and labels."""
+"""The verdict: the same fine-tuning from the pre-trained encoder, from scratch and, at will, from a foreign encoder."""
 
 import shutil
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -8,55 +10,64 @@ from rich.console import Console
 
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.data.fingerprint import fingerprint
+from medgraph.data.licence import licences
 from medgraph.evaluation.paired import paired_rows
 from medgraph.evaluation.scores import Scores
 from medgraph.runner import checkpoint
+from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.evaluate import evaluate
 from medgraph.runner.export import export_encoder
 from medgraph.runner.folder import RunFolder
 from medgraph.runner.model import export_model
 from medgraph.runner.stage import build_method, fit
 
-ARMS = ("pretrained", "from scratch")
+PRETRAINED, FOREIGN, SCRATCH = "pretrained", "foreign", "from scratch"
+
+
+def arms_of(stage: Stage) -> tuple[str, ...]:
+    """The arms of a compare stage; of each pair the first is judged against the second."""
+    return (PRETRAINED, SCRATCH) if stage.compare.foreign is None else (PRETRAINED, FOREIGN, SCRATCH)
 
 
 def compare_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str, console: Console) -> None:
-    """Fine-tune both arms for each number of labelled volumes and each seed; write every score and the table.
+    """Fine-tune all arms for each number of labelled volumes and each seed; write every score and the table.
 
-    Both arms share data, seeds, order of batches, augmentation and length; only the encoder's first weights differ.
-    An arm that is finished is not run again.
+    All arms share data, seeds, order of batches, augmentation and length; only the encoder's first weights differ, and
+    the encoder itself where a foreign one is of another architecture. An arm that is finished is not run again.
     """
     path = folder.stage(stage.name)
     for num_labelled in stage.compare.num_labelled:
         for seed in stage.compare.seeds:
-            for arm in ARMS:
+            for arm in arms_of(stage):
                 _run_arm(stage, pipeline, folder, arm, num_labelled, pipeline.seed + seed, device, console)
     rows = table(stage, path, pipeline.seed)
     checkpoint.write_json(path / "table.json", rows)
 
 
-def arm_folder(path: Path, arm: str, num_labelled: int, seed: int) -> Path:
+def arm_folder(path: Path, arm: str, num_labelled: int | str, seed: int) -> Path:
     """Where one fine-tuning of a compare stage lies."""
     return path / f"{arm.replace(' ', '-')}-{num_labelled}-seed{seed}"
 
 
 def table(stage: Stage, path: Path, pipeline_seed: int) -> list[dict[str, Any]]:
-    """One row per number of labels, class label and metric; the difference is pretrained minus from scratch."""
+    """One row per number of labels, pair of `arms`, class label and metric, see `evaluation.paired`."""
     rows = []
     for num_labelled in stage.compare.num_labelled:
-        first, second = (_scores(stage, path, arm, num_labelled, pipeline_seed) for arm in ARMS)
-        for row in paired_rows(first, second):
-            means = {"pretrained": row.pop("first"), "from_scratch": row.pop("second")}
-            rows.append({"num_labelled": num_labelled, **row, **means})
+        found = {arm: _scores(stage, path, arm, num_labelled, pipeline_seed) for arm in arms_of(stage)}
+        for first, second in combinations(found, 2):
+            facts = {"stage": stage.name, "num_labelled": num_labelled, "arms": [first, second]}
+            rows += [facts | row for row in paired_rows(found[first], found[second])]
     return rows
 
 
-def earlier_twin(stage: Stage, pipeline: Pipeline, folder: RunFolder, num_labelled: int, seed: int) -> Path | None:
+def earlier_twin(
+    stage: Stage, pipeline: Pipeline, folder: RunFolder, num_labelled: int | str, seed: int
+) -> Path | None:
     """The finished from-scratch arm of an earlier stage that differs from this one in its start alone; None without."""
     for other in pipeline.stages.values():
         if other.name == stage.name:
             break
-        path = arm_folder(folder.stage(other.name), ARMS[1], num_labelled, seed)
+        path = arm_folder(folder.stage(other.name), SCRATCH, num_labelled, seed)
         same = all(getattr(other, k) == getattr(stage, k) for k in ("kind", "data", "method", "train", "evaluator"))
         if same and (path / "scores.json").exists():
             return path
@@ -68,7 +79,7 @@ def _run_arm(
     pipeline: Pipeline,
     folder: RunFolder,
     arm: str,
-    num_labelled: int,
+    num_labelled: int | str,
     seed: int,
     device: str,
     console: Console,
@@ -78,23 +89,35 @@ def _run_arm(
     if (path / "scores.json").exists():
         console.print(f"  {title}: finished before, skipped")
         return
-    twin = earlier_twin(stage, pipeline, folder, num_labelled, seed) if arm == ARMS[1] else None
+    twin = earlier_twin(stage, pipeline, folder, num_labelled, seed) if arm == SCRATCH else None
     if twin is not None:
         console.print(f"  {title}: the same as in stage {twin.parent.name}, taken from there")
         shutil.copytree(twin, path, dirs_exist_ok=True)
         return
     console.print(f"  {title}")
-    start = folder.encoder(stage.start_from) if arm == ARMS[0] else None
-    method, data = build_method(stage, {**stage.data, "num_labelled": num_labelled}, seed, start, console)
+    start = folder.encoder(stage.start_from) if arm == PRETRAINED else None
+    if arm == FOREIGN:
+        start = Path(stage.compare.foreign)
+        stage = replace(stage, method={**stage.method, "encoder": read_facts(start)["encoder"]})
+    count = None if num_labelled == "all" else num_labelled
+    method, data = build_method(stage, {**stage.data, "num_labelled": count}, seed, start, console)
     fit(stage, method, data, seed, path, device, title, console)
-    facts = {"stage": stage.name, "arm": arm, "num_labelled": num_labelled, "seed": seed, "pipeline": pipeline.name}
-    facts |= {"method": stage.method, "data": stage.data, "fingerprint": fingerprint(data)}
+    facts: dict[str, Any] = {
+        "stage": stage.name,
+        "arm": arm,
+        "num_labelled": count,
+        "seed": seed,
+        "pipeline": pipeline.name,
+    }
+    facts |= {"method": stage.method, "data": stage.data, "fingerprint": fingerprint(data)} | {
+        "licences": licences(data)
+    }
     export_encoder(path / "encoder", method.encoder, stage.method["encoder"], data.spec, facts)
     export_model(path / "model", method, stage, data.spec, facts)
     evaluate(stage.evaluator, method, data, path / "scores.json", device)
 
 
-def _scores(stage: Stage, path: Path, arm: str, num_labelled: int, pipeline_seed: int) -> list[Scores]:
+def _scores(stage: Stage, path: Path, arm: str, num_labelled: int | str, pipeline_seed: int) -> list[Scores]:
     """What one arm scored, by seed."""
     seeds = [pipeline_seed + seed for seed in stage.compare.seeds]
     return [Scores.from_json(arm_folder(path, arm, num_labelled, seed) / "scores.json") for seed in seeds]

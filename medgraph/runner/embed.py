@@ -14,7 +14,8 @@ from medgraph import config
 from medgraph.data import formats
 from medgraph.data.formats import CaseFile
 from medgraph.errors import CheckpointError, ConfigError, DataError
-from medgraph.runner.export import FACTS, HF_FACTS, load_encoder
+from medgraph.runner.encoder_folder import FACTS, HF_FACTS
+from medgraph.runner.export import load_encoder
 from medgraph.runner.predict import TROUBLE, check_out, read_ahead, report_failed
 from medgraph.runner.train import pick_device
 

@@ -12,7 +12,8 @@ from rich.console import Console
 from medgraph import config
 from medgraph.errors import ConfigError
 from medgraph.runner.embed import find_encoder
-from medgraph.runner.export import load_encoder, read_facts
+from medgraph.runner.encoder_folder import read_facts
+from medgraph.runner.export import load_encoder
 from medgraph.runner.train import pick_device
 
 

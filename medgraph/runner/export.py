@@ -1,6 +1,5 @@
 """The encoder as it leaves: weights as safetensors, everything needed to rebuild it as JSON beside them."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,10 @@ from medgraph import __version__, config
 from medgraph.data.spec import spec_from_dict
 from medgraph.errors import CheckpointError
 from medgraph.runner import checkpoint
+from medgraph.runner.encoder_folder import FACTS, WEIGHTS, read_facts, weights_file
 from medgraph.runner.handover import fits_summed, renamed
 from medgraph.runner.preprocess import Preprocess
 from medgraph.runner.seed import seed_all
-
-WEIGHTS, FACTS = "encoder.safetensors", "encoder.json"
-HF_WEIGHTS, HF_FACTS = "model.safetensors", "config.json"
 
 
 def export_encoder(folder: Path, encoder: nn.Module, node: dict[str, Any], spec: Any, facts: dict[str, Any]) -> None:
@@ -68,26 +65,6 @@ def untrained(folder: str | Path, seed: int) -> nn.Module:
     facts = read_facts(Path(folder))
     seed_all(seed, "build")
     return config.build(facts["encoder"], "encoders", spec=spec_from_dict(facts["spec"])).eval()
-
-
-def weights_file(folder: Path) -> Path:
-    """The weights of an encoder's folder, under the name that a run gives them or under Hugging Face's."""
-    return folder / (HF_WEIGHTS if _is_hf(folder) else WEIGHTS)
-
-
-def read_facts(folder: Path) -> dict[str, Any]:
-    """The JSON beside an exported encoder's weights. Raises CheckpointError."""
-    path = folder / (HF_FACTS if _is_hf(folder) else FACTS)
-    if not path.exists():
-        raise CheckpointError(f"{path}: no such file; expected the folder `encoder/` that a train stage writes.")
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path}: not JSON ({error}).") from error
-
-
-def _is_hf(folder: Path) -> bool:
-    return (folder / HF_FACTS).exists() and not (folder / FACTS).exists()
 
 
 def transfer(folder: Path, encoder: nn.Module) -> dict[str, list[str]]:

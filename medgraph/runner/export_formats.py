@@ -17,12 +17,19 @@ from medgraph.errors import CheckpointError, ConfigError
 from medgraph.runner import checkpoint
 from medgraph.runner.card import CARD, card
 from medgraph.runner.embed import find_encoder
-from medgraph.runner.export import FACTS, HF_FACTS, HF_WEIGHTS, WEIGHTS, load_encoder, read_facts, weights_file
+from medgraph.runner.encoder_folder import FACTS, HF_FACTS, HF_WEIGHTS, WEIGHTS, read_facts, weights_file
+from medgraph.runner.export import load_encoder
 from medgraph.runner.monai_bundle import run_bundle, write_bundle
 
 TOLERANCE = 1e-5
 _FEWEST_SLICES = 9  # of an exported stack: below, attention along slices takes other branches
 _NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "monai-bundle": ("fire",)}  # format -> packages
+_NO_NNUNET = (
+    "--format nnunet: not possible. nnU-Net takes pre-trained weights by name and shape, all but its last layers, for "
+    "the network that its plan draws up: plain or residual encoder with instance norm and leaky ReLU, a stem of stride "
+    "1, and the decoder. None of our encoders has these layers (resnet: batch norm, stem of stride 2), so no tensor "
+    "would fit. Fine-tune here (method patch_segmentation), or take pt2 or onnx."
+)
 _EXTRA = {"onnx": "onnx", "monai-bundle": "bundle"}
 
 
@@ -43,6 +50,8 @@ def export(run: str | Path, format: str, out: str | Path, *, encoder: str | None
         ConfigError: Unknown format; its packages are not installed; `out` is not empty.
         CheckpointError: No encoder; it cannot be exported; what was written gives other features.
     """
+    if format.replace("-", "").lower() == "nnunet":
+        raise ConfigError(_NO_NNUNET)
     if format not in WRITERS:
         raise ConfigError(f"--format: expected one of {', '.join(WRITERS)}, got {format!r}.")
     missing = [name for name in _NEEDS.get(format, ()) if importlib.util.find_spec(name) is None]

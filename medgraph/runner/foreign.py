@@ -1,4 +1,4 @@
-"""Encoders from elsewhere: weights of MONAI (MedicalNet), torchvision and timm residual networks become ours."""
+"""Encoders from elsewhere become ours: ResNets of MONAI (MedicalNet), torchvision and timm, and SwinUNETR's Swin."""
 
 import pickle
 from collections.abc import Mapping
@@ -12,12 +12,16 @@ from medgraph import config
 from medgraph.data.spec import ImageSpec
 from medgraph.errors import CheckpointError, ConfigError
 from medgraph.runner import checkpoint
-from medgraph.runner.export import FACTS, export_encoder
+from medgraph.runner.encoder_folder import FACTS
+from medgraph.runner.export import export_encoder
 from medgraph.runner.handover import fits_summed
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "network_weights", "net")
-_PREFIXES = ("module.", "model.", "encoder.", "backbone.", "network.", "resnet.")
+_PREFIXES = ("module.", "model.", "encoder.", "backbone.", "network.", "resnet.", "swinViT.")
+_RENAMED = ((".mlp.fc1.", ".mlp.linear1."), (".mlp.fc2.", ".mlp.linear2."))  # self-supervised Swin, as MONAI loads it
 _HEADS = ("fc.", "head.", "classifier.", "conv_seg.")  # of another task: never taken
+_SWIN = "patch_embed."  # a file with such a tensor holds a Swin, and may hold the decoder of SwinUNETR and VoCo's heads
+_SWIN_HEADS = ("encoder", "decoder", "out.", "norm.", "mask_token", "rotation_", "contrastive_", "convTrans")
 _COUNTERS = "num_batches_tracked"  # of no effect on features; older files lack it
 
 
@@ -102,7 +106,8 @@ def match(
         tensors[name] = value
         report[how].append(f"{name} {tuple(value.shape)} from {theirs}")
     report["left behind"] = [f"{name} {tuple(given[name].shape)}" for name in by_core.values()]
-    _refuse(missing, wrong, [n for n in by_core.values() if not _core(n).startswith(_HEADS)], path)
+    heads = _HEADS + (_SWIN_HEADS if any(name.startswith(_SWIN) for name in map(_core, given)) else ())
+    _refuse(missing, wrong, [n for n in by_core.values() if not _core(n).startswith(heads)], path)
     return tensors, report
 
 
@@ -122,4 +127,6 @@ def _core(name: str) -> str:
     """A tensor's name without the wrappings of its training."""
     while (prefix := next((p for p in _PREFIXES if name.startswith(p)), None)) is not None:
         name = name.removeprefix(prefix)
+    for theirs, ours in _RENAMED:
+        name = name.replace(theirs, ours)
     return name

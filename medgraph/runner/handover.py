@@ -1,13 +1,17 @@
 """What one stage's encoder hands to the next: tensors matched by name, checked before anything is trained."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from medgraph import config
 from medgraph.config.schema import Pipeline, Stage
+from medgraph.data.spec import ImageSpec, spec_from_dict
 from medgraph.errors import ConfigError, DataError
+from medgraph.runner.encoder_folder import read_facts
 
 _INNER = "slice_encoder."  # the part of a volume encoder that a stage on slices trains
 
@@ -27,34 +31,65 @@ def fits_summed(given: Sequence[int], own: Sequence[int]) -> bool:
 
 def check_handovers(pipeline: Pipeline) -> None:
     """Build the encoders of all stages without memory and compare. Raises ConfigError with a line for each misfit."""
-    shapes: dict[str, dict[str, Any]] = {}
+    parts: dict[str, _Part] = {}
     mistakes = []
     for stage in pipeline.stages.values():
         try:
-            shapes[stage.name] = _shapes(stage, pipeline.seed)
+            own = _part_of(stage, pipeline.seed)
         except DataError:  # no data, no shapes; the check of the data says so
             continue
-        if stage.start_from in shapes:
-            mistakes += _misfits(stage, shapes[stage.start_from], shapes[stage.name])
+        parts[stage.name] = own
+        if stage.start_from is not None and (stage.start_from in parts or "/" in stage.start_from):
+            elsewhere = "/" in stage.start_from
+            given = _part_in(Path(stage.start_from)) if elsewhere else parts[stage.start_from]
+            where = f"{stage.name}.method.encoder: starts from {'' if elsewhere else 'stage '}{stage.start_from!r}"
+            mistakes += _misfits(where, given, own)
+        if stage.compare is not None and stage.compare.foreign is not None:
+            foreign = _part_in(Path(stage.compare.foreign))
+            where = f"{stage.name}.compare.foreign: {stage.compare.foreign!r}"
+            mistakes += _misfits(where, foreign, _Part(own.spec, foreign.shapes))
     if mistakes:
         raise ConfigError("\n".join(mistakes))
 
 
-def _shapes(stage: Stage, seed: int) -> dict[str, Any]:
-    """Name -> shape of every tensor of a stage's encoder; none where the stage builds no encoder."""
+@dataclass(frozen=True)
+class _Part:
+    """What an encoder takes, and name -> shape of its tensors; none where a stage builds no encoder."""
+
+    spec: Any
+    shapes: dict[str, Any]
+
+
+def _part_of(stage: Stage, seed: int) -> _Part:
     if stage.method is None or "encoder" not in stage.method:
-        return {}
+        return _Part(None, {})
     spec = config.build(stage.data, "data", seed=seed).spec
+    return _Part(spec, _shapes(stage.method["encoder"], spec, seed))
+
+
+def _part_in(folder: Path) -> _Part:
+    """The encoder in a folder from elsewhere. Raises CheckpointError."""
+    told = read_facts(folder)
+    spec = spec_from_dict(told["spec"])
+    return _Part(spec, _shapes(told["encoder"], spec, 0))
+
+
+def _shapes(node: dict[str, Any], spec: Any, seed: int) -> dict[str, Any]:
     with torch.device("meta"):
-        encoder = config.build(stage.method["encoder"], "encoders", spec=spec, seed=seed)
+        encoder = config.build(node, "encoders", spec=spec, seed=seed)
     return {name: tuple(value.shape) for name, value in encoder.state_dict().items()}
 
 
-def _misfits(stage: Stage, given: dict[str, Any], own: dict[str, Any]) -> list[str]:
+def _misfits(where: str, there: _Part, here: _Part) -> list[str]:
+    given, own = there.shapes, here.shapes
     if not given or not own:
         return []
+    if isinstance(there.spec, ImageSpec) and isinstance(here.spec, ImageSpec) and not _takes(there.spec, here.spec):
+        return [
+            f"{where}, whose encoder takes {_told(there.spec)}, but the data of this stage are {_told(here.spec)}. "
+            "Prepare the data alike, or start from another encoder."
+        ]
     names = renamed(given, own)
-    where = f"{stage.name}.method.encoder: starts from stage {stage.start_from!r}"
     if not set(names.values()) & own.keys():
         return [f"{where}, whose encoder shares no tensor with it. Give both stages the same encoder."]
     wrong = [
@@ -64,3 +99,13 @@ def _misfits(stage: Stage, given: dict[str, Any], own: dict[str, Any]) -> list[s
     ]
     rest = f" ({len(wrong) - 1} more)" if len(wrong) > 1 else ""
     return [f"{where}, but {wrong[0]}{rest}. Give both the same depth, width and stem."] if wrong else []
+
+
+def _takes(encoder: ImageSpec, data: ImageSpec) -> bool:
+    """Whether an encoder can see the data: color kernels enter gray ones summed."""
+    same_channels = encoder.channels == data.channels or (encoder.channels, data.channels) == (3, 1)
+    return encoder.spatial_dims == data.spatial_dims and same_channels
+
+
+def _told(spec: ImageSpec) -> str:
+    return f"{spec.spatial_dims}D with {spec.channels} channel{'s' if spec.channels > 1 else ''}"

@@ -1,9 +1,11 @@
-"""Apply a fine-tuned model to a folder of new cases: a label map for each, on its own grid."""
+"""Apply a fine-tuned model to a folder of new cases: a label map for each on its own grid, or a row in a table."""
 
 import csv
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ import torch
 from rich.console import Console
 
 from medgraph.data import formats
+from medgraph.data.components import largest_component
 from medgraph.data.formats import CaseFile
 from medgraph.errors import CheckpointError, ConfigError, MedgraphError
 from medgraph.runner import checkpoint
 from medgraph.runner.model import Model, find_model, load_model
+from medgraph.runner.slabs import check_reading, free_memory, predicted
 from medgraph.runner.train import pick_device
 
 _TABLE = "predictions.csv"  # of a model that classifies
@@ -36,14 +40,17 @@ def predict(
     *,
     model: str | None = None,
     probabilities: bool = False,
+    keep_largest: bool = False,
     series: str | None = None,
     workers: int = 2,
+    memory: float | None = None,
     device: str = "auto",
 ) -> Path:
     """Write what a fine-tuned model says of every case of a folder to another folder.
 
-    A model that classifies writes `predictions.csv`, a row for each case with the probability of each class. A case
-    that fails does not stop the others. `predictions.json` holds the model, the classes, and what became of each case.
+    A model that classifies or predicts a number writes `predictions.csv`, a row for each case. A case that fails does
+    not stop the others. `predictions.json` holds the model, the classes, and what became of each case. A volume whose
+    answer does not fit into memory is predicted in slabs, alike; one that cannot even be read fails with a forecast.
 
     Args:
         run: A run folder, or the folder of a model in it.
@@ -51,8 +58,10 @@ def predict(
         out: Folder to write to; made if absent.
         model: Which of several models of the run, as `verdict/pretrained-4-seed31`.
         probabilities: Also write the probability of each class.
+        keep_largest: Keep only the largest connected piece of each label.
         series: UID of the DICOM series to take where folders hold several.
         workers: Cases read ahead at the same time.
+        memory: GiB that may be taken; what is free if unsaid.
         device: "auto", "cpu" or "cuda".
 
     Returns:
@@ -65,11 +74,8 @@ def predict(
     images, out = Path(images), Path(out)
     check_out(out, images, workers)
     console = Console(highlight=False, soft_wrap=True)
-    folder, names = find_model(Path(run), model)
-    loaded = load_model(folder)
-    _check_task(loaded)
-    if len(names) > 1 and model is None:
-        console.print(f"taking {names[0]}; of {len(names)} models, --model names another: {', '.join(names[1:])}")
+    loaded = _load(Path(run), model, console)
+    _check_task(loaded, probabilities or keep_largest)
     files, rest = formats.find_cases(images, series)
     if rest:
         console.print(f"left out, of no kind that is read: {', '.join(path.name for path in rest)}")
@@ -77,11 +83,12 @@ def predict(
     out.mkdir(parents=True, exist_ok=True)
     loaded.method.to(pick_device(device))
 
-    done, failed = _predict_all(loaded, files, out, probabilities, workers, console)
-    if done and "probabilities" in done[0]:
-        _write_table(out / _TABLE, loaded.spec.classes, done)
-    described = {"model": str(folder), "classes": loaded.spec.classes, "cases": done, "failed": failed}
-    checkpoint.write_json(out / "predictions.json", described)
+    job = _Job(loaded, out, probabilities, keep_largest, memory, console)
+    done, failed = _predict_all(job, files, workers)
+    if done and not _segments(loaded):
+        _write_table(out / _TABLE, loaded.spec, done)
+    told = {"model": str(loaded.path), "classes": loaded.spec.classes, "cases": done, "failed": failed}
+    checkpoint.write_json(out / "predictions.json", told)
     report_failed(failed, len(files))
     return out
 
@@ -119,30 +126,75 @@ def report_failed(failed: dict[str, str], count: int) -> None:
         raise CasesFailed(f"{len(failed)} of {count} cases failed; the others are done.\n{lines}")
 
 
-def _predict_all(
-    loaded: Model, files: Sequence[CaseFile], out: Path, probabilities: bool, workers: int, console: Console
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def _load(run: Path, name: str | None, console: Console) -> Model:
+    folder, names = find_model(run, name)
+    if len(names) > 1 and name is None:
+        console.print(f"taking {names[0]}; of {len(names)} models, --model names another: {', '.join(names[1:])}")
+    return load_model(folder)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is done with every case."""
+
+    loaded: Model
+    out: Path
+    probabilities: bool
+    keep_largest: bool
+    memory: float | None
+    console: Console
+
+    def budget(self) -> int:
+        """Bytes that may be taken now."""
+        return free_memory() if self.memory is None else int(self.memory * 2**30)
+
+
+def _predict_all(job: _Job, files: Sequence[CaseFile], workers: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """What was written for each case, and the message of each that failed."""
+    share = job.budget() // min(len(files), workers + 1)  # so many cases are in memory at once
 
     def prepare(file: CaseFile) -> Any:
-        return loaded.data.new_case(file, whole=True)
+        _forecast(job, file, share)
+        return job.loaded.data.new_case(file, whole=True)
 
     done: list[dict[str, Any]] = []
     failed: dict[str, str] = {}
     for file, case in read_ahead(files, prepare, workers):
         try:
-            done.append(_write_case(loaded, case(), out, probabilities))
-            console.print(f"{file.id}: {_told(done[-1])}")
+            done.append(_write_case(job, case()))
+            job.console.print(f"{file.id}: {_told(done[-1])}")
         except TROUBLE as error:
-            failed[file.id] = str(error)
-            console.print(f"{file.id}: failed")
+            failed[file.id] = str(error) or type(error).__name__
+            job.console.print(f"{file.id}: failed")
     return done, failed
 
 
-def _check_task(loaded: Model) -> None:
+def _forecast(job: _Job, file: CaseFile, budget: int) -> None:
+    """Raise DataError for a case that cannot be read within `budget` bytes, from its header alone."""
+    if file.kind not in ("NIfTI", "NRRD", "MetaImage"):
+        return  # the others tell their size only when they are read
+    grid = formats.read_grid(file.path)
+    spacing = getattr(getattr(job.loaded.data, "cache", None), "spacing", None)
+    native = math.prod(grid.shape)
+    prepared = native if spacing is None else round(native * math.prod(grid.spacing) / math.prod(spacing))
+    maps = len(job.loaded.spec.classes) if job.probabilities else 0
+    check_reading(str(file.path), native, prepared, extra=8 * maps * prepared, budget=budget)
+
+
+def _segments(loaded: Model) -> bool:
+    return hasattr(loaded.method, "decoder")
+
+
+def _check_task(loaded: Model, wants_maps: bool) -> None:
     if not hasattr(loaded.data, "new_case"):
+        name = type(loaded.data).__name__
         raise CheckpointError(
-            f"{loaded.path}: a single file cannot be prepared like the data of this model, expected slices of volumes."
+            f"{loaded.path}: was trained on {name}, which reads no single files: a new file cannot be prepared alike."
+        )
+    if not _segments(loaded) and wants_maps:
+        raise ConfigError(
+            "--probabilities, --largest-component: are for models that segment; this one writes "
+            f"{_TABLE}, with all probabilities. Leave them out."
         )
 
 
@@ -161,47 +213,72 @@ def _target(out: Path, file: CaseFile, name: str | None = None) -> Path:
 
 
 @torch.no_grad()
-def _write_case(loaded: Model, case: Any, out: Path, probabilities: bool) -> dict[str, Any]:
+def _write_case(job: _Job, case: Any) -> dict[str, Any]:
     """Predict one case, write it, and tell what was written."""
-    labels, values, flat = [], [], []
-    per_pass = max(1, _VALUES_AT_ONCE // case.images[0].numel())
-    device = next(loaded.method.parameters()).device
-    for part in case.images.split(per_pass):
-        logits = loaded.method.predict(part.to(device)).cpu()
-        if logits.ndim == 2:
-            flat.append(logits)
-            continue
+    loaded, out = job.loaded, job.out
+    if not _segments(loaded):
+        return _answered(loaded, case.file, torch.cat(list(_logits(job, case))))
+    labels, values = [], []
+    for logits in _logits(job, case):
         labels.append(logits.argmax(dim=1).to(torch.uint8))
-        values += [logits.softmax(dim=1)] if probabilities else []
-    if flat:
-        return _classified(loaded, case.file, torch.cat(flat))
-    native = case.to_native(torch.cat(labels))
+        values += [logits.softmax(dim=1)] if job.probabilities else []
+    along = 1 if case.images.ndim == 5 else 0  # slabs of a volume, or slices
+    native = case.to_native(torch.cat(labels, dim=along))
+    native = largest_component(native) if job.keep_largest else native
     path = _target(out, case.file)
     formats.write(path, native, case.grid)
     written = [path.name]
-    for index, name in enumerate(loaded.spec.classes if probabilities else ()):
-        map_ = case.values_to_native(torch.cat([part[:, index] for part in values]))
+    for index, name in enumerate(loaded.spec.classes if job.probabilities else ()):
+        map_ = case.values_to_native(torch.cat([part[:, index] for part in values], dim=along))
         formats.write(_target(out, case.file, name), map_.astype(np.float32), case.grid)
         written.append(_target(out, case.file, name).name)
     counts = {name: int((native == index).sum()) for index, name in enumerate(loaded.spec.classes)}
     return {"case": case.file.id, "read": str(case.file.path), "written": written, "voxels": counts}
 
 
+def _logits(job: _Job, case: Any) -> Iterator[torch.Tensor]:
+    """The model's answers on the CPU: of some slices or images at a time, or of some slabs of a volume."""
+    method, spec = job.loaded.method, job.loaded.spec
+    device = next(method.parameters()).device
+
+    def predict_part(part: torch.Tensor) -> torch.Tensor:
+        return method.predict(part.to(device)).cpu()
+
+    if _segments(job.loaded) and case.images.ndim == 5:
+        window = (method.size[0], method.overlap) if hasattr(method, "overlap") else None
+        budget = job.budget() // 2 if device.type == "cpu" else torch.cuda.mem_get_info(device)[0] // 2
+        say = f"{case.file.id}: "
+        yield from predicted(
+            predict_part, case.images, spec.num_classes, window, budget, lambda line: job.console.print(say + line)
+        )
+        return
+    at_once = max(1, _VALUES_AT_ONCE // case.images[0].numel(), getattr(job.loaded.data, "num_slices", 1))
+    for part in case.images.tensor_split(-(-len(case.images) // at_once)):  # a slice with context keeps its neighbours
+        yield predict_part(part)
+
+
 def _told(done: dict[str, Any]) -> str:
     if "class" in done:
         return str(done["class"])
+    if "value" in done:
+        return f"{done['value']:.4g}"
     return ", ".join(f"{name} {count}" for name, count in list(done["voxels"].items())[1:]) + " voxels"
 
 
-def _classified(loaded: Model, file: CaseFile, logits: torch.Tensor) -> dict[str, Any]:
-    """What a model that classifies says of one case: the mean of its images' probabilities."""
-    mean = logits.float().softmax(dim=1).mean(dim=0)
-    name = loaded.spec.classes[int(mean.argmax())]
-    return {"case": file.id, "read": str(file.path), "class": name, "probabilities": mean.tolist()}
+def _answered(loaded: Model, file: CaseFile, outputs: torch.Tensor) -> dict[str, Any]:
+    """What a model says of one case as a whole: the mean of its images' probabilities, or numbers."""
+    told = {"case": file.id, "read": str(file.path)}
+    if loaded.spec.target:
+        return {**told, "value": outputs.float().mean().item()}
+    mean = outputs.float().softmax(dim=1).mean(dim=0)
+    return {**told, "class": loaded.spec.classes[int(mean.argmax())], "probabilities": mean.tolist()}
 
 
-def _write_table(path: Path, classes: Sequence[str], done: Sequence[dict[str, Any]]) -> None:
+def _write_table(path: Path, spec: Any, done: Sequence[dict[str, Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["case", "class", *classes])
-        writer.writerows([row["case"], row["class"], *row["probabilities"]] for row in done)
+        writer.writerow(["case", spec.target] if spec.target else ["case", "class", *spec.classes])
+        for row in done:
+            writer.writerow(
+                [row["case"], row["value"]] if spec.target else [row["case"], row["class"], *row["probabilities"]]
+            )

@@ -37,8 +37,10 @@ th,td{border-color:#444}figcaption,dt{color:#aaa}.curves img{background:#fff}}
 <table><thead><tr>{% for name in header %}<th>{{ name }}</th>{% endfor %}</tr></thead><tbody>
 {% for row in table %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table>
-<p>Difference: pretrained minus from scratch, paired over {{ over }}, with its 95 % bootstrap interval.</p>
-{% endif %}
+<p>Difference: first minus second, paired over {{ over }}, with its 95 % bootstrap interval.</p>
+{% for plot in learning %}<figure class="curves"><img alt="{{ plot.title }}" src="data:image/png;base64,{{ plot.png }}">
+<figcaption>{{ plot.title }}: mean over seeds, a point for each seed.</figcaption></figure>
+{% endfor %}{% endif %}
 {% if overlays %}<h2>Prediction and truth</h2>
 <p>Of each volume the slice that holds most truth, from the pretrained arm:
 the slice, the truth, the prediction.</p><div class="overlays">
@@ -61,7 +63,7 @@ src="data:image/png;base64,{{ figure.png }}"><figcaption>{{ figure.title }}</fig
 """
 
 MANY = 24  # cases; more are not listed one by one on the terminal
-HEADER = ("labelled", "label", "metric", "pretrained", "from scratch", "difference [95 % interval]")
+HEADER = ("labelled", "label", "metric", "first and second", "first", "second", "difference [95 % interval]")
 
 
 def write_report(
@@ -93,6 +95,7 @@ def write_report(
         header=HEADER,
         over=" and ".join(sorted({row["over"] for row in table})),
         table=[_cells(row) for row in table],
+        learning=learning_curves(table),
         overlays=[{"case": o["case"], "png": _overlay_png(o)} for o in overlays],
         curves=_curves_png(curves) if curves else "",
         facts=facts,
@@ -105,24 +108,66 @@ def write_report(
 
 
 def print_table(table: list[dict[str, Any]], console: Console) -> None:
-    """The rows of a compare stage on the terminal, within 80 columns; one table for each number of labels."""
-    for labelled in dict.fromkeys(row["num_labelled"] for row in table):
+    """The rows of a compare stage on the terminal, within 80 columns; one table for each number of labels and pair."""
+    for stage, labelled, first, second in dict.fromkeys(_place(row) for row in table):
         shown = Table(
-            title=f"Cases kept aside, {labelled} labelled for training", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+            title=f"{stage}: cases kept aside, {labelled} labelled for training",
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
         )
-        for index, name in enumerate(("label", "metric", "pretrained", "scratch", "difference [95 % interval]")):
+        names = ("label", "metric", first, second.removeprefix("from "), "difference [95 % interval]")
+        for index, name in enumerate(names):
             shown.add_column(name, justify="left" if index < 2 else "right")
         for row in table:
-            if row["num_labelled"] == labelled:
-                shown.add_row(*_cells(row)[1:])
+            if _place(row) == (stage, labelled, first, second):
+                label, title, _, *numbers = _cells(row)[1:]
+                shown.add_row(label, title, *numbers)
         console.print(shown)
+
+
+def learning_curves(table: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """A plot over numbers of labels for each compare stage that has several: its chief metric, a line for each arm."""
+    plots = []
+    for stage in dict.fromkeys(row["stage"] for row in table):
+        rows = [row for row in table if row["stage"] == stage and row["chief"]]
+        counts = list(dict.fromkeys(row["num_labelled"] for row in rows))
+        if len(counts) < 2:
+            continue
+        values: dict[str, dict[Any, list[float]]] = {}
+        for row in rows:
+            for arm, of_seeds in zip(row["arms"], zip(*row["seeds"], strict=True), strict=True):
+                values.setdefault(arm, {})[row["num_labelled"]] = list(of_seeds)
+        title = metric(rows[0]["metric"]).title
+        plots.append({"title": f"{stage}: {title} over labelled cases", "png": _learning_png(values, counts, title)})
+    return plots
+
+
+def _place(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["stage"], row["num_labelled"], *row["arms"]
+
+
+def _learning_png(values: dict[str, dict[Any, list[float]]], counts: list[Any], title: str) -> str:
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (arm, by_count) in enumerate(values.items()):
+        colour = f"C{number}"
+        means = [sum(by_count[count]) / len(by_count[count]) for count in counts]
+        axes.plot(range(len(counts)), means, color=colour, marker="o", label=arm, linewidth=1.2)
+        for place, count in enumerate(counts):
+            axes.plot([place] * len(by_count[count]), by_count[count], ".", color=colour, alpha=0.4)
+    axes.set_xticks(range(len(counts)), [str(count) for count in counts])
+    axes.set(xlabel="labelled cases", ylabel=title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return _figure_png(figure)
 
 
 def print_scores(title: str, scores: Scores, console: Console) -> None:
     """The rows of a train or evaluate stage's scores on the terminal; of many cases, the means."""
     if len({row["case"] for row in scores.rows}) > MANY:
+        intervals = scores.intervals()
         for name, value in scores.summary().items():
-            console.print(f"  {title}, {name}: {value:.4f}")
+            console.print(f"  {title}, {name}: {value:.4f}{_between(intervals.get(name), 4)}")
         return
     shown = Table(title=title)
     for index, name in enumerate(["case", "label", *scores.metrics()]):
@@ -138,8 +183,26 @@ def _score_table(title: str, scores: Scores) -> dict[str, Any]:
 
 
 def _score_rows(scores: Scores) -> list[list[str]]:
-    names = scores.metrics()
-    return [[row["case"], row["label"], *(_shown(row.get(name)) for name in names)] for row in scores.rows]
+    """A row for each case and label and, with intervals over cases, for the mean of each label."""
+    names, intervals, summary = scores.metrics(), scores.intervals(), scores.summary()
+    if scores.per_case:
+        return [_with_intervals(row["case"], row["label"], names, row, intervals) for row in scores.rows]
+    rows = [[row["case"], row["label"], *(_shown(row.get(name)) for name in names)] for row in scores.rows]
+    for label in dict.fromkeys(row["label"] for row in scores.rows) if intervals else ():
+        means = {name: summary[f"{label} {name}"] for name in names if f"{label} {name}" in summary}
+        rows.append(_with_intervals("mean", label, names, means, intervals))
+    return rows
+
+
+def _with_intervals(
+    case: str, label: str, names: list[str], values: dict[str, Any], intervals: dict[str, tuple[float, float]]
+) -> list[str]:
+    shown = [_shown(values.get(name)) + _between(intervals.get(f"{label} {name}"), 3) for name in names]
+    return [case, label, *shown]
+
+
+def _between(interval: tuple[float, float] | None, digits: int) -> str:
+    return "" if interval is None else f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
 
 
 def _shown(value: float | None) -> str:
@@ -149,9 +212,9 @@ def _shown(value: float | None) -> str:
 def _cells(row: dict[str, Any]) -> list[str]:
     d, shown = row["difference"], metric(row["metric"])
     digits = shown.digits
-    values = [f"{row[arm]:.{digits}f}" for arm in ("pretrained", "from_scratch")]
+    values = [f"{row[arm]:.{digits}f}" for arm in ("first", "second")]
     interval = f"{d['mean']:+.{digits}f} [{d['low']:+.{digits}f}, {d['high']:+.{digits}f}]"
-    return [str(row["num_labelled"]), row["label"], shown.title, *values, interval]
+    return [str(row["num_labelled"]), row["label"], shown.title, " and ".join(row["arms"]), *values, interval]
 
 
 def _overlay_png(overlay: dict[str, Any]) -> str:
@@ -188,6 +251,10 @@ def _curves_png(curves: dict[str, list[tuple[int, float]]]) -> str:
         axes.set(title=metric.replace("_", " "), xlabel="step")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)
+    return _figure_png(figure)
+
+
+def _figure_png(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return base64.b64encode(buffer.getvalue()).decode()

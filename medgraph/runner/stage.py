@@ -8,6 +8,7 @@ from rich.console import Console
 from medgraph import config
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.data.fingerprint import fingerprint
+from medgraph.data.licence import licences
 from medgraph.errors import CheckpointError
 from medgraph.method import Method
 from medgraph.runner.evaluate import evaluate
@@ -33,6 +34,7 @@ def train_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str
         "data": stage.data,
         "seed": pipeline.seed,
         "fingerprint": fingerprint(data),
+        "licences": licences(data),
     }
     export_encoder(folder.encoder(stage.name), method.encoder, stage.method["encoder"], data.spec, facts)
     export_model(path / "model", method, stage, data.spec, facts)
@@ -60,6 +62,8 @@ def fit(
 ) -> None:
     """Train `method` on the training part of `data` by the stage's plan; say what came from the cache of volumes."""
     plan = stage.train
+    if stage.evaluator is not None and hasattr(data, "check_test"):
+        data.check_test()  # a class that the model does not have is told now, not after hours
     dataset = data.train()
     if hasattr(data, "cache"):
         console.print(f"  {_cache_line(data.cache.report())}")

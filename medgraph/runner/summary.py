@@ -8,7 +8,7 @@ from rich.console import Console
 
 from medgraph.config.schema import Pipeline
 from medgraph.evaluation.scores import Scores, metric
-from medgraph.runner.compare import arm_folder
+from medgraph.runner.compare import FOREIGN, PRETRAINED, SCRATCH, arm_folder
 from medgraph.runner.export import load_encoder
 from medgraph.runner.folder import RunFolder
 from medgraph.runner.report import print_scores, print_table, write_report
@@ -27,7 +27,7 @@ def finish(pipeline: Pipeline, folder: RunFolder, console: Console, seconds: flo
             table += rows
             verdicts += [verdict(row) for row in rows if row["chief"]]
             last = (stage.compare.num_labelled[-1], pipeline.seed + stage.compare.seeds[0])
-            overlays += Scores.from_json(arm_folder(path, "pretrained", *last) / "scores.json").overlays
+            overlays += Scores.from_json(arm_folder(path, PRETRAINED, *last) / "scores.json").overlays
         elif stage.evaluator is not None:
             scores[stage.name] = Scores.from_json(path / "scores.json")
             if stage.kind == "train":  # an evaluate stage has said it, beside the untrained network
@@ -57,15 +57,31 @@ def finish(pipeline: Pipeline, folder: RunFolder, console: Console, seconds: flo
 
 
 def verdict(row: dict[str, Any]) -> str:
-    """One sentence: whether pre-training helped, and how sure that is."""
+    """One sentence: whether the first arm did better than the second, and how sure that is."""
     d, shown = row["difference"], metric(row["metric"])
     name = f"mean {shown.title}" if row["label"] == "mean" else shown.title
     sure = f"{name} {d['mean']:+.4f}, 95 % interval [{d['low']:+.4f}, {d['high']:+.4f}] over {d['n']} {row['over']}"
-    lead = f"With {row['num_labelled']} labelled "
+    sure += _over_seeds(row["seeds"], d["mean"])
+    lead = f"With {row['num_labelled']} labelled"
     if d["low"] <= 0 <= d["high"]:
-        return f"{lead}no difference can be claimed: {sure}."
-    helped = (d["low"] > 0) != shown.lower_is_better
-    return f"{lead}pre-training {'helped' if helped else 'hurt'}: {sure}."
+        return f"{lead}, {' and '.join(row['arms'])}, no difference can be claimed: {sure}."
+    better = (d["low"] > 0) != shown.lower_is_better
+    return f"{lead} {_WORDS[tuple(row['arms'])][0 if better else 1]}: {sure}."
+
+
+_WORDS = {
+    (PRETRAINED, SCRATCH): ("pre-training helped", "pre-training hurt"),
+    (PRETRAINED, FOREIGN): ("pre-training was better than the foreign encoder", "the foreign encoder was better"),
+    (FOREIGN, SCRATCH): ("the foreign encoder helped", "the foreign encoder hurt"),
+}
+
+
+def _over_seeds(pairs: list[list[float]], mean: float) -> str:
+    """How steady a difference is: the interval over cases knows nothing of another seed."""
+    if len(pairs) == 1:
+        return ", one seed"
+    alike = sum((first - second) * mean > 0 for first, second in pairs)
+    return f", in the same direction with {alike} of {len(pairs)} seeds"
 
 
 def curves(run: Path) -> dict[str, list[tuple[int, float]]]:

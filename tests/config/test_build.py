@@ -43,3 +43,11 @@ def test_constructor_error_without_places_names_the_key(fake_parts):
 def test_absent_data_is_a_note_not_an_error(write):
     notes = config.dry_build(config.load(write(), ("second.data.root=absent",)))
     assert notes == ["second: checks of the method against the data were skipped: absent: expected a folder"]
+
+
+def test_a_part_stored_before_a_parameter_existed_gets_its_default(fake_parts):
+    assert config.build({"name": "fake", "mode": "soft"}, "losses").temperature == 0.1
+    data = config.build({"name": "fake", "root": "here"}, "data", seed=7)
+    assert data.size == config.build({"name": "fake", "root": "here", "size": list(data.size)}, "data", seed=7).size
+    with pytest.raises(ConfigError, match=r"^root: \w+ needs it, but it was not stored"):
+        config.build({"name": "fake"}, "data", seed=7)

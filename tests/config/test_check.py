@@ -165,13 +165,24 @@ def test_evaluate_stage_without_data_needs_an_earlier_stage(write, data):
     assert "stage.yaml:1:1: first: missing key 'data': there is no earlier stage to take them from" in errors(path)
 
 
+def test_compare_needs_a_foreign_encoder_to_be_there(write):
+    stage = CONFIG.replace("kind: train", "kind: compare\nevaluator: {name: fake}\ncompare: COMPARE")
+    both = "name: t\nseed: 1\nstages:\n  a: {config: b.yaml}\n  c: {config: stage.yaml, start_from: a}\n"
+    path = write(stage.replace("COMPARE", "{num_labelled: [4, all], seeds: [0], foreign: x/y}"), both)
+    (path.parent / "b.yaml").write_text(CONFIG)
+    (line,) = errors(path)
+    assert "c.compare.foreign: expected the folder of an encoder" in line
+    assert line.endswith("found none in 'x/y'")
+
+
 def test_compare_refuses_empty_lists_and_small_numbers(write):
     stage = CONFIG.replace("kind: train", "kind: compare\nevaluator: {name: fake}\ncompare: COMPARE")
     both = "name: t\nseed: 1\nstages:\n  a: {config: b.yaml}\n  c: {config: stage.yaml, start_from: a}\n"
     for compare, line in [
         ("{num_labelled: [], seeds: [0]}", "c.compare: num_labelled: length: expected 1 or more, got 0"),
+        ("{num_labelled: [4, 4], seeds: [0]}", "c.compare: num_labelled: expected different values, got [4, 4]"),
         ("{num_labelled: [0], seeds: [0]}", "c.compare.num_labelled: expected 1 or more, got 0"),
-        ("{num_labelled: 4, seeds: [0]}", "c.compare.num_labelled: expected list[int], got 4"),
+        ("{num_labelled: 4, seeds: [0]}", "c.compare.num_labelled: expected list[int | Literal['all']], got 4"),
     ]:
         path = write(stage.replace("COMPARE", compare), both)
         (path.parent / "b.yaml").write_text(CONFIG)

@@ -6,6 +6,7 @@ from reference.nifti_files import write
 
 from medgraph.data.folder import FolderSource
 from medgraph.data.labelled_slices import LabelledSliceData
+from medgraph.data.labelled_volumes import LabelledVolumeData
 from medgraph.data.loader import epoch_batches, load
 from medgraph.data.samples import SampleSource
 from medgraph.errors import DataError
@@ -71,6 +72,20 @@ def test_no_classes_declared(labelled_folder):
 def test_a_label_value_that_no_class_has(labelled_folder):
     with pytest.raises(DataError, match="label values 2, expected 0 to 1 for the classes background, organ"):
         LabelledSliceData(source(labelled_folder, classes=("background", "organ")), seed=0).train()
+
+
+@pytest.mark.parametrize("made", [LabelledSliceData, LabelledVolumeData])
+def test_a_label_value_of_a_test_volume_is_found_before_training_and_again_once_mended(labelled_folder, made):
+    data = made(source(labelled_folder), seed=0)
+    data.check_test()
+    path = next(case.label for case in data.source.cases if case.part == "test")
+    volume = nib.load(path)
+    nib.save(nib.Nifti1Image(np.full(volume.shape, 7, np.uint8), volume.affine), path)
+    for _ in range(2):  # an error is not remembered as a pass
+        with pytest.raises(DataError, match="label values 7, expected 0 to 2"):
+            data.check_test()
+    nib.save(volume.__class__(np.zeros(volume.shape, np.uint8), volume.affine), path)
+    data.check_test()
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from medgraph import config
 from medgraph.data.spec import GraphSpec, ImageSpec
 from medgraph.evaluation.scores import Scores
@@ -29,6 +31,26 @@ def test_it_holds_what_a_stranger_asks_for(tmp_path):
     assert "Caron et al." in text.partition("## Citations")[2]
 
 
+@pytest.mark.parametrize(
+    ("licences", "short", "words"),
+    [
+        (["CC-BY-SA 4.0"], "cc-by-sa-4.0", "- Data: CC-BY-SA 4.0"),
+        (["CC BY 3.0 (LICENSE.md beside the data)"], "cc-by-3.0", "- Data: CC BY 3.0 (LICENSE.md"),
+        (["CC0 1.0"], "cc0-1.0", "- Data: CC0 1.0"),
+        (["data use agreement of our clinic"], "other", "- Data: data use agreement of our clinic"),
+        (["CC BY 4.0", "CC0"], "other", "- Data: CC BY 4.0\n- Data: CC0\n- Weights: derived"),
+        ([], "other", "- Data: not recorded."),
+        (None, "other", "- Data: not recorded."),
+    ],
+)
+def test_the_licence_of_the_data_is_told_or_that_it_is_not_known(licences, short, words):
+    facts = {"medgraph": "0", "encoder": NODE, "spec": vars(SPEC), "facts": {**FACTS, "licences": licences}}
+    text = card(facts, [])
+    assert text.startswith(f"---\nlicense: {short}\n")
+    assert words in text.partition("## Licence")[2]
+    assert "Apache-2.0" in text
+
+
 def test_a_graph_and_unknown_data_are_described_too():
     spec = GraphSpec("paper", {"paper": 4, "author": 3}, {"paper": 2, "author": 2}, 3, ())
     facts = {"medgraph": "0", "encoder": NODE, "spec": vars(spec), "facts": {}}
@@ -48,8 +70,9 @@ def test_the_scores_of_a_stage_and_the_verdict_on_it_are_on_the_card(tmp_path, s
         "num_labelled": 4,
         "label": "mean",
         "metric": "dice",
-        "pretrained": 0.8,
-        "from_scratch": 0.7,
+        "arms": ["pretrained", "from scratch"],
+        "first": 0.8,
+        "second": 0.7,
         "over": "cases",
     }
     row["difference"] = {"mean": 0.1, "low": 0.05, "high": 0.15, "n": 16}
@@ -60,6 +83,5 @@ def test_the_scores_of_a_stage_and_the_verdict_on_it_are_on_the_card(tmp_path, s
     text = (folder.encoder("fine") / "README.md").read_text()
     assert "- fine: front dice 0.5000" in text
     assert (
-        "4 labelled, mean, Dice: 0.8000 pre-trained, 0.7000 from scratch; difference +0.1000 (+0.0500 to +0.1500"
-        in text
+        "4 labelled, mean, Dice: 0.8000 pretrained, 0.7000 from scratch; difference +0.1000 (+0.0500 to +0.1500" in text
     )

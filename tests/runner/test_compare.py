@@ -1,9 +1,24 @@
+import io
+import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
+from monai.networks.nets.resnet import resnet18
+from rich.console import Console
 
+from medgraph import config
+from medgraph.data.spec import ImageSpec
+from medgraph.errors import ConfigError
 from medgraph.evaluation.scores import Scores
+from medgraph.runner import compare
+from medgraph.runner.checkpoint import read_tensors
 from medgraph.runner.compare import arm_folder, table
+from medgraph.runner.export import export_encoder
+from medgraph.runner.folder import RunFolder
+from medgraph.runner.foreign import adopt
+from medgraph.runner.handover import check_handovers
 
 
 def store(path, arm, seed, rows):
@@ -12,8 +27,8 @@ def store(path, arm, seed, rows):
     Scores(rows).to_json(folder / "scores.json")
 
 
-def stage(seeds):
-    return SimpleNamespace(compare=SimpleNamespace(num_labelled=(4,), seeds=seeds))
+def stage(seeds, foreign=None):
+    return SimpleNamespace(name="verdict", compare=SimpleNamespace(num_labelled=(4,), seeds=seeds, foreign=foreign))
 
 
 def test_cases_are_paired_after_averaging_over_seeds(tmp_path):
@@ -34,7 +49,7 @@ def test_cases_are_paired_after_averaging_over_seeds(tmp_path):
         ("mean", "dice", True),
         ("mean", "hd95", False),
     ]
-    assert found[4]["pretrained"] == pytest.approx(0.65)
+    assert found[4]["first"] == pytest.approx(0.65)
     assert found[4]["difference"]["mean"] == pytest.approx(0.1)
     assert (found[4]["difference"]["n"], found[4]["over"]) == (3, "cases")
 
@@ -54,3 +69,100 @@ def test_a_metric_that_a_label_lacks_has_no_row(tmp_path):
     for arm in ("pretrained", "from scratch"):
         store(tmp_path, arm, 0, rows)
     assert ("back", "hd95") not in [(row["label"], row["metric"]) for row in table(stage((0,)), tmp_path, 0)]
+
+
+def test_three_arms_make_three_pairs(tmp_path):
+    for arm, dice in (("pretrained", 0.8), ("foreign", 0.7), ("from scratch", 0.5)):
+        store(tmp_path, arm, 0, [{"case": case, "label": "front", "dice": dice} for case in "ab"])
+    found = table(stage((0,), "x/foreign"), tmp_path, 0)
+    assert [(row["arms"], pytest.approx(row["difference"]["mean"])) for row in found] == [
+        (["pretrained", "foreign"], 0.1),
+        (["pretrained", "from scratch"], 0.3),
+        (["foreign", "from scratch"], 0.2),
+    ]
+    assert found[0]["seeds"] == [[pytest.approx(0.8), pytest.approx(0.7)]]
+
+
+PIPELINE = """
+name: arms
+seed: 3
+stages:
+  verdict: {config: verdict.yaml, start_from: ROOT/ours}
+"""
+VERDICT = """
+kind: compare
+data: {name: classified_arrays, path: ROOT/a.npz}
+method: {name: classification, encoder: {name: resnet, depth: 18, width: 4}, freeze: true}
+train: {epochs: 1, batch_size: 4, optimizer: {name: adamw, lr: 0.1}, schedule: {name: constant}}
+evaluator: {name: classification}
+compare: {num_labelled: [4, all], seeds: [0], foreign: ROOT/foreign}
+"""
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A pipeline of one compare stage with a foreign arm: our encoder, another one of another width, and images."""
+    rng = np.random.default_rng(0)
+    stored = {f"{part}_images": rng.integers(0, 256, (8, 16, 16), dtype=np.uint8) for part in ("train", "test")}
+    np.savez(tmp_path / "a.npz", **stored, **{f"{part}_labels": np.arange(8) % 2 for part in ("train", "test")})
+    spec, node = ImageSpec(2, 1, (16, 16), 8), {"name": "resnet", "depth": 18, "width": 4, "stem": "small"}
+    export_encoder(tmp_path / "ours", config.build(node, "encoders", spec=spec), node, spec, {})
+    net = resnet18(spatial_dims=2, n_input_channels=3, widen_factor=0.125, conv1_t_stride=2, num_classes=3)
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    adopt(tmp_path / "net.pth", {**node, "width": 8, "stem": "imagenet"}, spec, tmp_path / "foreign")
+    for name, text in (("arms.yaml", PIPELINE), ("verdict.yaml", VERDICT)):
+        (tmp_path / name).write_text(text.replace("ROOT", str(tmp_path)))
+    return tmp_path
+
+
+def run_stage(files):
+    pipeline, said = config.load(files / "arms.yaml"), io.StringIO()
+    check_handovers(pipeline)
+    folder = RunFolder(files / "run")
+    compare.compare_stage(pipeline.stages["verdict"], pipeline, folder, "cpu", Console(file=said, width=200))
+    return folder.stage("verdict"), said.getvalue()
+
+
+@pytest.mark.slow
+def test_a_foreign_encoder_of_another_width_is_fine_tuned_beside_ours_and_not_twice(files):
+    path, said = run_stage(files)
+    assert sorted(p.name for p in path.iterdir() if p.is_dir()) == sorted(
+        f"{arm}-{count}-seed3" for arm in ("pretrained", "foreign", "from-scratch") for count in (4, "all")
+    )
+    adopted, _ = read_tensors(files / "foreign" / "encoder.safetensors")
+    kept, _ = read_tensors(path / "foreign-all-seed3" / "encoder" / "encoder.safetensors")
+    assert all(torch.equal(kept[name], value) for name, value in adopted.items())  # frozen: as it came
+    facts = json.loads((path / "foreign-all-seed3" / "model" / "model.json").read_text())
+    assert facts["method"]["encoder"]["width"] == 8
+    assert facts["facts"]["num_labelled"] is None
+    rows = json.loads((path / "table.json").read_text())
+    assert [row["num_labelled"] for row in rows if row["chief"]] == [4] * 3 + ["all"] * 3
+    assert all(row["over"] == "cases" for row in rows)
+    (path / "foreign-all-seed3" / "scores.json").unlink()  # as if stopped before the last arm was done
+    before = {p: p.stat().st_mtime_ns for p in path.rglob("scores.json")}
+    _, said = run_stage(files)
+    assert said.count("finished before, skipped") == 5
+    assert all(p.stat().st_mtime_ns == time for p, time in before.items())
+    assert json.loads((path / "table.json").read_text()) == rows
+
+
+def test_a_foreign_folder_without_encoder_or_for_other_data_is_refused_before_training(files):
+    spec = ImageSpec(3, 1, (16, 16, 16), 8)
+    node = {"name": "resnet", "depth": 18, "width": 4, "stem": "small"}
+    export_encoder(files / "volumes", config.build(node, "encoders", spec=spec), node, spec, {})
+    told = r"whose encoder takes 3D with 1 channel, but the data of this stage are 2D with 1 channel"
+    with pytest.raises(ConfigError, match=rf"verdict\.compare\.foreign: .*volumes', {told}"):
+        check_handovers(config.load(files / "arms.yaml", [f"verdict.compare.foreign={files}/volumes"]))
+    with pytest.raises(ConfigError, match=rf"verdict\.method\.encoder: starts from '.*volumes', {told}"):
+        check_handovers(config.load(files / "arms.yaml", [f"verdict.start_from={files}/volumes"]))
+    with pytest.raises(
+        ConfigError, match=r"verdict\.compare\.foreign: expected the folder of an encoder, .* found none"
+    ):
+        config.load(files / "arms.yaml", [f"verdict.compare.foreign={files}/nothing"])
+
+
+def test_the_digest_follows_the_foreign_weights(files):
+    before = config.load(files / "arms.yaml").stages["verdict"].digest
+    (files / "ours" / "encoder.safetensors").replace(files / "foreign" / "encoder.safetensors")
+    (files / "ours" / "encoder.safetensors").write_bytes((files / "foreign" / "encoder.safetensors").read_bytes())
+    assert config.load(files / "arms.yaml").stages["verdict"].digest != before

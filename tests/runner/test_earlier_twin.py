@@ -1,7 +1,7 @@
 import pytest
 
 from medgraph import config
-from medgraph.runner.compare import ARMS, arm_folder, earlier_twin
+from medgraph.runner.compare import SCRATCH, arm_folder, earlier_twin
 from medgraph.runner.folder import RunFolder
 
 PIPELINE = """name: two-verdicts
@@ -18,7 +18,7 @@ stages:
 def run(tmp_path):
     (tmp_path / "two.yaml").write_text(PIPELINE)
     folder = RunFolder(tmp_path / "run")
-    path = arm_folder(folder.stage("first"), ARMS[1], 4, 0)
+    path = arm_folder(folder.stage("first"), SCRATCH, 4, 0)
     path.mkdir(parents=True)
     (path / "scores.json").write_text("{}")
     return tmp_path / "two.yaml", folder, path

@@ -14,7 +14,8 @@ from medgraph import cli, config
 from medgraph.data.spec import ImageSpec
 from medgraph.errors import CheckpointError, ConfigError, DataError
 from medgraph.runner.embed import embed, find_encoder
-from medgraph.runner.export import FACTS, export_encoder
+from medgraph.runner.encoder_folder import FACTS
+from medgraph.runner.export import export_encoder
 from medgraph.runner.predict import CasesFailed
 
 SOURCE = {"name": "folder", "root": "nowhere", "images": "*", "labels": None, "classes": [], "frame": None}

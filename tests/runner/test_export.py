@@ -6,7 +6,8 @@ import torch
 from medgraph.data.spec import ImageSpec
 from medgraph.errors import CheckpointError
 from medgraph.nn.encoders import ResNetEncoder
-from medgraph.runner.export import FACTS, export_encoder, load_encoder, transfer
+from medgraph.runner.encoder_folder import FACTS
+from medgraph.runner.export import export_encoder, load_encoder, transfer
 
 NODE = {"name": "resnet", "depth": 18, "width": 8, "stem": "small"}
 SPEC = ImageSpec(spatial_dims=2, channels=1, size=(32, 32), num_examples=4)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from monai.networks.nets.resnet import resnet18, resnet50
+from monai.networks.nets.swin_unetr import SwinUNETR
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
@@ -64,6 +65,52 @@ def test_missing_misshapen_and_unknown_tensors_are_all_named(tmp_path):
     assert "another shape: network.layer1.0.conv1.weight: (2, 2) in the file, (64, 64, 3, 3) here" in str(error.value)
     assert "of no place here: layer9.weight" in str(error.value)
     assert not (tmp_path / "encoder").exists()
+
+
+def swin(width=12, dims=2):
+    return SwinUNETR(1, 3, feature_size=width, spatial_dims=dims)
+
+
+@pytest.mark.parametrize("kind", ["SwinUNETR", "self-supervised"])
+def test_the_swin_of_swinunetr_is_taken_and_its_decoder_left(tmp_path, kind):
+    net = swin().eval()
+    state = net.state_dict()
+    if kind == "self-supervised":  # as model_swinvit.pt: no decoder, other names in the MLP, heads of three tasks
+        state = {k.replace("swinViT", "module"): v for k, v in state.items() if k.startswith("swinViT.")}
+        state = {k.replace("mlp.linear", "mlp.fc"): v for k, v in state.items()}
+        state |= {"module.norm.weight": torch.ones(3), "module.rotation_head.weight": torch.ones(4, 3)}
+    torch.save({"state_dict": state}, tmp_path / "a.pt")
+    line = ["adopt", str(tmp_path / "a.pt"), "--out", str(tmp_path / "encoder"), "--encoder", "swin", "--width", "12"]
+    done = CliRunner().invoke(cli.app, line)
+    assert done.exit_code == 0, done.output
+    left = "norm.weight (3,)" if kind == "self-supervised" else "out.conv.conv.weight (3, 12, 1, 1)"
+    assert left in done.stdout
+    x = torch.randn(1, 1, 64, 64)
+    with torch.no_grad():
+        for ours, theirs in zip(medgraph.load_encoder(tmp_path / "encoder").pyramid(x), net.swinViT(x), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_a_swin_of_another_width_or_with_more_layers_is_refused(tmp_path):
+    torch.save(swin(24).state_dict() | {"swinViT.layers1c.weight": torch.ones(1)}, tmp_path / "a.pt")
+    node = config.with_defaults({"name": "swin", "width": 12}, "encoders")
+    with pytest.raises(CheckpointError) as error:
+        adopt(tmp_path / "a.pt", node, GRAY, tmp_path / "encoder")
+    assert "another shape: network.patch_embed.proj.weight: (24, 1, 2, 2) in the file, (12, 1, 2, 2) here" in str(
+        error.value
+    )
+    assert CliRunner().invoke(cli.app, ["adopt", "a.pt", "--out", "x", "--encoder", "vit"]).exit_code == 2
+
+
+def test_the_timm_way_of_writing_a_resnet_is_taken(tmp_path):
+    """timm and torchvision write the tensors of a plain ResNet alike; timm's deep stems are another network."""
+    state = network(3).state_dict()
+    torch.save(state, tmp_path / "plain.pth")
+    assert len(adopt(tmp_path / "plain.pth", NODE, GRAY, tmp_path / "plain")["summed"]) == 1
+    deep = {("conv1.0.weight" if name == "conv1.weight" else name): value for name, value in state.items()}
+    torch.save(deep, tmp_path / "deep.pth")
+    with pytest.raises(CheckpointError, match=r"not in the file: network\.conv1\.weight"):
+        adopt(tmp_path / "deep.pth", NODE, GRAY, tmp_path / "deep")
 
 
 def test_names_that_differ_by_their_prefix_alone_are_refused():

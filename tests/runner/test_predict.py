@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from reference.dicom_files import write_series
-from reference.nifti_files import rotation
+from reference.nifti_files import rotation, write
 from typer.testing import CliRunner
 
 from medgraph import cli, config
 from medgraph.data import formats, itk
 from medgraph.data.spec import ImageSpec
 from medgraph.errors import CheckpointError, ConfigError, DataError
-from medgraph.runner.model import FACTS, export_model
+from medgraph.runner.model import FACTS, export_model, load_model
 from medgraph.runner.predict import CasesFailed, predict
 
 
@@ -123,10 +123,9 @@ def test_mixed_kinds_no_workers_and_data_without_files_are_refused(run_folder, c
     with pytest.raises(DataError, match="mixes kinds of file"):
         predict(run_folder, cases, tmp_path / "out")
     facts = json.loads((run_folder / "fine" / "model" / FACTS).read_text())
-    sizes = {"size": 32, "num_examples": 9, "num_test": 9, "scale": [0.1, 0.2], "rotation": 0.0}
-    facts["data"] = {"name": "shapes_over_digits", "root": "nowhere", **sizes}
+    facts["data"] = config.with_defaults({"name": "shapes_over_digits", "root": "nowhere"}, "data")
     (run_folder / "fine" / "model" / FACTS).write_text(json.dumps(facts))
-    with pytest.raises(CheckpointError, match="a single file cannot be prepared like the data of this model"):
+    with pytest.raises(CheckpointError, match="was trained on ShapesOverDigitsData, which reads no single files"):
         predict(run_folder, cases, tmp_path / "out")
 
 
@@ -170,6 +169,121 @@ def test_a_model_that_classifies_writes_a_table(stage, tmp_path):
         assert row[1] == ("dark" if float(row[2]) > float(row[3]) else "bright")
     with pytest.raises(ConfigError, match=r"already holds predictions\.csv"):
         predict(tmp_path / "run", tmp_path / "in", tmp_path / "out", device="cpu")
+
+
+REGRESS = """
+kind: train
+data:
+  name: targeted_SHAPE
+  source: {name: folder, root: nowhere}
+  target: {name: label_volume}
+  size: SIZE
+method: {name: regression, encoder: {name: resnet, depth: 18, width: 4}}
+train: {epochs: 1, batch_size: 4, optimizer: {name: adamw, lr: 0.1}, schedule: {name: constant}}
+"""
+
+
+@pytest.mark.parametrize(("shape", "size"), [("volumes", (8, 16, 16)), ("slices", (16, 16))])
+def test_a_model_that_predicts_a_number_writes_it(stage, tmp_path, cases, shape, size):
+    (tmp_path / "fine.yaml").write_text(REGRESS.replace("SHAPE", shape).replace("SIZE", str(list(size))))
+    stage = config.load(tmp_path / "tiny.yaml").stages["fine"]
+    spec = ImageSpec(len(size), 1, size, 8, target="volume, ml")
+    method = config.build(stage.method, "methods", spec=spec, seed=3)
+    method.center.fill_(40.0)
+    export_model(tmp_path / "run" / "fine" / "model", method, stage, spec, {"seed": 3})
+    predict(tmp_path / "run", cases, tmp_path / "out", device="cpu")
+    text = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
+    assert text[0] == 'case,"volume, ml"'
+    data = config.build(stage.data, "data", seed=3)
+    for line, number in zip(text[1:], range(3), strict=True):
+        images = data.new_case(formats.case_file(cases / f"case{number}.nii.gz")).images
+        name, value = line.split(",")
+        assert name == f"case{number}"
+        assert float(value) == pytest.approx(method.eval().predict(images).mean().item(), rel=1e-4)
+    with pytest.raises(ConfigError, match="--largest-component: are for models that segment"):
+        predict(tmp_path / "run", cases, tmp_path / "again", keep_largest=True, device="cpu")
+
+
+def test_only_the_largest_piece_of_each_label_is_kept(run_folder, tmp_path):
+    def write_case(voxels, affine):
+        voxels[0, 0, 0] = voxels[10, 2, 3] = 300  # two specks beside the box
+        itk.write_volume(tmp_path / "in/a.nrrd", voxels, affine)
+
+    folder = box(tmp_path / "in", write_case)
+    predict(run_folder, folder, tmp_path / "all", device="cpu")
+    assert (formats.read(formats.case_file(tmp_path / "all/a.nrrd")).voxels == 1).sum() == 3 * 4 * 6 + 2
+    predict(run_folder, folder, tmp_path / "out", keep_largest=True, device="cpu")
+    check_box(tmp_path / "out/a.nrrd")
+
+
+def test_a_case_that_cannot_be_read_into_memory_is_forecast_and_the_others_are_done(run_folder, cases, tmp_path):
+    voxels = np.random.default_rng(0).normal(0, 1, (80, 80, 80)).astype(np.float32)
+    write(cases / "big.nii.gz", voxels, np.eye(4))
+    with pytest.raises(CasesFailed, match=r"1 of 4 cases failed.*\n  big: .*512000 voxels need about .* are free"):
+        predict(run_folder, cases, tmp_path / "out", memory=0.01, workers=1, device="cpu")
+    assert (tmp_path / "out" / "case2.nii.gz").exists()
+
+
+VOLUMES = """
+kind: train
+data: {name: labelled_volumes, source: {name: folder, root: nowhere}, size: [8, 8, 8]}
+method:
+  name: patch_segmentation
+  encoder: {name: resnet, depth: 18, width: 4}
+  transform: {name: volume_segmentation_augment}
+  loss: {name: dice_cross_entropy}
+train: {epochs: 1, batch_size: 4, optimizer: {name: adamw, lr: 0.1}, schedule: {name: constant}}
+"""
+
+
+@pytest.mark.slow
+def test_a_volume_too_large_for_its_answer_is_predicted_alike_in_slabs(stage, tmp_path, monkeypatch, capsys):
+    (tmp_path / "fine.yaml").write_text(VOLUMES)
+    stage = config.load(tmp_path / "tiny.yaml").stages["fine"]
+    spec = ImageSpec(3, 1, (8, 8, 8), 8, ("background", "bright"))
+    method = config.build(stage.method, "methods", spec=spec, seed=3)
+    export_model(tmp_path / "run" / "fine" / "model", method, stage, spec, {"seed": 3})
+    voxels = np.random.default_rng(0).normal(0, 1, (70, 12, 10)).astype(np.float32)
+    write(tmp_path / "in" / "a.nii.gz", voxels, rotation(25))
+    predict(tmp_path / "run", tmp_path / "in", tmp_path / "whole", probabilities=True, device="cpu")
+    assert "slabs" not in capsys.readouterr().out
+    monkeypatch.setattr("medgraph.runner.predict.check_reading", lambda *_, **__: None)
+    predict(tmp_path / "run", tmp_path / "in", tmp_path / "slabs", probabilities=True, memory=1e-5, device="cpu")
+    assert "a: 70 x 12 x 10 voxels, about 0.00 GiB at once; in 4 slabs of" in capsys.readouterr().out
+    whole, parts = (formats.read(formats.case_file(tmp_path / place / "a.nii.gz")) for place in ("whole", "slabs"))
+    np.testing.assert_array_equal(whole.voxels, parts.voxels)
+    maps = [formats.read(formats.case_file(tmp_path / p / "a_bright.nii.gz")).voxels for p in ("whole", "slabs")]
+    np.testing.assert_allclose(*maps, atol=1e-5)
+
+
+def test_slices_with_context_are_predicted_with_their_neighbours(run_folder, cases, tmp_path, monkeypatch):
+    seen = []
+    loaded = load_model(run_folder / "fine" / "model")
+    method = type(loaded.method)
+    predict_slices = method.predict
+    monkeypatch.setattr("medgraph.runner.predict._VALUES_AT_ONCE", 1)
+    monkeypatch.setattr(
+        method, "predict", lambda self, images: seen.append(len(images)) or predict_slices(self, images)
+    )
+    predict(run_folder, cases, tmp_path / "single", device="cpu")
+    assert set(seen) == {1}
+    facts = json.loads((run_folder / "fine" / "model" / FACTS).read_text())
+    facts["data"] |= {"name": "labelled_stacks", "num_slices": 8}
+    (run_folder / "fine" / "model" / FACTS).write_text(json.dumps(facts))
+    seen.clear()
+    predict(run_folder, cases, tmp_path / "stacks", device="cpu")
+    assert min(seen) >= 4
+    assert max(seen) <= 8
+    assert sum(seen) == sum(formats.read(formats.case_file(path)).voxels.shape[1] for path in cases.iterdir())
+
+
+def test_memory_that_torch_does_not_get_is_told_for_the_case(run_folder, cases, tmp_path, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("medgraph.runner.predict._write_case", fail)
+    with pytest.raises(CasesFailed, match="case0: MemoryError"):
+        predict(run_folder, cases, tmp_path / "out", device="cpu")
 
 
 @pytest.mark.slow

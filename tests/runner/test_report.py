@@ -6,20 +6,26 @@ import pytest
 from rich.console import Console
 
 from medgraph.evaluation.scores import Scores
-from medgraph.runner.report import print_scores, print_table, write_report
+from medgraph.runner.report import learning_curves, print_scores, print_table, write_report
 
 DIFFERENCE = {"mean": 0.021, "low": 0.011, "high": 0.032, "n": 2}
+SEEDS = {"pretrained": [0.81, 0.79], "foreign": [0.75, 0.74], "from scratch": [0.7, 0.7]}
 TABLE = [
     {
-        "num_labelled": 4,
+        "stage": "verdict",
+        "num_labelled": labelled,
+        "arms": [first, second],
         "label": "front",
         "metric": metric,
-        "pretrained": 0.8,
-        "from_scratch": 0.7,
+        "first": 0.8,
+        "second": 0.7,
+        "seeds": [list(pair) for pair in zip(SEEDS[first], SEEDS[second], strict=True)],
         "difference": DIFFERENCE,
         "over": "cases",
         "chief": metric == "dice",
     }
+    for labelled in (4, "all")
+    for first, second in (("pretrained", "foreign"), ("pretrained", "from scratch"), ("foreign", "from scratch"))
     for metric in ("dice", "hd95")
 ]
 
@@ -55,12 +61,35 @@ def test_a_browser_shows_table_and_pictures(tmp_path):
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     command = [browser, *flags, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", "--dump-dom"]
     dom = subprocess.run([*command, path.as_uri()], capture_output=True, text=True, timeout=60, check=True).stdout
-    assert "<title>true,true,true,true</title>" in dom
-    assert dom.count("<tr>") == 3
+    assert "<title>true,true,true,true,true</title>" in dom
+    assert dom.count("<tr>") == 13
     assert "+0.0210 [+0.0110, +0.0320]" in dom
 
 
-def test_the_terminal_shows_both_arms(capsys):
+def test_a_learning_curve_has_a_line_for_each_arm(monkeypatch):
+    drawn = {}
+
+    def keep(values, counts, title):
+        drawn.update(values=values, counts=counts, title=title)
+        return "png"
+
+    monkeypatch.setattr("medgraph.runner.report._learning_png", keep)
+    assert learning_curves(TABLE) == [{"title": "verdict: Dice over labelled cases", "png": "png"}]
+    assert drawn["counts"] == [4, "all"]
+    assert drawn["values"] == {arm: {4: values, "all": values} for arm, values in SEEDS.items()}
+    assert learning_curves([row for row in TABLE if row["num_labelled"] == 4]) == []
+
+
+def test_figures_of_a_whole_part_and_means_over_cases_have_intervals(capsys):
+    whole = Scores.of_whole("all", ["a", "b"], {"auc": np.array([0.5, 0.7])})
+    print_scores("classify", whole, Console(width=80))
+    assert "0.600 [0.500, 0.700]" in capsys.readouterr().out
+    cases = Scores([{"case": case, "label": "front", "dice": value} for case, value in (("a", 0.5), ("b", 0.7))])
+    print_scores("segment", cases, Console(width=80))
+    assert "0.600 [0.500, 0.700]" in capsys.readouterr().out
+
+
+def test_the_terminal_shows_all_arms(capsys):
     print_table(TABLE, Console(width=80))
     said = capsys.readouterr().out
     assert all(len(line.rstrip()) <= 80 for line in said.splitlines())
@@ -73,5 +102,5 @@ def test_scores_of_many_cases_are_averaged(capsys):
     print_scores("content", Scores(rows[:3]), Console(width=80))
     assert "c2" in capsys.readouterr().out
     print_scores("content", Scores(rows), Console(width=80))
-    assert "content, front recall: 0.5000" in (said := capsys.readouterr().out)
+    assert "content, front recall: 0.5000 [" in (said := capsys.readouterr().out)
     assert "c2" not in said

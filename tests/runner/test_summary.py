@@ -2,6 +2,8 @@ import pytest
 
 from medgraph.runner.summary import example_input, verdict
 
+ROW = {"num_labelled": 4, "arms": ["pretrained", "from scratch"], "seeds": [[0.8, 0.7], [0.6, 0.7], [0.9, 0.7]]}
+
 
 @pytest.mark.parametrize(
     ("low", "high", "words"),
@@ -13,15 +15,36 @@ from medgraph.runner.summary import example_input, verdict
 )
 def test_the_verdict_follows_the_interval(low, high, words):
     difference = {"mean": (low + high) / 2, "low": low, "high": high, "n": 16}
-    row = {"num_labelled": 4, "label": "mean", "metric": "dice", "over": "cases", "difference": difference}
+    row = {**ROW, "label": "mean", "metric": "dice", "over": "cases", "difference": difference}
     assert words in verdict(row)
     assert "over 16 cases" in verdict(row)
 
 
 def test_a_smaller_error_is_a_help():
     difference = {"mean": -2.0, "low": -3.0, "high": -1.0, "n": 16}
-    row = {"num_labelled": 4, "label": "age", "metric": "mae", "over": "seeds", "difference": difference}
+    row = {**ROW, "label": "age", "metric": "mae", "over": "seeds", "difference": difference}
     assert "pre-training helped: mean absolute error -2.0000" in verdict(row)
+
+
+@pytest.mark.parametrize(
+    ("arms", "better", "worse"),
+    [
+        (["pretrained", "from scratch"], "pre-training helped", "pre-training hurt"),
+        (["pretrained", "foreign"], "better than the foreign encoder", "the foreign encoder was better"),
+        (["foreign", "from scratch"], "the foreign encoder helped", "the foreign encoder hurt"),
+    ],
+)
+def test_each_pair_of_arms_has_its_words_and_the_seeds_that_agree(arms, better, worse):
+    for mean, words, agree in ((0.1, better, 2), (-0.1, worse, 1)):
+        difference = {"mean": mean, "low": mean - 0.05, "high": mean + 0.05, "n": 16}
+        row = {**ROW, "arms": arms, "label": "mean", "metric": "dice", "over": "cases", "difference": difference}
+        said = verdict({**row, "num_labelled": "all"})
+        assert said.startswith("With all labelled ")
+        assert words in said
+        assert said.endswith(f"over 16 cases, in the same direction with {agree} of 3 seeds.")
+    unsure = {**row, "difference": {"mean": 0.0, "low": -0.1, "high": 0.1, "n": 16}, "seeds": [[0.8, 0.7]]}
+    assert f"{arms[0]} and {arms[1]}, no difference can be claimed" in verdict(unsure)
+    assert verdict(unsure).endswith("over 16 cases, one seed.")
 
 
 def test_the_example_input_of_a_graph_encoder_is_its_views(tmp_path):

@@ -1,0 +1,30 @@
+"""The folder of an exported encoder: names of its files, and the facts beside the weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from medgraph.errors import CheckpointError
+
+WEIGHTS, FACTS = "encoder.safetensors", "encoder.json"
+HF_WEIGHTS, HF_FACTS = "model.safetensors", "config.json"
+
+
+def weights_file(folder: Path) -> Path:
+    """The weights of an encoder's folder, under the name that a run gives them or under Hugging Face's."""
+    return folder / (HF_WEIGHTS if _is_hf(folder) else WEIGHTS)
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """The JSON beside an exported encoder's weights. Raises CheckpointError."""
+    path = folder / (HF_FACTS if _is_hf(folder) else FACTS)
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file; expected the folder `encoder/` that a train stage writes.")
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}: not JSON ({error}).") from error
+
+
+def _is_hf(folder: Path) -> bool:
+    return (folder / HF_FACTS).exists() and not (folder / FACTS).exists()
