@@ -1,13 +1,15 @@
 """Log-sum-exp of all pairs by fused Triton kernels: linear memory, exact gradients, every tile in registers.
 
 One pass forward for rows and columns together; backward one kernel by rows for the queries and one by columns for the
-keys (self-contrast of a symmetric matrix needs the first alone). No atomic additions: runs repeat to the last bit.
+keys (self-contrast of a symmetric matrix needs the first alone). No atomic additions: with one tile runs repeat to the
+last bit.
 
 Inputs stay in their dtype (float32, bfloat16, float16), sums are float32. Products of float32 follow
 `torch.set_float32_matmul_precision`: "highest" is exact, "high" is tf32 three times, "medium" tf32 once.
 Embeddings up to 256 wide stay in registers; wider ones are read in chunks of 128, and each chunk of a gradient
 computes the scores anew. Tiles of embeddings up to 256 wide fit 100 KiB of shared memory (counted by the compiler for
-compute capabilities 8.0 and 9.0). No tile is tuned for speed: the kernels have run in the interpreter only.
+compute capabilities 8.0 and 9.0). With `deterministic=False` tiles are chosen by timing, see `tuning`. So far the
+kernels have run in the interpreter only.
 
 Triton is optional and imported at the first call. With TRITON_INTERPRET=1, set before that, kernels run on any device.
 """
@@ -15,10 +17,9 @@ Triton is optional and imported at the first call. With TRITON_INTERPRET=1, set 
 import contextlib
 import functools
 import importlib.util
-import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -27,20 +28,26 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from medgraph.losses.pairs import terms as pair_terms
-from medgraph.losses.pairs.distances import GaussianKernel, LogDistance, MinimalGap
+from medgraph.losses.pairs import tuning
+from medgraph.losses.pairs.fused_terms import LOG2E, is_known, pack
 from medgraph.losses.pairs.term import PairTerm
 from medgraph.losses.pairs.tiled import Plan
 
-LOG2E = 1 / math.log(2)
 MAX_WIDTH = 256  # of embeddings that stay in registers
 CHUNK = 128  # of wider ones
-MAX_CODES = 8
 PRECISIONS = {"highest": "ieee", "high": "tf32x3", "medium": "tf32"}
 WIDE = 512  # bytes of an embedding in registers; beyond, and for chunks, tiles are smaller
 TILES = {  # by whether they are smaller
     False: {"ROWS": 64, "COLUMNS": 64, "num_stages": 2},
     True: {"ROWS": 32, "COLUMNS": 32, "num_stages": 1},
 }
+SMALLER = {  # none needs more registers or shared memory than the one above
+    False: (
+        {"ROWS": 64, "COLUMNS": 32, "num_stages": 2}, {"ROWS": 32, "COLUMNS": 64, "num_stages": 2},
+        {"ROWS": 64, "COLUMNS": 64, "num_stages": 2, "num_warps": 8},
+    ),
+    True: ({"ROWS": 32, "COLUMNS": 16, "num_stages": 1}, {"ROWS": 16, "COLUMNS": 32, "num_stages": 1}),
+}  # fmt: skip
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 INTERPRETED_PROGRAMS = 3  # shares of the column sums where there is no device to ask
 
@@ -54,7 +61,7 @@ def why_not(dtype: torch.dtype, terms: tuple[PairTerm, ...]) -> str | None:
     """What the kernels do not know, in words; None if they know everything."""
     if dtype not in DTYPES:
         return f"{dtype} embeddings"
-    unknown = sorted({type(term).__name__ for term in terms if not _is_known(term)})
+    unknown = sorted({type(term).__name__ for term in terms if not is_known(term)})
     return f"the pair terms {', '.join(unknown)} as used here" if unknown else None
 
 
@@ -88,15 +95,31 @@ def fused_lse(
         ModuleNotFoundError: Triton is not installed.
         ValueError: The tensors are on the CPU and the kernels are not interpreted.
     """
+    kernels = kernels_for(queries.device)
+    factors = [factor for term in plan.all_terms for factor in term.factors]
+    result = _FusedLSE.apply(plan, known, kernels, queries, keys, scale, row_bias, column_bias, *factors)
+    return (result[0], result[1]) if plan.columns else (result[0], None)
+
+
+def kernels_for(device: torch.device) -> ModuleType:
+    """The kernels. Raises what `fused_lse` says."""
     kernels = _kernels()
-    if queries.device.type == "cpu" and not _is_interpreted(kernels):
+    if device.type == "cpu" and not _is_interpreted(kernels):
         raise ValueError(
             'backend="triton" needs tensors on a GPU; use "auto" or "tiled" on the CPU, '
             "or set TRITON_INTERPRET=1 to debug kernels there"
         )
-    factors = [factor for term in plan.all_terms for factor in term.factors]
-    result = _FusedLSE.apply(plan, known, kernels, queries, keys, scale, row_bias, column_bias, *factors)
-    return (result[0], result[1]) if plan.columns else (result[0], None)
+    return kernels
+
+
+def is_fused(backend: str, device: torch.device, dtype: torch.dtype, terms: tuple[PairTerm, ...]) -> bool:
+    """Whether the fused kernels do the work; says once why they cannot."""
+    if backend != "triton" and not (backend == "auto" and device.type == "cuda" and is_installed()):
+        return False
+    reason = why_not(dtype, terms)
+    if reason is not None:
+        warn_once(reason)
+    return reason is None
 
 
 class _FusedLSE(torch.autograd.Function):
@@ -142,7 +165,7 @@ class _FusedLSE(torch.autograd.Function):
             db = sum(alpha * dw[h] for h, (alpha, _) in enumerate(plan.heads)) if needs[4] else None
             dfactors = [
                 g.to(f.dtype) if need and g is not None else None
-                for g, f, need in zip(_of_columns(plan, dw), factors, needs[5:], strict=True)
+                for g, f, need in zip(of_columns(plan, dw), factors, needs[5:], strict=True)
             ]
             dk = dk.to(launch.k.dtype)
         dq = None if dq is None else dq.to(launch.q.dtype)
@@ -157,10 +180,9 @@ class Launch:
     q: Tensor
     k: Tensor
     tensors: tuple[Tensor, ...]  # embeddings, scale and biases in base 2, factors of the terms
-    rows: int  # of a tile
-    columns: int
     options: dict[str, Any]  # compile-time constants
     gradients: dict[str, Any]  # further ones, of the kernels backward
+    others: tuple[dict[str, int], ...] = ()  # tiles to try besides that of the options
 
     @classmethod
     def of(
@@ -172,21 +194,25 @@ class Launch:
             q.new_zeros(len(q), dtype=torch.float32) if a is None else LOG2E * a.float(),
             k.new_zeros(len(k), dtype=torch.float32) if b is None else LOG2E * b.float(),
         )
-        listed, factors = _pack(kernels, plan, q, k)
+        listed, factors = pack(plan, q, k)
         width = max(16, 1 << (q.shape[1] - 1).bit_length()) if q.shape[1] <= MAX_WIDTH else CHUNK
         small = width < q.shape[1] or width * q.element_size() > WIDE
         scores, gradients = _types(kernels, q.dtype)
+        gradients["PHI"] = kernels.fused_tile.LSE
         options = {
             "DIM": q.shape[1], "BLOCK_DIM": width, "CHUNKS": -(-q.shape[1] // width), "HEADS": len(plan.heads),
             "ALPHAS": tuple(alpha for alpha, _ in plan.heads), "TERMS": listed,
             **scores, **TILES[small],
         }  # fmt: skip
         tensors = (q, k, *(vector.contiguous() for vector in vectors), *factors)
-        return cls(kernels, q, k, tensors, options["ROWS"], options["COLUMNS"], options, gradients)
+        return cls(kernels, q, k, tensors, options, gradients, SMALLER[small] if plan.tuned else ())
 
     def forward(self, with_columns: bool) -> tuple[Tensor, Tensor | None]:
         """Row sums (heads, n), and column sums (heads, m) if asked for."""
-        num_heads, blocks = self.options["HEADS"], _ceil(len(self.q), self.rows)
+        return self._fastest("_forward", with_columns)._forward(with_columns)
+
+    def _forward(self, with_columns: bool) -> tuple[Tensor, Tensor | None]:
+        num_heads, blocks = self.options["HEADS"], _ceil(len(self.q), self.options["ROWS"])
         programs = min(blocks, _num_programs(self.q.device)) if with_columns else blocks
         share = _ceil(blocks, programs)
         programs = _ceil(blocks, share)
@@ -205,11 +231,26 @@ class Launch:
             self.kernels.merge_columns[grid](tops, totals, over_columns, programs, over_columns.numel(), COLUMNS=128)
         return over_rows, over_columns
 
+    def sum_rows(self) -> Tensor:
+        """Sums (n,) of the function PHI."""
+        return self._fastest("_sum_rows")._sum_rows()
+
+    def _sum_rows(self) -> Tensor:
+        sums = self._empty(len(self.q))
+        with _on(self.q.device):
+            self.kernels.sum_rows[(_ceil(len(self.q), self.options["ROWS"]),)](
+                *self.tensors, sums, len(self.q), len(self.k), PHI=self.gradients["PHI"], **self.options
+            )
+        return sums
+
     def backward_rows(self, statistics: tuple[Tensor, ...], with_columns: bool) -> tuple[Tensor, Tensor]:
         """sum_j G_ij k_j (n, d) and sum_j G_ij (n,)."""
+        return self._fastest("_backward_rows", statistics, with_columns)._backward_rows(statistics, with_columns)
+
+    def _backward_rows(self, statistics: tuple[Tensor, ...], with_columns: bool) -> tuple[Tensor, Tensor]:
         dq, da = self._empty(*self.q.shape), self._empty(len(self.q))
         with _on(self.q.device):
-            self.kernels.backward_rows[(_ceil(len(self.q), self.rows), self.options["CHUNKS"])](
+            self.kernels.backward_rows[(_ceil(len(self.q), self.options["ROWS"]), self.options["CHUNKS"])](
                 *self.tensors, *statistics, dq, da, len(self.q), len(self.k),
                 WITH_COLUMNS=with_columns, **self.gradients, **self.options,
             )  # fmt: skip
@@ -217,21 +258,34 @@ class Launch:
 
     def backward_columns(self, statistics: tuple[Tensor, ...], with_columns: bool) -> tuple[Tensor, Tensor]:
         """sum_i scale_i G_ij q_i (m, d), and the sums over rows of each head's gradient (heads, m)."""
+        return self._fastest("_backward_columns", statistics, with_columns)._backward_columns(statistics, with_columns)
+
+    def _backward_columns(self, statistics: tuple[Tensor, ...], with_columns: bool) -> tuple[Tensor, Tensor]:
         num_heads = self.options["HEADS"]
         dk, dw = self._empty(*self.k.shape), self._empty(num_heads, len(self.k))
         with _on(self.q.device):
-            self.kernels.backward_columns[(_ceil(len(self.k), self.columns), self.options["CHUNKS"])](
+            self.kernels.backward_columns[(_ceil(len(self.k), self.options["COLUMNS"]), self.options["CHUNKS"])](
                 *self.tensors, *statistics, dk, dw, len(self.q), len(self.k),
                 PADDED_HEADS=_padded(num_heads), WITH_COLUMNS=with_columns, **self.gradients, **self.options,
             )  # fmt: skip
         return dk, dw
+
+    def _fastest(self, kernel: str, *arguments: Any) -> "Launch":
+        """With the tile that was fastest in this bucket of shapes; tried at its first call. See `tuning`."""
+        if not self.others:
+            return self
+        tiles = [self, *(replace(self, options={**self.options, **tile}) for tile in self.others)]
+        tries = [functools.partial(getattr(launch, kernel), *arguments) for launch in tiles]
+        listed = *(self.options[name] for name in ("DIM", "ALPHAS", "TERMS")), *arguments[-1:]
+        key = kernel, self.q.device, self.q.dtype, *listed, tuning.bucket(len(self.q)), tuning.bucket(len(self.k))
+        return tiles[tuning.fastest(key, tries)]
 
     def _empty(self, *size: int) -> Tensor:
         return torch.empty(size, dtype=torch.float32, device=self.q.device)
 
 
 def _types(kernels: Any, dtype: torch.dtype) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Types and precision of the product that gives scores, and of the one that gives gradients.
+    """Types and precision of the product that gives scores, and of the one that gives gradients (of a log-sum-exp).
 
     A gradient of 1 / n would vanish in float16, but not in tf32.
     """
@@ -240,12 +294,22 @@ def _types(kernels: Any, dtype: torch.dtype) -> tuple[dict[str, Any], dict[str, 
     if dtype == torch.bfloat16:
         kind = tl.float32 if _is_interpreted(kernels) else tl.bfloat16
         scores = {"TYPE": kind, "PRECISION": "ieee"}
-        return scores, {"ROUNDED": tl.bfloat16, "GRADIENT_TYPE": kind, "GRADIENT_PRECISION": "ieee"}
+        return scores, {
+            "ROUNDED": tl.bfloat16,
+            "GRADIENT_TYPE": kind,
+            "GRADIENT_PRECISION": "ieee",
+            "PHI": kernels.fused_tile.LSE,
+        }
     if dtype == torch.float16:
         scores, exact = {"TYPE": tl.float16, "PRECISION": "ieee"}, "tf32"
     else:
         scores = {"TYPE": tl.float32, "PRECISION": exact}
-    return scores, {"ROUNDED": tl.float32, "GRADIENT_TYPE": tl.float32, "GRADIENT_PRECISION": exact}
+    return scores, {
+        "ROUNDED": tl.float32,
+        "GRADIENT_TYPE": tl.float32,
+        "GRADIENT_PRECISION": exact,
+        "PHI": kernels.fused_tile.LSE,
+    }
 
 
 def _statistics(
@@ -261,7 +325,7 @@ def _statistics(
     return tuple(found)
 
 
-def _of_columns(plan: Plan, dw: Tensor) -> list[Tensor | None]:
+def of_columns(plan: Plan, dw: Tensor) -> list[Tensor | None]:
     """The gradient of every factor of every term; only log-weights of columns have one."""
     found: list[Tensor | None] = []
     groups = [(plan.terms, dw.sum(0)), *((extra, dw[h]) for h, (_, extra) in enumerate(plan.heads))]
@@ -270,79 +334,6 @@ def _of_columns(plan: Plan, dw: Tensor) -> list[Tensor | None]:
             learned = isinstance(term, pair_terms.ColumnLogWeight)
             found += [gradient if learned else None for _ in term.factors]
     return found
-
-
-def _is_known(term: PairTerm) -> bool:
-    if type(term) is pair_terms.ColumnLogWeight:
-        return True
-    if term.learnable:
-        return False
-    if type(term) is pair_terms.CodeDisagreement:
-        return term.row_factors[0].shape[1] <= MAX_CODES
-    if type(term) is pair_terms.LabelDistance:
-        return type(term.function) in (LogDistance, GaussianKernel, MinimalGap)
-    return type(term) in (
-        pair_terms.ExcludeSameId, pair_terms.OnlyNegatives, pair_terms.OnlyPositives, pair_terms.RequireEqual,
-        pair_terms.ScoreFloor, pair_terms.ScoreCeil,
-    )  # fmt: skip
-
-
-def _pack(kernels: Any, plan: Plan, q: Tensor, k: Tensor) -> tuple[tuple[int | float, ...], tuple[Tensor, ...]]:
-    """The list of terms that the kernels read, and the factors: integers and floats, of rows and of columns."""
-    listed: list[int | float] = []
-    ints: tuple[list[Tensor], list[Tensor]] = [], []
-    floats: tuple[list[Tensor], list[Tensor]] = [], []
-    for head, terms in ((-1, plan.terms), *((h, extra) for h, (_, extra) in enumerate(plan.heads))):
-        for term in terms:
-            kind, value, rows, columns = _describe(kernels, term)
-            whole = (rows or columns)[0].dtype == torch.int64
-            into = ints if whole else floats
-            listed += [kind.value, head, len(into[0]), len(into[1]), max(len(rows), len(columns)), value]
-            into[0].extend(rows)
-            into[1].extend(columns)
-    factors = (
-        _stack(ints[0], len(q), torch.int64, q.device), _stack(ints[1], len(k), torch.int64, q.device),
-        _stack(floats[0], len(q), torch.float32, q.device), _stack(floats[1], len(k), torch.float32, q.device),
-    )  # fmt: skip
-    return tuple(listed), factors
-
-
-def _stack(vectors: list[Tensor], size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Vectors one after the other; a single zero, never read, where there is none."""
-    return torch.stack(vectors) if vectors else torch.zeros(1, dtype=dtype, device=device)
-
-
-def _describe(kernels: Any, term: PairTerm) -> tuple[Any, float, list[Tensor], list[Tensor]]:
-    """Kind, value, and the factors of rows and of columns as vectors of int64 or float32."""
-    rows, columns = ([factor.detach() for factor in side] for side in (term.row_factors, term.column_factors))
-    if isinstance(term, pair_terms.CodeDisagreement):
-        return kernels.DISAGREEMENT, 0.0, list(rows[0].long().unbind(1)), list(columns[0].long().unbind(1))
-    if isinstance(term, pair_terms.LabelDistance):
-        return _describe_distance(kernels, term, rows[0], columns[0])
-    if isinstance(term, pair_terms.ColumnLogWeight | pair_terms.ScoreFloor | pair_terms.ScoreCeil):
-        kinds = {"ColumnLogWeight": kernels.COLUMN, "ScoreFloor": kernels.FLOOR, "ScoreCeil": kernels.CEIL}
-        return kinds[type(term).__name__], 0.0, *([LOG2E * f.float() for f in side] for side in (rows, columns))
-    if isinstance(term, pair_terms.OnlyPositives):
-        kind = kernels.EQUAL
-    else:
-        kind = kernels.DIFFERENT_FILLED if getattr(term, "has_empty", False) else kernels.DIFFERENT
-    return kind, 0.0, [rows[0].long()], [columns[0].long()]
-
-
-def _describe_distance(
-    kernels: Any, term: pair_terms.LabelDistance, rows: Tensor, columns: Tensor
-) -> tuple[Any, float, list[Tensor], list[Tensor]]:
-    if rows.ndim == 1:
-        rows, columns = rows[:, None], columns[:, None]
-    origin = columns[:1]  # large integers (dates) would lose digits in float32
-    kind, value, unit = kernels.LOG_DISTANCE, 0.0, 1.0
-    if isinstance(term.function, GaussianKernel):
-        kind, unit = kernels.GAUSSIAN, math.sqrt(LOG2E / 2) / term.function.bandwidth
-    elif isinstance(term.function, MinimalGap):
-        kind = kernels.GAP_OR_SAME if term.function.keep_same else kernels.GAP
-        value = float(term.function.gap)
-    sides = [[unit * y for y in (side - origin).float().unbind(1)] for side in (rows, columns)]
-    return kind, value, sides[0], sides[1]
 
 
 @functools.cache

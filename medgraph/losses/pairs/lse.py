@@ -1,6 +1,7 @@
 """`pair_lse`: exact log-sum-exp over all pairs of queries and keys, in linear memory."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ def pair_lse(
     group: Any = None,
     tile: int | None = None,
     backend: str = "auto",
+    deterministic: bool = True,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Weighted, masked log-sum-exp of a virtual score matrix, by row and on request by column.
 
@@ -55,11 +57,13 @@ def pair_lse(
         backend: "dense" (whole matrix), "tiled" (linear memory), "triton" (fused kernels for GPUs, linear memory; what
             they do not know, see `fused`, runs on tiles with a warning), or "auto": triton on a GPU that has it,
             else by size.
+        deterministic: False lets the fused kernels choose their tiles by timing, once for every bucket of shapes; sums
+            may then differ in the last bits from one process to the next. Tiles and the whole matrix always repeat.
 
     Returns:
         L (heads, n), or (L, C) with C (heads, m).
     """
-    options: dict[str, Any] = {"columns": columns, "tile": tile, "backend": backend}
+    options: dict[str, Any] = {"columns": columns, "tile": tile, "backend": backend, "deterministic": deterministic}
     if torch.compiler.is_compiling():
         sums = compiled.call(_operation, _lse, q, k, scale, row_bias, col_bias, terms, heads, dist, group, options)
     else:
@@ -79,6 +83,7 @@ def _lse(
     columns: bool,
     tile: int | None,
     backend: str,
+    deterministic: bool = True,
     dist: str | None = None,
     group: Any = None,
     known: Sequence[Tensor] | None = None,
@@ -94,8 +99,9 @@ def _lse(
     checks.one_of("dist", dist, exchange.EXCHANGES)
     if dist == "ring" and backend in ("dense", "triton"):
         raise ValueError('dist="ring" works on tiles; use backend "auto" or "tiled", or dist="gather"')
+    tuned = not deterministic
     over_rows, over_columns = _reduce(
-        q, keys, scale, row_bias, col_bias, tuple(terms), all_heads, columns, dist, group, tile, backend, known
+        q, keys, scale, row_bias, col_bias, tuple(terms), all_heads, columns, dist, group, tile, backend, tuned, known
     )
     return (over_rows,) if over_columns is None else (over_rows, over_columns)
 
@@ -122,6 +128,7 @@ def _reduce(
     group: Any,
     tile: int | None,
     backend: str,
+    tuned: bool,
     known: Sequence[Tensor] | None,
 ) -> tuple[Tensor, Tensor | None]:
     """The sums by the chosen backend, over the keys of the chosen processes."""
@@ -129,7 +136,7 @@ def _reduce(
     ring = together and dist == "ring"
     all_terms = (*terms, *(term for _, extra in heads for term in extra))
     dtype = torch.promote_types(q.dtype, keys.dtype)
-    is_fused = not ring and min(len(q), len(keys)) > 0 and _is_fused(backend, q.device, dtype, all_terms)
+    is_fused = not ring and min(len(q), len(keys)) > 0 and fused.is_fused(backend, q.device, dtype, all_terms)
     with torch.autocast(q.device.type, enabled=False):
         dtype = dtype if is_fused else torch.promote_types(dtype, torch.float32)
         queries = q.to(dtype)
@@ -144,7 +151,7 @@ def _reduce(
         if not is_fused and (backend == "dense" or (backend == "auto" and is_small)):
             over_rows, over_columns = dense_lse(queries, keys, scale, a, b, terms, heads, columns)
         else:
-            plan = _plan(queries, scale, terms, heads, columns, symmetric, tile)
+            plan = replace(_plan(queries, scale, terms, heads, columns, symmetric, tile), tuned=tuned)
             inputs = queries, keys, torch.as_tensor(scale, dtype=vectors, device=q.device), a, b, plan
             if ring:
                 over_rows, over_columns = exchange.ring_lse(*inputs, group)
@@ -153,16 +160,6 @@ def _reduce(
     if over_columns is not None and sizes:
         over_columns = exchange.own_columns(over_columns, sizes, group)
     return over_rows, over_columns
-
-
-def _is_fused(backend: str, device: torch.device, dtype: torch.dtype, terms: tuple[PairTerm, ...]) -> bool:
-    """Whether the fused kernels do the work; says once why they cannot."""
-    if backend != "triton" and not (backend == "auto" and device.type == "cuda" and fused.is_installed()):
-        return False
-    reason = fused.why_not(dtype, terms)
-    if reason is not None:
-        fused.warn_once(reason)
-    return reason is None
 
 
 def _plan(

@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from medgraph import checks, processes
-from medgraph.losses.pairs import compiled, dense, exchange
-from medgraph.losses.pairs.lse import DENSE_BELOW, check_inputs
+from medgraph.losses.pairs import compiled, dense, exchange, fused
+from medgraph.losses.pairs.fused_sum import fused_sum
+from medgraph.losses.pairs.lse import BACKENDS, DENSE_BELOW, check_inputs
 from medgraph.losses.pairs.term import Block, PairTerm, add_terms
 from medgraph.losses.pairs.terms import ExcludeSameId, OnlyNegatives, OnlyPositives
 from medgraph.losses.pairs.tiled import Plan, Pull, tile_scores, tile_size
 
-BACKENDS = ("auto", "dense", "tiled")
 # name -> (function, its derivative)
 FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "identity": (lambda x: x, torch.ones_like),
@@ -40,6 +40,7 @@ def pair_sum(
     group: Any = None,
     tile: int | None = None,
     backend: str = "auto",
+    deterministic: bool = True,
 ) -> Tensor:
     """Weighted, masked sum over all keys of a function of the score.
 
@@ -59,8 +60,9 @@ def pair_sum(
         dist: Sum over the keys of all processes, collected ("gather") or passed round in linear memory ("ring").
         group: Process group of `dist`; None is all processes.
         tile: Rows and columns of a tile; None picks them to fit the cache.
-        backend: "dense" (whole matrix), "tiled" (linear memory), or "auto" by size. There is no fused kernel: on a GPU
-            too, sums run on tiles.
+        backend: "dense" (whole matrix), "tiled" (linear memory), "triton" (fused kernels, see `pair_lse`), or "auto":
+            triton on a GPU that has it, else by size.
+        deterministic: False lets the fused kernels choose their tiles by timing, see `pair_lse`.
 
     Returns:
         R (n,), 0 for a query without any pair.
@@ -70,7 +72,7 @@ def pair_sum(
         if offset.shape != (len(q),):
             raise ValueError(f"offset: expected shape ({len(q)},), got {tuple(offset.shape)}")
         row_bias = -offset if row_bias is None else row_bias - offset
-    options: dict[str, Any] = {"phi": phi, "tile": tile, "backend": backend}
+    options: dict[str, Any] = {"phi": phi, "tile": tile, "backend": backend, "deterministic": deterministic}
     if torch.compiler.is_compiling():
         return compiled.call(_operation, _sum, q, k, scale, row_bias, col_bias, terms, (), dist, group, options)[0]
     return _sum(q, k, scale, row_bias, col_bias, terms, dist=dist, group=group, **options)[0]
@@ -88,6 +90,7 @@ def _sum(
     phi: str,
     tile: int | None,
     backend: str,
+    deterministic: bool = True,
     dist: str | None = None,
     group: Any = None,
     known: Sequence[Tensor] | None = None,
@@ -95,20 +98,30 @@ def _sum(
     """`pair_sum` without offset. Sums that are `known` are not computed again, which leaves their gradients."""
     checks.one_of("backend", backend, BACKENDS)
     checks.one_of("dist", dist, exchange.EXCHANGES)
-    if dist == "ring" and backend == "dense":
+    if dist == "ring" and backend in ("dense", "triton"):
         raise ValueError('dist="ring" works on tiles; use backend "auto" or "tiled", or dist="gather"')
     keys = q if k is None else k
     check_inputs(q, keys, scale, row_bias, col_bias, terms)
+    together = dist is not None and processes.world_size(group) > 1
+    ring = together and dist == "ring"
+    dtype = torch.promote_types(q.dtype, keys.dtype)
+    linear = phi == "identity" and backend == "auto" and not ring and _is_linear(terms)
+    is_fused = not (ring or linear) and min(len(q), len(keys)) > 0
+    is_fused = is_fused and fused.is_fused(backend, q.device, dtype, tuple(terms))
     with torch.autocast(q.device.type, enabled=False):
-        dtype = torch.promote_types(torch.promote_types(q.dtype, keys.dtype), torch.float32)
-        q, keys, scale = q.to(dtype), keys.to(dtype), torch.as_tensor(scale, dtype=dtype, device=q.device)
-        a, b = (None if bias is None else bias.to(dtype) for bias in (row_bias, col_bias))
-        together = dist is not None and processes.world_size(group) > 1
+        vectors = torch.promote_types(dtype, torch.float32)
+        dtype = dtype if is_fused else vectors
+        q, keys, scale = q.to(dtype), keys.to(dtype), torch.as_tensor(scale, dtype=vectors, device=q.device)
+        a, b = (None if bias is None else bias.to(vectors) for bias in (row_bias, col_bias))
         if together and dist == "gather":
-            keys, b, moved, _ = exchange.gather_keys(keys, b, terms, (), processes.counts(keys, group), group)
-            terms = moved
-        ring = together and dist == "ring"
-        return (_reduce(phi, q, keys, scale, a, b, tuple(terms), ring, group, tile, backend, known),)
+            keys, b, terms, _ = exchange.gather_keys(keys, b, terms, (), processes.counts(keys, group), group)
+        if linear:
+            return (_linear(q, keys, scale, a, b, terms),)
+        return (
+            _reduce(
+                phi, q, keys, scale, a, b, tuple(terms), ring, is_fused, group, tile, backend, not deterministic, known
+            ),
+        )
 
 
 _operation = compiled.register("pair_sum", _sum, lambda rows, columns, heads, options: ((rows,), (0,)))
@@ -123,19 +136,22 @@ def _reduce(
     b: Tensor | None,
     terms: tuple[PairTerm, ...],
     ring: bool,
+    is_fused: bool,
     group: Any,
     tile: int | None,
     backend: str,
+    tuned: bool,
     known: Sequence[Tensor] | None,
 ) -> Tensor:
     """The sum by the chosen backend."""
-    if phi == "identity" and backend == "auto" and not ring and _is_linear(terms):
-        return _linear(q, keys, scale, a, b, terms)
-    if backend == "dense" or (backend == "auto" and not ring and len(q) * len(keys) < DENSE_BELOW):
+    is_small = backend == "auto" and not ring and len(q) * len(keys) < DENSE_BELOW
+    if not is_fused and (backend == "dense" or is_small):
         x = dense.scores(q, keys, scale, a, b)
         return _weigh(FUNCTIONS[phi][0], x, _weights(x, terms, Block(0, len(q), 0, len(keys)))).sum(1)
     size = tile_size(q.device, 1, terms) if tile is None else checks.at_least("tile", tile, 1)
-    plan = Plan(terms, ((1.0, ()),), False, False, size)
+    plan = Plan(terms, ((1.0, ()),), False, False, size, tuned)
+    if is_fused:
+        return fused_sum(phi, q, keys, scale, a, b, plan, known)
     factors = (factor for term in terms for factor in term.factors)
     if ring:
         exchange.check_terms(terms)

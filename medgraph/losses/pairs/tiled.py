@@ -25,6 +25,7 @@ class Plan:
     columns: bool
     triangular: bool  # the matrix is symmetric: visit tiles on and above the diagonal only
     tile: int
+    tuned: bool = False  # the fused kernels may choose their tile by timing
 
     @property
     def all_terms(self) -> tuple[PairTerm, ...]:
