@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone
 from medgraph.losses.pairs.lse import refuse_not_finite
 
+SHORTEST = 1e-12  # length below which a row is scaled as if it had this one, as in torch's `normalize`
 _stats: ContextVar[dict[str, float] | None] = ContextVar("stats", default=None)
 
 
@@ -84,12 +86,18 @@ class ContrastiveLoss(nn.Module):
         return found
 
 
+def own_logits(queries: Tensor, keys: Tensor, scale: float | Tensor) -> Float[Tensor, " n"]:
+    """scale <q_i, k_i> in float64: where a task is nearly solved, its rounding becomes that of the row's gradient."""
+    return scale * (queries.double() * keys.double()).sum(dim=1)
+
+
 def with_positive(negatives: Tensor, positive: Tensor, log_weight: Tensor | float = 0.0) -> Tensor:
     """log( exp(negatives) + w exp(positive) ) - positive, (n,): exact also where the positive's share is close to 1."""
     own = torch.as_tensor(log_weight, dtype=positive.dtype, device=positive.device).expand_as(positive)
     counts = own > -math.inf
     own = own.masked_fill(~counts, 0)
-    return torch.where(counts, F.softplus(negatives - positive - own) + own, negatives - positive)
+    loss = torch.where(counts, F.softplus(negatives - positive - own) + own, negatives - positive)
+    return loss.to(negatives.dtype)
 
 
 def units(**embeddings: Tensor) -> tuple[Float[Tensor, "..."], ...]:
@@ -123,9 +131,34 @@ def paired(**embeddings: Tensor) -> tuple[Float[Tensor, "n d"], ...]:
 
 def _unit(name: str, x: Tensor) -> Tensor:
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    norms = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    refuse_not_finite(name, norms.detach().flatten(0, -2))
-    return x / norms.clamp_min(1e-12)  # a zero row stays zero; the bound is that of torch's `normalize`
+    norms = torch.linalg.vector_norm(x.detach(), dim=-1, keepdim=True, dtype=torch.float64)
+    refuse_not_finite(name, norms.flatten(0, -2))
+    return _Unit.apply(x, norms)
+
+
+class _Unit(torch.autograd.Function):
+    """Rows at length 1; a zero row stays zero. Exact beyond what one division and one projection would be.
+
+    A length wrong in its last digit moves every logit of the row the same way. And where a task is nearly solved, the
+    gradient points along the row but for a small part: a second projection takes off what the first one left.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, norms: Tensor) -> Tensor:
+        inverse = 1 / norms.clamp_min(SHORTEST)
+        rounded = inverse.to(x.dtype)
+        unit = torch.addcmul(x * rounded, x, (inverse - rounded).to(x.dtype))
+        ctx.save_for_backward(unit, rounded, norms < SHORTEST)
+        return unit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        unit, inverse, is_short = ctx.saved_tensors
+        for _ in range(2):
+            along = (unit * gradient).sum(dim=-1, keepdim=True).masked_fill(is_short, 0)
+            gradient = gradient - unit * along
+        return gradient * inverse, None
 
 
 def _report(values: Tensor, valid: Tensor, parts: dict[str, Tensor]) -> None:

@@ -5,11 +5,10 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
-from medgraph.losses.anchors import ContrastiveLoss, paired
+from medgraph.losses.anchors import ContrastiveLoss, own_logits, paired, with_positive
 from medgraph.losses.pairs.terms import ExcludeSameId
 
 
@@ -56,7 +55,7 @@ class DebiasedNTXent(ContrastiveLoss):
     def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
         first, second = paired(first=first, second=second)
         scale, num_negatives = 1 / self.temperature, max(2 * everyone.count(first, self.dist) - 2, 1)
-        positive = scale * (first * second).sum(dim=1).repeat(2)  # (2n,)
+        positive = own_logits(first, second, scale).repeat(2)  # (2n,)
         negatives = ExcludeSameId(everyone.ids(first, self.dist).repeat(2))
         heads = ((1.0, ()),) if self.beta == 0 else ((1 + self.beta, ()), (self.beta, ()))
         views = torch.cat([first, second])
@@ -65,7 +64,7 @@ class DebiasedNTXent(ContrastiveLoss):
         total = sums[0] if self.beta == 0 else sums[0] - sums[1] + math.log(num_negatives)
         corrected = self._without_false_negatives(total.masked_fill(~valid, 0), positive, num_negatives)
         floor = math.log(num_negatives) - scale
-        loss = F.softplus(corrected.clamp_min(floor) - positive)
+        loss = with_positive(corrected.clamp_min(floor), positive).to(total.dtype)
         return self.reduce(loss, valid, "negative", positive=positive, denominator=total)
 
     def _without_false_negatives(self, total: Tensor, positive: Tensor, num_negatives: int) -> Tensor:

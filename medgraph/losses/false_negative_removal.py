@@ -3,11 +3,10 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
-from medgraph.losses.anchors import ContrastiveLoss, paired
+from medgraph.losses.anchors import ContrastiveLoss, own_logits, paired, with_positive
 from medgraph.losses.pairs.lse import refuse_not_finite
 from medgraph.losses.pairs.terms import ExcludeSameId, Guide, PairTerm, ScoreCeil
 
@@ -59,15 +58,15 @@ class FalseNegativeRemoval(ContrastiveLoss):
         """Loss of a batch; `guide` holds a frozen model's embedding of each example, for both its views."""
         first, second = paired(first=first, second=second)
         scale = 1 / self.temperature
-        positive = scale * (first * second).sum(dim=1).repeat(2)  # (2n,)
+        positive = own_logits(first, second, scale).repeat(2)  # (2n,)
         negatives = ExcludeSameId(everyone.ids(first, self.dist).repeat(2))
-        kept = (ScoreCeil(positive + scale * self.margin), *self._guided(guide, first))
+        kept = (ScoreCeil(positive.to(first) + scale * self.margin), *self._guided(guide, first))
         views = torch.cat([first, second])
         over_kept = pairs.pair_lse(views, scale=scale, terms=(negatives, *kept), dist=self.dist)[0]
         over_all = torch.logaddexp(over_kept, positive)
         valid = over_kept.isfinite()
         return self.reduce(
-            F.softplus(over_kept - positive), valid, "negative left", positive=positive, denominator=over_all
+            with_positive(over_kept, positive), valid, "negative left", positive=positive, denominator=over_all
         )
 
     def _guided(self, guide: Tensor | None, first: Tensor) -> tuple[PairTerm, ...]:

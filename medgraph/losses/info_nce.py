@@ -5,11 +5,10 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
-from medgraph.losses.anchors import ContrastiveLoss, units
+from medgraph.losses.anchors import ContrastiveLoss, own_logits, units, with_positive
 from medgraph.losses.pairs.terms import ExcludeSameId
 
 MAX_SCALE = 100.0  # CLIP, arXiv:2103.00020, Sec. 2.5
@@ -65,15 +64,15 @@ class InfoNCE(ContrastiveLoss):
             raise ValueError(f"InfoNCE: {n} queries need at least {n} keys, their own first; got {len(keys)}")
         queries, keys = units(queries=queries, keys=keys)
         scale = self._scale()
-        positive = scale * (queries * keys[:n]).sum(dim=1)  # (n,), the logit of each query's own key
+        positive = own_logits(queries, keys[:n], scale)  # (n,), the logit of each query's own key
         ids = everyone.ids(keys, self.dist)
         # Without its own key, and softplus after that: exact where the own key's share is close to 1.
         terms = (ExcludeSameId(ids[:n], ids),)
         sums = pairs.pair_lse(queries, keys, scale=scale, terms=terms, columns=self.symmetric, dist=self.dist)
         over_keys = sums[0][0] if self.symmetric else sums[0]
-        loss = F.softplus(over_keys - positive) + self._smoothing(positive, queries, keys, scale)
+        loss = with_positive(over_keys, positive) + self._smoothing(positive, queries, keys, scale)
         if self.symmetric:
-            by_key = F.softplus(sums[1][0][:n] - positive) + self._smoothing(positive, keys[:n], queries, scale)
+            by_key = with_positive(sums[1][0][:n], positive) + self._smoothing(positive, keys[:n], queries, scale)
             loss = (loss + by_key) / 2
         return self.reduce(loss, None, "key", positive=positive, denominator=torch.logaddexp(over_keys, positive))
 
@@ -88,4 +87,4 @@ class InfoNCE(ContrastiveLoss):
             return 0.0
         center = everyone.total(others.sum(dim=0), self.dist) / everyone.count(others, self.dist)  # (d,)
         mean = scale * (anchors @ center)  # (n,), the mean logit over all others
-        return self.label_smoothing * (positive - mean)
+        return (self.label_smoothing * (positive - mean)).to(mean.dtype)

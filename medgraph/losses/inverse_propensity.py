@@ -8,7 +8,7 @@ from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
-from medgraph.losses.anchors import ContrastiveLoss, units, with_positive
+from medgraph.losses.anchors import ContrastiveLoss, own_logits, units, with_positive
 from medgraph.losses.pairs.terms import ColumnLogWeight, ExcludeSameId, PairTerm, TableLogWeight
 
 
@@ -61,7 +61,7 @@ class InversePropensity(ContrastiveLoss):
         checks.same_length(queries=queries, keys=keys)
         queries, keys = units(queries=queries, keys=keys)
         scale = 1 / self.temperature
-        positive = scale * (queries * keys).sum(dim=1)  # (n,)
+        positive = own_logits(queries, keys, scale)  # (n,)
         log_weight = -propensity.to(queries).clamp(self.min_propensity, 1).log()
         term = self._term(log_weight, strata, len(keys))
         ids = everyone.ids(keys, self.dist)

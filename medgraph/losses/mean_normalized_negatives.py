@@ -4,11 +4,10 @@ import math
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
-from medgraph.losses.anchors import ContrastiveLoss, paired
+from medgraph.losses.anchors import ContrastiveLoss, own_logits, paired, with_positive
 
 
 class MeanNormalizedNegatives(ContrastiveLoss):
@@ -39,12 +38,12 @@ class MeanNormalizedNegatives(ContrastiveLoss):
     def forward(self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
         queries, keys = paired(queries=queries, keys=keys)
         scale = 1 / self.temperature
-        positive = scale * (queries * keys).sum(dim=1)  # (n,), the logit of each query's own key
+        positive = own_logits(queries, keys, scale)  # (n,), the logit of each query's own key
         not_own = pairs.terms.ExcludeSameId(everyone.ids(queries, self.dist))
         negative = pairs.pair_lse(queries, keys, scale=scale, terms=(not_own,), dist=self.dist)[0]
         valid = negative.isfinite()
         mean_negative = negative.masked_fill(~valid, 0) - math.log(max(everyone.count(keys, self.dist) - 1, 1))
-        loss = F.softplus(mean_negative - positive)
+        loss = with_positive(mean_negative, positive)
         return self.reduce(loss, valid, "negative", positive=positive, denominator=mean_negative)
 
     def extra_repr(self) -> str:

@@ -3,11 +3,10 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import pairs
-from medgraph.losses.anchors import ContrastiveLoss, units
+from medgraph.losses.anchors import ContrastiveLoss, own_logits, units, with_positive
 from medgraph.losses.pairs.terms import ColumnLogWeight, ExcludeSameId, PairTerm, RequireEqual
 
 
@@ -55,7 +54,7 @@ class MomentumContrast(ContrastiveLoss):
         checks.same_length(queries=queries, keys=keys)
         queries, keys, queue = units(queries=queries, keys=keys.detach(), queue=queue.detach())
         scale = 1 / self.temperature
-        positive = scale * (queries * keys).sum(dim=1)  # (n,)
+        positive = own_logits(queries, keys, scale)  # (n,)
         terms: list[PairTerm] = []
         for name, own, held, term in (
             ("ids", ids, queue_ids, ExcludeSameId),
@@ -68,6 +67,6 @@ class MomentumContrast(ContrastiveLoss):
         if log_weights is not None:
             terms.append(ColumnLogWeight(log_weights.to(queries)))
         over_queue = pairs.pair_lse(queries, queue.to(queries), scale=scale, terms=terms)[0]
-        loss = F.softplus(over_queue - positive)  # exact also where the positive's share is close to 1
+        loss = with_positive(over_queue, positive)
         denominator = torch.logaddexp(over_queue, positive)
         return self.reduce(loss, over_queue.isfinite(), "negative", positive=positive, denominator=denominator)

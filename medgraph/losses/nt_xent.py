@@ -3,11 +3,10 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
-from medgraph.losses.anchors import ContrastiveLoss, paired
+from medgraph.losses.anchors import ContrastiveLoss, own_logits, paired, with_positive
 from medgraph.losses.pairs.terms import ExcludeSameId
 
 
@@ -39,11 +38,12 @@ class NTXent(ContrastiveLoss):
         self.temperature = checks.positive("temperature", temperature)
 
     def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
-        views = torch.cat(paired(first=first, second=second))  # (2n, d)
+        first, second = paired(first=first, second=second)
+        views = torch.cat([first, second])  # (2n, d)
         scale = 1 / self.temperature
-        positive = scale * (views * views.roll(len(first), dims=0)).sum(dim=1)
+        positive = own_logits(first, second, scale).repeat(2)  # (2n,)
         negatives = ExcludeSameId(everyone.ids(first, self.dist).repeat(2))
         over_negatives = pairs.pair_lse(views, scale=scale, terms=(negatives,), dist=self.dist)[0]
-        loss = F.softplus(over_negatives - positive)  # exact where the positive's share is close to 1
+        loss = with_positive(over_negatives, positive)
         over_others = torch.logaddexp(over_negatives, positive)
         return self.reduce(loss, None, "other view", positive=positive, denominator=over_others)

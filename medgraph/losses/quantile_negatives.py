@@ -5,11 +5,10 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
-from medgraph.losses.anchors import ContrastiveLoss, paired
+from medgraph.losses.anchors import ContrastiveLoss, own_logits, paired, with_positive
 from medgraph.losses.pairs.terms import ExcludeSameId, ScoreFloor
 
 BLOCK = 512  # rows searched at once
@@ -45,13 +44,17 @@ class QuantileNegatives(ContrastiveLoss):
     def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
         first, second = paired(first=first, second=second)
         views, scale = torch.cat([first, second]), 1 / self.temperature
-        positive = scale * (first * second).sum(dim=1).repeat(2)  # (2n,)
+        positive = own_logits(first, second, scale).repeat(2)  # (2n,)
         ids = everyone.ids(first, self.dist).repeat(2)
         floor = ScoreFloor(scale * self._floor(views.detach(), ids))
         over_kept = pairs.pair_lse(views, scale=scale, terms=(ExcludeSameId(ids), floor), dist=self.dist)[0]
         over_all = torch.logaddexp(over_kept, positive)
         return self.reduce(
-            F.softplus(over_kept - positive), over_kept.isfinite(), "negative", positive=positive, denominator=over_all
+            with_positive(over_kept, positive),
+            over_kept.isfinite(),
+            "negative",
+            positive=positive,
+            denominator=over_all,
         )
 
     def _floor(self, views: Tensor, ids: Tensor) -> Tensor:

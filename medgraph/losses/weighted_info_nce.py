@@ -8,7 +8,7 @@ from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
-from medgraph.losses.anchors import ContrastiveLoss, units, with_positive
+from medgraph.losses.anchors import ContrastiveLoss, own_logits, units, with_positive
 from medgraph.losses.pairs.terms import CodeDisagreement, ColumnLogWeight, ExcludeSameId, PairTerm
 
 
@@ -117,7 +117,7 @@ class GivenWeightInfoNCE(ContrastiveLoss):
             raise ValueError(f"GivenWeightInfoNCE: {n} queries need at least {n} keys, their own first; got {m}")
         queries, keys = units(queries=queries, keys=keys)
         scale, always = 1 / self.temperature, self.positive_in_denominator == "always"
-        positive = scale * (queries * keys[:n]).sum(dim=1)  # (n,)
+        positive = own_logits(queries, keys[:n], scale)  # (n,)
         weights = ColumnLogWeight(log_weights) if isinstance(log_weights, Tensor) else log_weights
         ids = everyone.ids(keys, self.dist)
         others = ExcludeSameId(ids[:n], ids)
@@ -136,7 +136,9 @@ class GivenWeightInfoNCE(ContrastiveLoss):
         if always:
             loss = with_positive(sums, positive)
         else:
-            loss = with_positive(sums, positive, own) if by_key else sums - positive  # a pair term has its own within
+            loss = (
+                with_positive(sums, positive, own) if by_key else (sums - positive).to(sums)
+            )  # a pair term has its own within
         parts = {"positive": positive, "denominator": loss + positive}
         if self.collecting:
             parts["effective_sample_size"] = (2 * totals[0] - totals[1]).exp()
