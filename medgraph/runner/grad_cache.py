@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -79,7 +80,7 @@ def encoder_in_chunks(method: Method, chunks: int, title: str) -> Iterator[None]
     average once.
 
     Args:
-        method: Its encoder takes a batch as one tensor.
+        method: Its encoder takes a batch as one tensor; or, of an encoder with `chunked`, its parts do.
         chunks: Number of chunks; 1 changes nothing.
         title: Opens messages.
 
@@ -90,10 +91,10 @@ def encoder_in_chunks(method: Method, chunks: int, title: str) -> Iterator[None]
         yield
         return
     encoder, calls = method.encoder, 0
-    whole = encoder.forward
+    encoders = encoder.chunked() if hasattr(encoder, "chunked") else (encoder,)
     _warn_of_norms(encoder, chunks, f"{title}: train.grad_cache_chunks")
 
-    def in_chunks(*inputs: Any) -> Any:
+    def in_chunks(whole: Callable[..., Any], *inputs: Any) -> Any:
         nonlocal calls
         if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or not torch.is_grad_enabled():
             return whole(*inputs)
@@ -109,11 +110,13 @@ def encoder_in_chunks(method: Method, chunks: int, title: str) -> Iterator[None]
             )
 
     hook = method.register_forward_hook(check_once)
-    encoder.forward = in_chunks
+    for one in encoders:
+        one.forward = partial(in_chunks, one.forward)
     try:
         yield
     finally:
-        del encoder.forward
+        for one in encoders:
+            del one.forward
         hook.remove()
 
 

@@ -23,6 +23,7 @@ from medgraph.runner.cost import Cost
 from medgraph.runner.grad_cache import encoder_in_chunks
 from medgraph.runner.log import MetricsLog, Progress
 from medgraph.runner.monitor import CollapseWatch
+from medgraph.runner.norms import share_norms
 from medgraph.runner.patience import Patience
 from medgraph.runner.seed import seed_all
 
@@ -80,6 +81,7 @@ def train(
         cpu=pick_device(device).type == "cpu",
     )
     method.train().to(accelerator.device)
+    share_norms(method, accelerator.device, accelerator.num_processes)
     torch_optimizer = optimizer.make(method.parameter_groups())
     folder.mkdir(parents=True, exist_ok=True)
     average = None if plan.ema is None else Average(method, plan.ema)

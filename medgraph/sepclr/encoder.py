@@ -58,6 +58,10 @@ class CommonSalientEncoder(nn.Module):
         """Common features (n, common_dim) and salient features (n, salient_dim)."""
         return Parts(common=self.common(x), salient=self.salient(x))
 
+    def chunked(self) -> tuple[nn.Module, ...]:
+        """What `train.grad_cache_chunks` cuts: each encoder by itself, so that neither sends the other a gradient."""
+        return self.common, self.salient
+
     def pyramid(self, x: Float[Tensor, "n c *size"]) -> list[Tensor]:
         """The common encoder's maps, fine to coarse."""
         return self.common.pyramid(x)

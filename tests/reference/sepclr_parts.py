@@ -1,13 +1,17 @@
 """Small parts that SepCLR's tests share, and what each of several processes checks about it."""
 
+from types import SimpleNamespace
+
 import torch
 
 from medgraph import processes
+from medgraph.config.schema import Train
 from medgraph.data.batches import GroupedImageBatch
 from medgraph.data.grouped import GroupedImages
 from medgraph.data.spec import ImageSpec
 from medgraph.losses.kernel_joint_entropy import KernelJointEntropy
 from medgraph.method import Step
+from medgraph.runner.train import _Loop
 from medgraph.sepclr.encoder import CommonSalientEncoder
 from medgraph.sepclr.sepclr import SepCLR
 from medgraph.transforms.image_views import ImageViews
@@ -95,3 +99,21 @@ def check_equals_one_process():
     assert max(float(g.abs().max()) for g in expected.values()) > 1e-3
     for name, gradient in expected.items():
         torch.testing.assert_close(averaged[name], gradient, rtol=1e-8, atol=1e-9)
+
+
+def check_each_process_holds_both_groups():
+    """The loop's own batches: in each process half of a batch are targets, and no example is in two processes."""
+    model, whole = method(), dataset(40)
+    loop = _Loop.__new__(_Loop)  # its batches need no more than this
+    loop.method, loop.dataset, loop.seed = model, whole, 3
+    loop.plan = Train(epochs=2, batch_size=8, optimizer={}, schedule={})
+    loop.accelerator = SimpleNamespace(num_processes=processes.world_size(), process_index=processes.rank())
+    for epoch in range(2):
+        batches = loop._batches(epoch)
+        assert len(batches) == 2
+        for number, rows in enumerate(batches):
+            own = whole.__getitems__(rows)
+            assert int(own.is_target.sum()) == 4
+            assert len(processes.gather(own.ids).unique()) == 16
+            outputs = model.training_step(own, Step(3, epoch, number))
+            torch.testing.assert_close(processes.all_reduce_max(outputs["loss"]), outputs["loss"].detach())

@@ -1,14 +1,18 @@
 """SepCLR: where gradients go, what the loss is made of, one and several processes, 2D and 3D."""
 
+import warnings
+
 import pytest
 import torch
 from reference.sepclr_parts import batch, encoder, method, spec, views
 from spawned import run_in_processes
 
+from medgraph.data.batches import GroupedImageBatch
 from medgraph.losses.hsic import HSIC
 from medgraph.losses.total_correlation import TotalCorrelation
 from medgraph.losses.vclub import VCLUB
 from medgraph.method import Step
+from medgraph.runner.grad_cache import encoder_in_chunks
 from medgraph.sepclr.batch import Codes
 from medgraph.sepclr.sepclr import SepCLR
 from medgraph.transforms.image_views import ImageViews
@@ -164,6 +168,28 @@ def test_a_destroyed_attribute_is_warned_of():
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
     run_in_processes("reference.sepclr_parts", "check_equals_one_process", 2, tmp_path)
+
+
+@pytest.mark.slow
+def test_every_process_holds_both_groups_and_no_example_of_another(tmp_path):
+    run_in_processes("reference.sepclr_parts", "check_each_process_holds_both_groups", 2, tmp_path)
+
+
+def test_chunks_of_the_encoder_give_the_gradient_of_the_whole_batch():
+    found = []
+    for chunks in (1, 3):
+        model = method().double()
+        for module in model.encoder.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):  # its statistics would be those of a chunk
+                module.eval()
+        whole = batch()
+        double = GroupedImageBatch(whole.ids, whole.images.double(), whole.is_target, whole.attributes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of batch norm
+            with encoder_in_chunks(model, chunks, "test"):
+                model(double, STEP)["loss"].backward()
+        found.append([p.grad for p in model.parameters()])
+    torch.testing.assert_close(*found, rtol=0, atol=1e-10)
 
 
 def test_refuses_wrong_arguments():
