@@ -1,5 +1,6 @@
 """What a training costs: memory beforehand and at its peak, images per second, and the time outside the encoder."""
 
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -31,6 +32,7 @@ class Cost:
         self._clock: EncoderClock | None = None
         self._forecast: Forecast | None = None
         self._peak: Peak | None = None
+        self._began = 0.0
 
     def start(self, dataset: Any, batch: Sequence[int], step: Step) -> list[str]:
         """Before the first step: the forecast in words, where the method allows one; nothing when called again."""
@@ -41,23 +43,25 @@ class Cost:
         self._peak = Peak(self._device)
         if self._device.type == "cpu":
             self._clock = EncoderClock(self._method.encoder)
+        self._began = time.perf_counter()
         return [] if self._forecast is None else [str(self._forecast)]
 
     def backward(self) -> AbstractContextManager[None]:
         """Around a backward pass."""
         return nullcontext() if self._clock is None else self._clock.backward()
 
-    def close(self, seconds: float, waited: float, write: bool) -> list[str]:
-        """At the end: what it came to, in words; also written unless another process does that.
+    def close(self, waited: float, write: bool) -> list[str]:
+        """At the end: what it came to since the first step, in words; also written unless another process does that.
+
+        Time is that of everything since then: steps, starts of epochs, checkpoints.
 
         Args:
-            seconds: Of the whole training, epoch starts and checkpoints included.
-            waited: Of these, waiting for data.
+            waited: Seconds of waiting for data.
             write: Leave `cost.json` behind.
         """
         if self._peak is None:
             return []
-        found, lines = self._found(seconds, waited), []
+        found, lines = self._found(time.perf_counter() - self._began, waited), []
         if found["peak_bytes"] and self._forecast is not None:
             share = found["peak_bytes"] / self._forecast.total - 1
             side = "above" if share > 0 else "below"

@@ -137,7 +137,7 @@ class _Loop:
                 with Progress(self.num_steps, self.title, position.step, quiet) as bar:
                     while position.epoch < self.plan.epochs and not self._is_over(position.epoch):
                         position = self._epoch(dataset, position, log, bar, stop)
-                    for line in self.cost.close(bar.seconds, bar.waited, write=not quiet):
+                    for line in self.cost.close(bar.waited, write=not quiet):
                         bar.say(line)
             finally:
                 log.close()
