@@ -183,6 +183,7 @@ TABLES: dict[str, dict[str, str]] = {
         "adam": "medgraph.runner.optimizer:Adam",
         "adamw": "medgraph.runner.optimizer:AdamW",
         "sgd": "medgraph.runner.optimizer:SGD",
+        "larc": "medgraph.runner.larc:LARC",
     },
     "schedules": {"cosine": "medgraph.runner.schedule:Cosine", "constant": "medgraph.runner.schedule:Constant"},
 }
