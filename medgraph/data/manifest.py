@@ -28,6 +28,7 @@ class ManifestSource:
         frame: Which volume of files with four axes.
         fractions: Fractions of subjects in train, validation and test, without the column `split`.
         split_seed: Draws that split; independent of the seed of a run.
+        other_columns: Further columns that the file has, such as one that a target reads.
         licence: Of the data; told on the card of every encoder that is trained on them.
     """
 
@@ -38,6 +39,7 @@ class ManifestSource:
         frame: int | None = None,
         fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
         split_seed: int = 0,
+        other_columns: tuple[str, ...] = (),
         licence: str = "",
     ):
         self.path = path
@@ -45,6 +47,7 @@ class ManifestSource:
         self.frame = frame
         self.fractions = fractions
         self.split_seed = split_seed
+        self.other_columns = tuple(other_columns)
         self.licence = licence
 
     def __repr__(self) -> str:
@@ -76,10 +79,10 @@ class ManifestSource:
             reader = csv.DictReader(stream)
             columns = reader.fieldnames or []
             rows = list(reader)
-        if not {"subject", "image"} <= set(columns) or not set(columns) <= set(COLUMNS):
+        if not {"subject", "image"} <= set(columns) or not set(columns) <= {*COLUMNS, *self.other_columns}:
             raise DataError(
                 f"{self._file}: has the columns {', '.join(columns) or 'none'}, expected subject, image and, "
-                "if there are, label, split. Rename them."
+                "if there are, label, split. Rename them, or name others in other_columns."
             )
         if not rows:
             raise DataError(f"{self._file}: lists no volumes, expected a line for each.")

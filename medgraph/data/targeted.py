@@ -153,7 +153,7 @@ class TargetedSliceData:
 
 
 class TargetedVolumes:
-    """Volumes with their targets, cut when they are asked for.
+    """Volumes with their targets, all prepared at once, cut when they are asked for.
 
     Args:
         cases: The cases.
@@ -167,7 +167,7 @@ class TargetedVolumes:
     """
 
     def __init__(self, cases: Sequence[Case], labels: Tensor, cache: VolumeCache, size: tuple[int, int, int]):
-        self._cases, self._cache, self._size = cases, cache, size
+        self._volumes, self._size = [cache.prepared(case.image, case.frame) for case in cases], size
         self.ids = self.groups = torch.arange(len(cases))
         self.labels, self.names = labels, [case.id for case in cases]
 
@@ -176,8 +176,7 @@ class TargetedVolumes:
 
     def __getitems__(self, indices: Sequence[int]) -> ClassBatch:
         index = torch.as_tensor(indices, dtype=torch.long)
-        chosen = [self._cases[i] for i in index.tolist()]
-        volumes = [centered(self._cache.prepared(case.image, case.frame), self._size) for case in chosen]
+        volumes = [centered(self._volumes[i], self._size) for i in index.tolist()]
         return ClassBatch(self.ids[index], torch.from_numpy(np.stack(volumes))[:, None], self.labels[index])
 
 

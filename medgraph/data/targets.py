@@ -2,6 +2,7 @@
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -68,7 +69,9 @@ class ColumnTarget:
         words, key = self._words
         found = []
         for case in cases:
-            name = {"case": case.id, "subject": case.subject, "image": formats.case_name(case.image)}[key]
+            name = {"case": case.id, "subject": case.subject, "image": str(case.image)}[key]
+            if key == "image" and name not in words:
+                name = formats.case_name(case.image)
             if name not in words:
                 raise DataError(
                     f"{self._file}: has no line for the {key} {name!r}, expected one for each. Add it, or leave the "
@@ -97,10 +100,14 @@ class ColumnTarget:
             )
         words: dict[str, tuple[int, str]] = {}
         for line, row in enumerate(rows, start=2):
-            name = formats.case_name(row[key]) if key == "image" else row[key]
-            if name in words and words[name][1] != row[self.column]:
+            name = str(self._file.parent / row[key]) if key == "image" else row[key]
+            word = (row[self.column] or "").strip()
+            if name in words and words[name][1] != word:
                 raise DataError(f"{self._file}, line {line}: {key} {name!r} has another {self.column} than before.")
-            words[name] = line, (row[self.column] or "").strip()
+            words[name] = line, word
+        if key == "image":  # files that lie elsewhere are known by their names, where no two are called alike
+            names = Counter(formats.case_name(path) for path in words)
+            words |= {name: words[path] for path in [*words] if names[name := formats.case_name(path)] == 1}
         return words, key
 
     def _value(self, line: int, word: str) -> float | int:

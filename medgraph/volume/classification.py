@@ -29,6 +29,7 @@ class Classification(HeadedMethod):
         encoder_lr_scale: Factor on the encoder's learning rate; below 1 keeps it closer to where it started.
         head_warmup: Optimiser steps in which the classifier alone learns, so that its first, random gradients do not
             spoil the encoder.
+        layer_decay: Factor from each level of the encoder to the one nearer to the image, on the learning rate.
         balanced: Weight classes against their frequency.
         label_smoothing: Share of each label that is spread over all classes.
     """
@@ -43,6 +44,7 @@ class Classification(HeadedMethod):
         freeze: bool = False,
         encoder_lr_scale: float = 1.0,
         head_warmup: int = 0,
+        layer_decay: float = 1.0,
         balanced: bool = True,
         label_smoothing: float = 0.0,
     ):
@@ -50,7 +52,8 @@ class Classification(HeadedMethod):
             raise ValueError(f"spec: the data declares {spec.num_classes} classes; expected two or more.")
         checks.positive("encoder_lr_scale", encoder_lr_scale)
         checks.at_least("head_warmup", head_warmup, 0)
-        super().__init__(encoder, spec.num_classes, views, freeze, encoder_lr_scale, head_warmup)
+        checks.between("layer_decay", layer_decay, 0.01, 1.0)
+        super().__init__(encoder, spec.num_classes, views, freeze, encoder_lr_scale, head_warmup, layer_decay)
         self.balanced = balanced
         self.label_smoothing = checks.fraction("label_smoothing", label_smoothing)
         self.register_buffer("class_weights", torch.ones(spec.num_classes))

@@ -32,6 +32,7 @@ class Regression(HeadedMethod):
         freeze: Train the linear layer alone: a probe. The encoder's running statistics stay too.
         encoder_lr_scale: Factor on the encoder's learning rate; below 1 keeps it closer to where it started.
         head_warmup: Optimiser steps in which the linear layer alone learns.
+        layer_decay: Factor from each level of the encoder to the one nearer to the image, on the learning rate.
         error: "absolute" aims at the median and heeds outliers least, "squared" at the mean, "huber" lies between.
         auxiliary_loss: Contrast of the embeddings by the numbers; None without.
         auxiliary_weight: Weight of that contrast.
@@ -49,6 +50,7 @@ class Regression(HeadedMethod):
         freeze: bool = False,
         encoder_lr_scale: float = 1.0,
         head_warmup: int = 0,
+        layer_decay: float = 1.0,
         error: str = "absolute",
         auxiliary_loss: nn.Module | None = None,
         auxiliary_weight: float = 1.0,
@@ -61,7 +63,8 @@ class Regression(HeadedMethod):
             )
         checks.positive("encoder_lr_scale", encoder_lr_scale)
         checks.at_least("head_warmup", head_warmup, 0)
-        super().__init__(encoder, 1, views, freeze, encoder_lr_scale, head_warmup)
+        checks.between("layer_decay", layer_decay, 0.01, 1.0)
+        super().__init__(encoder, 1, views, freeze, encoder_lr_scale, head_warmup, layer_decay)
         self.error = checks.one_of("error", error, ("absolute", "squared", "huber"))
         self.auxiliary_weight = checks.positive("auxiliary_weight", auxiliary_weight)
         checks.at_least("embedding_dim", embedding_dim, 1)

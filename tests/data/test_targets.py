@@ -5,6 +5,8 @@ import pytest
 from reference.nifti_files import rotation, write
 
 from medgraph.data.cases import Case
+from medgraph.data.manifest import ManifestSource
+from medgraph.data.targeted import TargetedVolumeData
 from medgraph.data.targets import ColumnTarget, LabelVolumeTarget
 from medgraph.errors import DataError
 
@@ -31,6 +33,28 @@ def test_a_column_gives_a_number_to_each_case(tmp_path, text, expected):
     target = ColumnTarget(table(tmp_path, text), "age", unit="years")
     assert target.values(cases_of(tmp_path)).tolist() == expected
     assert (target.name, target.classes) == ("age, years", ())
+
+
+def test_files_called_alike_are_told_apart_by_their_folders(tmp_path):
+    path = table(tmp_path, "subject_id,image,age\na,s1/T1.nii.gz,1\nb,s2/T1.nii.gz,2\n")
+    cases = [Case(f"s{i}/T1", f"s{i}", tmp_path / f"s{i}/T1.nii.gz", None) for i in (2, 1)]
+    assert ColumnTarget(path, "age").values(cases).tolist() == [2, 1]
+    with pytest.raises(DataError, match="has no line for the image 'T1'"):
+        ColumnTarget(path, "age").values([Case("x", "x", tmp_path / "elsewhere/T1.nii.gz", None)])
+
+
+def test_a_manifest_gives_volumes_and_their_classes(tmp_path):
+    lines = ["subject,image,split,diagnosis"]
+    for i in range(4):
+        write(tmp_path / f"s{i}/T1.nii.gz", np.random.default_rng(i).normal(size=(6, 7, 8)).astype(np.float32))
+        lines.append(f"s{i},s{i}/T1.nii.gz,{'train' if i < 2 else 'test'},{'ill' if i % 2 else 'well'}")
+    path = table(tmp_path, "\n".join(lines))
+    with pytest.raises(DataError, match="or name others in other_columns"):
+        ManifestSource(path).cases  # noqa: B018
+    source = ManifestSource(path, other_columns=("diagnosis",))
+    data = TargetedVolumeData(source, ColumnTarget(path, "diagnosis", ("well", "ill")), seed=0, size=(6, 7, 8))
+    assert data.spec.classes == ("well", "ill")
+    assert data.train().labels.tolist() == data.test().labels.tolist() == [0, 1]
 
 
 def test_words_are_classes_in_the_order_declared(tmp_path):

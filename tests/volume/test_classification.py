@@ -74,8 +74,17 @@ def test_the_encoder_has_its_own_learning_rate():
     assert sum(len(group["params"]) for group in groups) == len(list(make().parameters()))
 
 
+def test_rates_fall_towards_the_image():
+    head, *levels = [
+        group.get("lr_scale", 1.0) for group in make(layer_decay=0.5, encoder_lr_scale=0.4).parameter_groups()
+    ]
+    assert head == 1.0
+    assert levels == pytest.approx([0.4 * 0.5**n for n in reversed(range(len(levels)))])
+    assert len(levels) > 3
+
+
 def test_settings_without_effect_and_data_without_classes_are_refused():
-    with pytest.raises(ValueError, match="freeze: the encoder does not learn, so encoder_lr_scale and head_warmup"):
+    with pytest.raises(ValueError, match="freeze: the encoder does not learn, so encoder_lr_scale"):
         make(freeze=True, head_warmup=3)
     with pytest.raises(ValueError, match="the data declares 0 classes; expected two or more"):
         make(ImageSpec(2, 1, (16, 16), 8))
