@@ -5,8 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from medgraph import checks
-from medgraph.losses import everyone
-from medgraph.losses.pairs.lse import check_embeddings
+from medgraph.losses import everyone, inputs
 
 
 class Alignment(nn.Module):
@@ -35,9 +34,8 @@ class Alignment(nn.Module):
         self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
 
     def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-        checks.same_length(first=first, second=second)
-        check_embeddings("first", first)
-        check_embeddings("second", second)
+        inputs.check_rows(first=first, second=second)
+        inputs.same_width(first=first, second=second)
         dtype = torch.promote_types(first.dtype, torch.float32)
         difference = first.to(dtype) - second.to(dtype)
         if self.power == 2:

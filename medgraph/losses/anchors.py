@@ -1,7 +1,6 @@
 """What contrastive losses share: unit rows that were checked, reduction over the valid anchors, stats on request."""
 
 import math
-import warnings
 from contextvars import ContextVar
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from medgraph import checks
-from medgraph.losses import everyone
+from medgraph.losses import everyone, inputs
 from medgraph.losses.pairs.lse import refuse_not_finite
 
 SHORTEST = 1e-12  # length below which a row is scaled as if it had this one, as in torch's `normalize`
@@ -51,7 +50,7 @@ class ContrastiveLoss(nn.Module):
         count = everyone.total(valid.sum(), self.dist)
         if not torch.compiler.is_compiling():  # a graph can neither ask nor warn
             if count == 0:
-                warnings.warn(f"all {len(values)} anchors have no {lack}: the loss of this batch is 0", stacklevel=3)
+                inputs.warn_of_zero(f"all {len(values)} anchors have no {lack}")
             _report(values, valid, parts)
         values = values.masked_fill(~valid, 0)
         if self.reduction == "none":
@@ -112,9 +111,7 @@ def units(**embeddings: Tensor) -> tuple[Float[Tensor, "..."], ...]:
             raise TypeError(f"{name}: expected floating-point embeddings, got {x.dtype}; did ids or labels come first?")
         if x.ndim < 2:
             raise ValueError(f"{name}: expected shape (examples, dim), got {tuple(x.shape)}")
-    widths = {name: x.shape[-1] for name, x in embeddings.items()}
-    if len(set(widths.values())) > 1:
-        raise ValueError("expected the same width, got " + ", ".join(f"{name}: {d}" for name, d in widths.items()))
+    inputs.same_width(**embeddings)
     return tuple(_unit(name, x) for name, x in embeddings.items())
 
 

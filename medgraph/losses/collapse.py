@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from medgraph import checks
+from medgraph.losses import inputs
 
 
 class Collapse(nn.Module):
@@ -29,7 +30,10 @@ class Collapse(nn.Module):
         self.bandwidth = checks.positive("bandwidth", bandwidth)
 
     def forward(self, salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]) -> Float[Tensor, ""]:
+        inputs.check_groups(is_target, salient=salient)
         background = salient[~is_target]
+        if len(background) == 0:
+            inputs.warn_of_zero(f"none of {len(salient)} examples is background")
         background = background.to(torch.promote_types(background.dtype, torch.float32))
         return background.square().sum() / (2 * self.bandwidth * max(len(background), 1))
 

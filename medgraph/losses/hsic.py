@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from medgraph.losses import inputs
 from medgraph.losses.gaussian_kernel import log_kernel_sums, median_bandwidth
 from medgraph.losses.independence import Independence
 
@@ -30,8 +31,10 @@ class HSIC(Independence):
     def forward(
         self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
     ) -> Float[Tensor, ""]:
+        inputs.check_groups(is_target, common=common, salient=salient)
         zero = common[:0].sum() + salient[:0].sum()
         if int(is_target.sum()) < 3:
+            inputs.warn_of_zero(f"of {len(common)} examples fewer than 3 are targets")
             return zero
         points = [_unit_bandwidth(codes[is_target].double()) for codes in (common, salient)]
         both = _hsic(torch.cat(points, dim=1), points[0], points[1])

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from medgraph import checks
-from medgraph.losses import everyone, pairs
+from medgraph.losses import everyone, inputs, pairs
 
 
 class JointEntropy(nn.Module):
@@ -47,7 +47,7 @@ class JointEntropy(nn.Module):
         self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
 
     def forward(self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"]) -> Float[Tensor, ""]:
-        checks.same_length(common=common, salient=salient)
+        inputs.check_rows(common=common, salient=salient)
         num = everyone.count(common, self.dist)
         others = num - (not self.include_self)
         if others < 1:

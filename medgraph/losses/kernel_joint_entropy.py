@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from medgraph import checks
+from medgraph.losses import inputs
 from medgraph.losses.gaussian_kernel import median_bandwidth
 from medgraph.losses.independence import Independence
 from medgraph.losses.joint_entropy import JointEntropy
@@ -51,6 +52,7 @@ class KernelJointEntropy(Independence):
     def forward(
         self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
     ) -> Float[Tensor, ""]:
+        inputs.check_groups(is_target, common=common, salient=salient)
         dtype = torch.promote_types(common.dtype, torch.float32)
         return self.entropy(*self._points(common, salient, is_target)).to(dtype)
 

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from medgraph import checks
+from medgraph.losses import inputs
 from medgraph.losses.gaussian_kernel import log_kernel_sums
 from medgraph.losses.independence import Independence
 
@@ -36,9 +37,12 @@ class MMD(Independence):
     def forward(
         self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
     ) -> Float[Tensor, ""]:
+        inputs.check_groups(is_target, common=common, salient=salient)
         dtype = torch.promote_types(common.dtype, torch.float32)
         target, background = common[is_target].double(), common[~is_target].double()
         if min(len(target), len(background)) == 0:
+            empty = "background" if len(target) else "a target"
+            inputs.warn_of_zero(f"none of {len(common)} examples is {empty}")
             return common[:0].sum().to(dtype)
         within = self._mean_kernel(background, background) + self._mean_kernel(target, target)
         return (within - 2 * self._mean_kernel(background, target)).sum().to(dtype)

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from medgraph.losses import inputs
+from medgraph.losses.pairs.lse import refuse_not_finite
+
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
@@ -48,11 +51,17 @@ class Overlap:
 
 
 def measure(logits: Tensor, labels: Tensor) -> Overlap:
-    """Counts of logits (n, c, *spatial) against labels (n, *spatial). Raises ValueError for fewer than 2 classes."""
+    """Counts of logits (n, c, *spatial) against labels (n, *spatial), after a look at both.
+
+    Raises:
+        TypeError: Logits are integers, or labels are not.
+        ValueError: Fewer than 2 classes, shapes that do not fit, logits that are not finite, or unknown labels.
+    """
+    _check(logits, labels)
     num_classes = logits.shape[1]
-    if num_classes < 2:
-        raise ValueError(f"logits: expected 2 or more classes on axis 1, background included, got {num_classes}")
     known = labels != -100
+    if len(labels) and not known.any():
+        inputs.warn_of_zero(f"all {labels.numel()} voxels have no label")
     labels = labels.long().where(known, 0)
     log_probabilities = (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(dim=1)
     probabilities = log_probabilities.exp()
@@ -66,3 +75,19 @@ def measure(logits: Tensor, labels: Tensor) -> Overlap:
         (probabilities * known.unsqueeze(1)).sum(axes),
         truth.sum(axes),
     )
+
+
+def _check(logits: Tensor, labels: Tensor) -> None:
+    if not logits.is_floating_point():
+        raise TypeError(f"logits: expected floating-point numbers, got {logits.dtype}")
+    if labels.is_floating_point():
+        raise TypeError(f"labels: expected whole numbers, one class per voxel, got {labels.dtype}")
+    num_classes = logits.shape[1]
+    if num_classes < 2:
+        raise ValueError(f"logits: expected 2 or more classes on axis 1, background included, got {num_classes}")
+    if labels.shape != logits.shape[:1] + logits.shape[2:]:
+        raise ValueError(f"labels: expected one class per voxel of logits {(*logits.shape,)}, got {(*labels.shape,)}")
+    refuse_not_finite("logits", logits.flatten(1))
+    unknown = (labels < 0) & (labels != -100) | (labels >= num_classes)
+    if unknown.any():
+        raise ValueError(f"labels: expected classes 0 to {num_classes - 1} or -100, got {int(labels[unknown][0])}")

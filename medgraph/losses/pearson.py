@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from medgraph.losses import inputs
+
 
 class Pearson(nn.Module):
     """1 - correlation of predictions and targets over the batch: 0 for a rising line, 2 for a falling one.
@@ -17,6 +19,7 @@ class Pearson(nn.Module):
     """
 
     def forward(self, predictions: Float[Tensor, " n"], targets: Float[Tensor, " n"]) -> Float[Tensor, ""]:
+        inputs.check_lists(predictions, targets)
         dtype = torch.promote_types(torch.promote_types(predictions.dtype, targets.dtype), torch.float32)
         if len(predictions) < 2:
             return 1 + predictions.to(dtype).sum() * 0

@@ -2,13 +2,15 @@
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from medgraph import checks
+from medgraph.losses.anchors import ContrastiveLoss
+from medgraph.losses.pairs.lse import check_embeddings
 
 
-class PrototypeCrossEntropy(nn.Module):
+class PrototypeCrossEntropy(ContrastiveLoss):
     """Cross-entropy of scores against soft codes (SwAV [1]) or hard labels (DeepCluster-v2 [1]).
 
     mean_i [ logsumexp_k(s_ik / temperature) - sum_k code_ik s_ik / temperature ],  label y = the code that is 1 at y.
@@ -20,6 +22,7 @@ class PrototypeCrossEntropy(nn.Module):
 
     Args:
         temperature: Divides the scores; smaller asks for crisper predictions.
+        reduction: "mean" or "sum" over the labelled rows, or "none": one value each, 0 where the label is -100.
 
     Example:
         >>> loss = PrototypeCrossEntropy(temperature=0.1)(torch.eye(4), torch.arange(4))
@@ -27,20 +30,26 @@ class PrototypeCrossEntropy(nn.Module):
         0.0001
     """
 
-    def __init__(self, temperature: float = 0.1):
+    def __init__(self, temperature: float = 0.1, reduction: str = "mean"):
         super().__init__()
+        self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
         self.temperature = checks.positive("temperature", temperature)
 
     def forward(
         self, scores: Float[Tensor, "n k"], targets: Float[Tensor, "n k"] | Int[Tensor, " n"]
-    ) -> Float[Tensor, ""]:
-        scale = 1 / self.temperature
-        wide = scores if scores.dtype == torch.float64 else scores.float()
+    ) -> Float[Tensor, "..."]:
+        check_embeddings("scores", scores)
+        checks.same_length(scores=scores, targets=targets)
+        logits = scores.to(torch.promote_types(scores.dtype, torch.float32)) / self.temperature
         if targets.ndim == 1:
-            total = F.cross_entropy(scale * wide, targets.long(), ignore_index=-100, reduction="sum")
-            return total / (targets != -100).sum().clamp_min(1)
-        log_predictions = (scale * wide).log_softmax(dim=1)
-        return -(targets.detach().to(wide.dtype) * log_predictions).sum() / max(len(scores), 1)
+            loss = F.cross_entropy(logits, targets.long(), ignore_index=-100, reduction="none")
+            return self.reduce(loss, targets != -100, "label")
+        if targets.shape != scores.shape:
+            raise ValueError(
+                f"targets: expected shape {tuple(scores.shape)}, that of the scores, got {(*targets.shape,)}"
+            )
+        loss = -(targets.detach().to(logits) * logits.log_softmax(dim=1)).sum(dim=1)
+        return self.reduce(loss, None, "code")
 
     def extra_repr(self) -> str:
         return f"temperature={self.temperature}"

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from medgraph import checks
+from medgraph.losses import inputs
 
 
 class RankDivergence(nn.Module):
@@ -27,6 +28,7 @@ class RankDivergence(nn.Module):
         self.temperature = checks.positive("temperature", temperature)
 
     def forward(self, predictions: Float[Tensor, " n"], targets: Float[Tensor, " n"]) -> Float[Tensor, ""]:
+        inputs.check_lists(predictions, targets)
         dtype = torch.promote_types(predictions.dtype, torch.float32)
         log_true = (average_ranks(targets).to(dtype) / self.temperature).log_softmax(dim=0)
         log_predicted = (predictions.to(dtype) / self.temperature).log_softmax(dim=0)

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from medgraph import checks
+from medgraph.losses import inputs
 from medgraph.losses.uniformity import Uniformity
 
 
@@ -43,6 +44,9 @@ class SalientUniformity(nn.Module):
         self.uniformity = Uniformity(bandwidth, include_self=self.form == "target")
 
     def forward(self, salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]) -> Float[Tensor, ""]:
+        inputs.check_groups(is_target, salient=salient)
+        if not is_target.any():
+            inputs.warn_of_zero(f"none of {len(salient)} examples is a target")
         codes, dtype = salient.double(), torch.promote_types(salient.dtype, torch.float32)
         if self.form == "batch":
             has_floor = bool(is_target.any()) and int((~is_target).sum()) > 1

@@ -7,6 +7,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from medgraph import checks
+from medgraph.losses import inputs
 from medgraph.losses.independence import Independence
 
 
@@ -37,6 +38,7 @@ class TotalCorrelation(Independence):
     def forward(
         self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
     ) -> Float[Tensor, ""]:
+        inputs.check_groups(is_target, common=common, salient=salient)
         held = {name: p.detach() for name, p in self.discriminator.named_parameters()}
         logits = functional_call(self.discriminator, held, (self._joined(common, salient),))
         term = logits.sum() / max(len(common), 1)

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from medgraph import checks
-from medgraph.losses import everyone, pairs
+from medgraph.losses import everyone, inputs, pairs
+from medgraph.losses.pairs.lse import check_embeddings
 
 
 class Uniformity(nn.Module):
@@ -45,6 +46,10 @@ class Uniformity(nn.Module):
 
         With `dist`, the fixed points of all processes repel: give each to one process only.
         """
+        check_embeddings("embeddings", embeddings)
+        if fixed is not None:
+            check_embeddings("fixed", fixed)
+            inputs.same_width(embeddings=embeddings, fixed=fixed)
         points = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
         n = everyone.count(points, self.dist)
         others = n - 1 + self.include_self + (0 if fixed is None else everyone.count(fixed, self.dist))

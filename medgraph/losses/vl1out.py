@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from medgraph.losses import pairs
+from medgraph.losses import inputs, pairs
 from medgraph.losses.gaussian_predictor import PredictedSalient, log_density
 
 
@@ -29,6 +29,7 @@ class VL1Out(PredictedSalient):
     def forward(
         self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
     ) -> Float[Tensor, ""]:
+        inputs.check_groups(is_target, common=common, salient=salient)
         if len(common) < 2:
             return common[:0].sum() + salient[:0].sum()
         mean, log_variance = self.predictor.frozen(common)

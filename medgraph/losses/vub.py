@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from medgraph.losses import inputs
 from medgraph.losses.gaussian_predictor import PredictedSalient
 
 
@@ -26,6 +27,7 @@ class VUB(PredictedSalient):
     def forward(
         self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
     ) -> Float[Tensor, ""]:
+        inputs.check_groups(is_target, common=common, salient=salient)
         mean, log_variance = self.predictor.frozen(common)
         divergence = (torch.exp(log_variance) + mean.square() - 1 - log_variance).sum(dim=1) / 2
         return divergence.sum() / max(len(common), 1)

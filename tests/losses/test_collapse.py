@@ -23,7 +23,8 @@ def test_gradient_is_the_code_over_count_and_bandwidth(rng):
 
 def test_no_background_gives_zero_with_a_graph():
     salient = torch.ones(3, 2, requires_grad=True)
-    loss = Collapse()(salient, torch.ones(3, dtype=torch.bool))
+    with pytest.warns(UserWarning, match="none of 3 examples is background"):
+        loss = Collapse()(salient, torch.ones(3, dtype=torch.bool))
     loss.backward()
     assert loss.item() == 0
 

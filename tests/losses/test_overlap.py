@@ -22,6 +22,16 @@ def test_cross_entropy_is_that_of_torch(rng):
     torch.testing.assert_close(overlap.measure(logits, labels).cross_entropy(), F.cross_entropy(logits, labels))
 
 
-def test_one_class_is_refused():
-    with pytest.raises(ValueError, match="expected 2 or more classes on axis 1, background included, got 1"):
-        overlap.measure(torch.ones(1, 1, 4), torch.zeros(1, 4, dtype=torch.long))
+@pytest.mark.parametrize(
+    ("logits", "labels", "error", "text"),
+    [
+        (torch.ones(1, 1, 4), torch.zeros(1, 4).long(), ValueError, "expected 2 or more classes on axis 1, background"),
+        (torch.ones(1, 2, 4), torch.zeros(1, 4), TypeError, r"labels: expected whole numbers, .* got torch.float32"),
+        (torch.ones(1, 2, 4), torch.zeros(1, 1, 4).long(), ValueError, r"one class per voxel of logits \(1, 2, 4\)"),
+        (torch.ones(1, 2, 2), torch.tensor([[1, 2]]), ValueError, "labels: expected classes 0 to 1 or -100, got 2"),
+        (torch.ones(1, 2, 2), torch.tensor([[-1, 0]]), ValueError, "labels: expected classes 0 to 1 or -100, got -1"),
+    ],
+)
+def test_what_does_not_fit_is_refused(logits, labels, error, text):
+    with pytest.raises(error, match=text):
+        overlap.measure(logits, labels)

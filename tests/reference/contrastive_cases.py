@@ -84,6 +84,7 @@ _ALL = [
     Case("sigmoid_pair", 2, settings={"bias": -3.0}),
     Case("supcon", 1, labels(4), (0,)),
     Case("prototype_contrast", 1, clusterings, (1,)),
+    Case("prototype_cross_entropy", 1, labels(4), (0,)),
     Case("mv_info_nce", 1),
     Case("mv_dhel", 1),
     Case("weighted_info_nce", 2, lambda n, rng: [torch.randint(3, (n, 2), generator=rng)], (0,)),

@@ -19,6 +19,7 @@ def make(salient_dim=2, **settings):
     return SupervisedSepCLR(spec(attributes=NAMES), both, views(), KernelJointEntropy(), hidden_dim=8, **settings)
 
 
+@pytest.mark.filterwarnings("ignore:all . examples have no other of like attribute")  # categories drawn at random
 def test_a_step_reaches_both_encoders():
     model = make()
     outputs = model.training_step(batch(attributes=3), Step(0, 0, 0))
@@ -40,6 +41,7 @@ def test_a_dimension_that_follows_its_attribute_costs_less(rng):
     assert costs[0] < costs[1]
 
 
+@pytest.mark.filterwarnings("ignore:all . examples have no other of like attribute")  # categories drawn at random
 def test_unknown_attributes_take_no_part():
     model = make()
     known = batch(attributes=3)
