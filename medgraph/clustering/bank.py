@@ -43,6 +43,7 @@ class Bank(nn.Module):
     def write(self, ids: Int[Tensor, " n"], vectors: Float[Tensor, "n d"]) -> None:
         """Replace the vectors of `ids`; of an id that comes twice, the last one stays."""
         self._check(ids)
+        checks.same_length(ids=ids, vectors=vectors)
         ids, vectors = processes.gather(ids), processes.gather(vectors.detach())
         unique, position = ids.unique(return_inverse=True)
         order = torch.arange(len(ids), device=ids.device)

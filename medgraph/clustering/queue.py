@@ -191,11 +191,15 @@ class CodeQueues(nn.Module):
         return cast(list[Queue], list(self.queues))
 
 
-def _everyones(dim: int, vectors: Tensor, *numbers: Tensor | None) -> tuple[Tensor, ...]:
+def _everyones(
+    dim: int, vectors: Tensor, ids: Tensor | None, labels: Tensor | None, codes: Tensor | None
+) -> tuple[Tensor, ...]:
     """Vectors and their numbers, -1 where not given, of all processes."""
+    numbers = {"ids": ids, "labels": labels, "codes": codes}
+    checks.same_length(vectors=vectors, **{name: x for name, x in numbers.items() if x is not None})
     if vectors.shape[1] != dim:
         raise ValueError(f"push: expected vectors of width {dim}, got {vectors.shape[1]}")
     unknown = torch.full((len(vectors),), -1, device=vectors.device)
-    given = [unknown if x is None else x.to(unknown) for x in numbers]
+    given = [unknown if x is None else x.to(unknown) for x in numbers.values()]
     sizes = processes.counts(vectors)
     return tuple(processes.gather(x, sizes=sizes) for x in (vectors.detach(), *given))

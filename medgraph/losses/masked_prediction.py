@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medgraph import checks
-from medgraph.losses import everyone, pairs
+from medgraph.losses import everyone, inputs, pairs
 from medgraph.losses.anchors import ContrastiveLoss, units, with_positive
 from medgraph.losses.pairs.distances import MinimalGap
 from medgraph.losses.pairs.lse import check_embeddings
@@ -62,6 +62,7 @@ class MaskedPrediction(ContrastiveLoss):
         """Loss of a batch of sequences; `mask` marks hidden slots, `valid` those that are not padding (default all)."""
         valid = torch.ones_like(mask) if valid is None else valid
         checks.same_length(predictions=predictions, targets=targets, mask=mask, valid=valid)
+        inputs.same_width(predictions=predictions, targets=targets)
         hidden = mask & valid
         truths = targets.detach()
         if self.measure == "info_nce":

@@ -72,6 +72,8 @@ class PrototypeContrast(ContrastiveLoss):
         checks.same_length(centroids=centroids, concentrations=concentration)
         if not torch.compiler.is_compiling() and not bool((concentration > 0).all()):  # a graph cannot ask
             raise ValueError(f"concentrations: expected numbers above 0, got a minimum of {concentration.min().item()}")
+        if not torch.compiler.is_compiling() and not bool(((labels == -100) | (labels >= 0)).all()):
+            raise ValueError(f"labels: expected centroids from 0, or -100, got {int(labels[labels != -100].min())}")
         keys = (centroids / concentration[:, None]).detach().to(queries.dtype)  # temperature folded into the key
         known = labels != -100
         own = (queries * keys[labels.where(known, 0)]).sum(dim=1)  # (n,), the logit of each example's own centroid

@@ -1,5 +1,6 @@
 """Bank: the last vector written at each id; never-written ids are invalid and unlabelled."""
 
+import jaxtyping
 import pytest
 import torch
 
@@ -62,6 +63,17 @@ def test_written_vectors_are_copies_without_gradient():
 def test_refuses_ids_outside(wrong):
     with pytest.raises(ValueError, match="ids: expected 0 to 3, got"):
         Bank(4, 2).write(torch.tensor([wrong]), torch.ones(1, 2))
+
+
+def test_refuses_vectors_that_are_no_one_per_id():
+    bank = Bank(4, 2)
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with pytest.raises(ValueError, match="expected the same length, got ids: 1, vectors: 2"):
+            bank.write(torch.tensor([0]), torch.ones(2, 2))
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+    assert not bank.valid.any()
 
 
 def test_refuses_wrong_arguments():

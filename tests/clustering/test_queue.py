@@ -1,5 +1,6 @@
 """Queue: first in, first out, for every batch size; empty at first; survives a checkpoint; equal in all processes."""
 
+import jaxtyping
 import pytest
 import torch
 from spawned import run_in_processes
@@ -136,3 +137,22 @@ def test_refuses_wrong_arguments():
         Queue(size=0, dim=3)
     with pytest.raises(ValueError, match="dtype: expected one of 'float32', 'float16', 'bfloat16', got 'int8'"):
         Queue(size=2, dim=3, dtype="int8")
+
+
+@pytest.fixture
+def shapes_unchecked():
+    """As users run it: our own messages, not those of the checker of shapes."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+@pytest.mark.parametrize("name", ["ids", "labels", "codes"])
+def test_numbers_of_the_wrong_length_are_refused_and_nothing_is_stored(name):
+    queue, queues = Queue(size=4, dim=1), CodeQueues(num_codes=1, size=4, dim=1)
+    given = {"codes": torch.zeros(3, dtype=torch.long), name: torch.zeros(1, dtype=torch.long)}
+    for part, numbers in ((queue, {name: given[name]}), (queues, given)):
+        with pytest.raises(ValueError, match=f"expected the same length, got vectors: 3,.* {name}: 1"):
+            part.push(_numbers(0, 3), **numbers)
+        assert len(part) == 0

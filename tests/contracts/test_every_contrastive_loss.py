@@ -19,6 +19,7 @@ SOLVABLE = [  # by views that are alike
     "mean_normalized_negatives", "weighted_info_nce", "given_weight_info_nce", "inverse_propensity", "dcl", "dclw",
     "mv_info_nce", "mv_dhel",
 ]  # fmt: skip
+AS_THEY_ARE = ["rank_n_contrast", "label_alignment", "prototype_cross_entropy"]  # the only ones not to normalize
 WITH_TEMPERATURE = [n for n in NAMES if "temperature" in inspect.signature(catalogue.find("losses", n)).parameters]
 
 
@@ -94,6 +95,19 @@ def test_reordering_examples_changes_nothing(name, rng):
     moved = case.reorder(embeddings, rest, order)
     loss = make(name, dim=6, **case.without_draws).double()
     torch.testing.assert_close(loss(*moved), loss(*embeddings, *rest), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in AS_THEY_ARE])
+def test_lengths_of_embeddings_do_not_matter_and_gradients_stand_upright_on_them(name, rng):
+    embeddings, rest = CASES[name].inputs(12, 6, rng)
+    loss = make(name, dim=6).double()
+    value, found = gradients(name, loss, embeddings, rest)
+    longer = [x * (1 + torch.rand(*x.shape[:-1], 1, generator=rng, dtype=x.dtype)) for x in embeddings]
+    torch.testing.assert_close(loss(*longer, *rest), value.detach(), rtol=1e-10, atol=1e-12)
+    learning = [x for i, x in enumerate(embeddings) if i not in CASES[name].detached]
+    for x, gradient in zip(learning, found, strict=False):  # parameters come after the embeddings
+        assert gradient.norm() > 0
+        torch.testing.assert_close((x * gradient).sum(dim=-1), torch.zeros(x.shape[:-1], dtype=x.dtype))
 
 
 @pytest.mark.parametrize("kind", ["bfloat16", "cold", "long", "equal", "single"])

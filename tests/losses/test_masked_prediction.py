@@ -1,5 +1,6 @@
 """MaskedPrediction: equal to a loop; only hidden, valid slots count; targets without gradient."""
 
+import jaxtyping
 import pytest
 import torch
 from reference.losses_prototypes import loop_masked_info_nce
@@ -97,3 +98,13 @@ def test_refuses_wrong_arguments():
         MaskedPrediction(min_gap=0)
     with pytest.raises(ValueError, match="temperature: expected a number above 0"):
         MaskedPrediction(temperature=0.0)
+
+
+@pytest.mark.parametrize("measure", ["mse", "smooth_l1", "cosine", "info_nce"])
+def test_refuses_embeddings_of_another_width(measure):
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with pytest.raises(ValueError, match="expected the same width, got predictions: 4, targets: 1"):
+            MaskedPrediction(measure)(torch.ones(2, 3, 4), torch.ones(2, 3, 1), torch.ones(2, 3, dtype=torch.bool))
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)

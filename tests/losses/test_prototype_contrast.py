@@ -103,3 +103,10 @@ def test_refuses_wrong_draws_and_concentrations(rng):
         PrototypeContrast(num_negatives=0)
     with pytest.raises(ValueError, match="concentrations: expected numbers above 0, got a minimum of 0"):
         PrototypeContrast()(embeddings, centroids, labels, [0 * c for c in concentrations])
+
+
+def test_refuses_labels_below_zero_other_than_the_unlabelled(rng):
+    embeddings, centroids, labels, concentrations = _inputs(rng)
+    labels[0][2] = -1  # would be the last centroid
+    with pytest.raises(ValueError, match="labels: expected centroids from 0, or -100, got -1"):
+        PrototypeContrast()(embeddings, centroids, labels, concentrations)

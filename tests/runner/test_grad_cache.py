@@ -70,6 +70,18 @@ def test_batch_normalization_is_warned_about():
     GradCacheStep(norm, 1, torch.sum)  # one chunk is the whole batch: no warning
 
 
+def test_batch_normalization_of_a_method_is_warned_about():
+    method = Contrasting()
+    method.encoder.append(nn.BatchNorm1d(4, dtype=torch.float64))
+    with (
+        pytest.warns(UserWarning, match=r"one: train.grad_cache_chunks: .* statistics will be those of a chunk"),
+        encoder_in_chunks(method, 2, "one"),
+    ):
+        method(torch.ones(4, 5, dtype=torch.float64), None)
+    with encoder_in_chunks(method, 1, "one"):
+        method(torch.ones(4, 5, dtype=torch.float64), None)
+
+
 def test_chunks_must_be_positive():
     with pytest.raises(ValueError, match="chunks: expected 1 or more"):
         GradCacheStep(nn.Identity(), 0, torch.sum)
