@@ -25,6 +25,15 @@ def test_equals_lightly(ours, theirs, temperature, views):
     torch.testing.assert_close(ours(temperature)(*views), expected, rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.parametrize(("epsilon", "iterations"), [(0.05, 3), (0.5, 1)])
+@pytest.mark.filterwarnings("ignore")
+def test_sinkhorn_equals_lightly(epsilon, iterations, rng):
+    peer = library("lightly.loss.swav_loss").sinkhorn
+    scores = torch.rand(8, 5, generator=rng, dtype=torch.float64)
+    expected = peer(scores, iterations=iterations, epsilon=epsilon)
+    torch.testing.assert_close(sinkhorn(scores, epsilon, iterations), expected, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("num_small", [0, 2])
 @pytest.mark.filterwarnings("ignore")
 def test_swapped_prediction_equals_lightly(num_small, rng):
