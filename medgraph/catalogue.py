@@ -72,7 +72,7 @@ TABLES: dict[str, dict[str, str]] = {
         "inverse_propensity": "medgraph.losses.inverse_propensity:InversePropensity",
         "false_negative_removal": "medgraph.losses.false_negative_removal:FalseNegativeRemoval",
         "quantile_negatives": "medgraph.losses.quantile_negatives:QuantileNegatives",
-        "given_weight_info_nce": "medgraph.losses.weighted_info_nce:GivenWeightInfoNCE",
+        "given_weight_info_nce": "medgraph.losses.given_weight_info_nce:GivenWeightInfoNCE",
         "y_aware_info_nce": "medgraph.losses.y_aware_info_nce:YAwareInfoNCE",
         "rank_n_contrast": "medgraph.losses.rank_n_contrast:RankNContrast",
         "supremix": "medgraph.losses.supremix:SupReMix",

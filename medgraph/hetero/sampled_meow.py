@@ -16,10 +16,10 @@ from medgraph.hetero.queued_keys import contrast
 from medgraph.hetero.reconstruction import FeatureReconstruction
 from medgraph.hetero.sampled_encoder import SampledMetapathEncoder
 from medgraph.hetero.throughput import Throughput
+from medgraph.losses.given_weight_info_nce import GivenWeightInfoNCE
 from medgraph.losses.info_nce import InfoNCE
 from medgraph.losses.pairs.terms import CodeDisagreement
 from medgraph.losses.prototype_contrast import PrototypeContrast
-from medgraph.losses.weighted_info_nce import GivenWeightInfoNCE
 from medgraph.method import Method, Step
 from medgraph.nn.projector import TanhProjector
 

@@ -7,8 +7,9 @@ from medgraph.evaluation.node_scores import NodeProbe
 from medgraph.hetero.meow import MEOW
 from medgraph.hetero.sampled_meow import SampledMEOW
 from medgraph.losses.adaptive_info_nce import AdaptiveInfoNCE
+from medgraph.losses.given_weight_info_nce import GivenWeightInfoNCE
 from medgraph.losses.info_nce import InfoNCE
-from medgraph.losses.weighted_info_nce import GivenWeightInfoNCE, WeightedInfoNCE
+from medgraph.losses.weighted_info_nce import WeightedInfoNCE
 from medgraph.method import Step
 
 

@@ -16,7 +16,7 @@ from medgraph.hetero.sampled_adameow import SampledAdaMEOW
 from medgraph.hetero.sampled_encoder import SampledMetapathEncoder
 from medgraph.hetero.sampled_meow import SampledMEOW
 from medgraph.losses.adaptive_info_nce import AdaptiveInfoNCE
-from medgraph.losses.weighted_info_nce import GivenWeightInfoNCE
+from medgraph.losses.given_weight_info_nce import GivenWeightInfoNCE
 from medgraph.method import Step
 from medgraph.runner.runner import run
 
