@@ -6,6 +6,7 @@ from medgraph.data.spec import ImageSpec
 from medgraph.losses.dice import DiceCrossEntropy
 from medgraph.method import Step
 from medgraph.nn.encoders import ResNetEncoder
+from medgraph.runner.export import export_encoder, transfer
 from medgraph.transforms.segmentation_augment import SegmentationAugment
 from medgraph.volume.encoder import VolumeEncoder
 from medgraph.volume.segmentation import Segmentation
@@ -71,6 +72,23 @@ def test_slices_of_a_stack_move_together_under_noise_of_their_own():
     alone = transform.draw(0, 0, torch.tensor([9]), (1, 32, 32))
     assert torch.equal(record["matrix"][3:], alone["matrix"].expand(3, -1, -1))
     assert len(record["noise_seed"].unique()) == 6
+
+
+def test_context_takes_over_all_of_a_volume_encoder(tmp_path):
+    torch.manual_seed(4)
+    volume = VolumeEncoder(STACKS, ResNetEncoder(STACKS, depth=18, width=8), MultiScale(), dim=16, num_layers=1)
+    node = {
+        "name": "volume",
+        "slice_encoder": {"name": "resnet", "depth": 18, "width": 8, "stem": "small"},
+        "attention": {"name": "ms1d", "num_heads": 4, "num_levels": 2, "num_points": 4},
+        **{"dim": 16, "num_layers": 1, "hidden_dim": 256, "dropout": 0.1, "dropout_place": "branch"},
+        **{"position": "slice", "repeat_last": False},
+    }
+    export_encoder(tmp_path / "encoder", volume, node, STACKS, {})
+    method = make_context()
+    report = transfer(tmp_path / "encoder", method.encoder)
+    assert report["left behind"] == report["freshly initialised"] == []
+    assert all(torch.equal(value, method.encoder.state_dict()[name]) for name, value in volume.state_dict().items())
 
 
 @pytest.mark.parametrize(
