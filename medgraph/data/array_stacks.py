@@ -61,7 +61,9 @@ class StackedArrays:
         if len(shape) != 4 or dtype != np.uint8 or min(shape[1:]) < self.pool:
             raise self._mistake(shape[1:], str(dtype))
         sides = [side // self.pool for side in shape[1:]]
-        return shape[0], sides.pop(self.axis), *sides
+        slices = sides.pop(self.axis)
+        height, width = sides
+        return shape[0], slices, height, width
 
     def spec(self, num_examples: int | None = None, classes: tuple[str, ...] = ()) -> ImageSpec:
         """Facts of the training part, from the file's header alone; None counts all its volumes."""
