@@ -45,7 +45,7 @@ class LabelAlignment(ContrastiveLoss):
         checks.same_length(embeddings=embeddings, labels=labels)
         check_embeddings("embeddings", embeddings)
         x = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-        refuse_not_finite("labels", labels.reshape(len(labels), -1))
+        refuse_not_finite("labels", labels[:, None].flatten(1))
         x = x - x.detach().mean(dim=0)  # changes no distance, keeps the small digits of a far-away cloud
         kernel = LabelDistance(labels.to(x), None, GaussianKernel(math.sqrt(self.label_bandwidth)))
         terms = (kernel, ExcludeSameId(torch.arange(len(x), device=x.device)))

@@ -61,7 +61,7 @@ class QuantileNegatives(ContrastiveLoss):
         """Half way between the last score kept and the first dropped, so that rounding does not decide."""
         keys, key_ids = everyone.rows(views, self.dist), everyone.rows(ids, self.dist)
         num_kept = math.ceil(self.share * (len(keys) - 2))
-        if num_kept == len(keys) - 2:
+        if num_kept >= len(keys) - 2:  # all of them, or no key at all
             return views.new_full((len(views),), -torch.inf)
         floors = []
         for rows, own in zip(views.split(BLOCK), ids.split(BLOCK), strict=True):

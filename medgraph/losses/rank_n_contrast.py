@@ -45,7 +45,7 @@ class RankNContrast(ContrastiveLoss):
         checks.same_length(embeddings=embeddings, labels=labels)
         check_embeddings("embeddings", embeddings)
         x = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-        labels = labels.to(x).reshape(len(x), -1)
+        labels = labels.to(x)[:, None].flatten(1)  # (n, l)
         refuse_not_finite("labels", labels)
         keys, key_labels = everyone.rows(x, self.dist), everyone.rows(labels, self.dist)
         if len(keys) < 2:

@@ -66,10 +66,12 @@ def test_every_loss_is_described():
     assert set(NAMES) == NEVER_EMPTY | set(SINGLE) | set(REST) | set(SPOILED), "say when a batch gives it nothing"
 
 
+@pytest.mark.filterwarnings("ignore:.*the loss of this batch is 0")
+@pytest.mark.parametrize("n", [6, 1, 0])
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_good_batch_gives_a_number_with_a_gradient(name, rng):
+def test_a_batch_of_any_size_gives_a_number_with_a_gradient(name, n, rng):
     case = PLAIN[name]
-    given = {k: x.requires_grad_(k in case.learning) for k, x in case.inputs(6, rng).items()}
+    given = {k: x.requires_grad_(k in case.learning) for k, x in case.inputs(n, rng).items()}
     loss = case.call(case.make(), given)
     loss.backward()
     assert loss.shape == ()
