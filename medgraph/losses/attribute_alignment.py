@@ -37,24 +37,18 @@ class AttributeAlignment(nn.Module):
         checks.same_length(salient=salient, attribute=attribute)
         refuse_not_finite("attribute", attribute[:, None])
         codes = salient.to(torch.promote_types(salient.dtype, torch.float32))
-        if len(codes) < 2:
-            return self._nothing(codes)
         term = self._term(attribute)
         ones = codes.new_ones(len(codes), 1)
         weights = pairs.pair_sum(ones, ones, phi="identity", terms=(term,)) - 1  # without self
         total = weights.sum()
         if float(total.detach()) <= 0:
-            return self._nothing(codes)
+            inputs.warn_of_zero(f"all {len(codes)} examples have no other of like attribute")
+            return codes[:0].sum()
         gaps = [
             pairs.pair_sum(torch.cat([x, ones], 1), torch.cat([ones, -x], 1), phi="square", terms=(term,)).sum()
             for x in codes.split(1, dim=1)  # sum_j w_ij (s_i - s_j)^2 of one dimension
         ]
         return torch.stack(gaps).sum() / total
-
-    @staticmethod
-    def _nothing(codes: Tensor) -> Tensor:
-        inputs.warn_of_zero(f"all {len(codes)} examples have no other of like attribute")
-        return codes[:0].sum()
 
     def _term(self, attribute: Tensor) -> pairs.terms.PairTerm:
         if self.bandwidth == 0:

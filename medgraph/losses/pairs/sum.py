@@ -250,9 +250,10 @@ def _linear(
     packed = torch.cat([k, b[:, None], torch.ones_like(b)[:, None]], dim=1)  # keys, biases, counts (m, d + 2)
     total = packed.sum(0).expand(len(q), -1)
     if terms:
-        codes = torch.cat([terms[0].row_factors[0], terms[0].column_factors[0]]).unique(return_inverse=True)[1]
+        both = torch.cat([terms[0].row_factors[0], terms[0].column_factors[0]])
+        labels, codes = both.unique(return_inverse=True)
         query_codes, key_codes = codes[: len(q)], codes[len(q) :]
-        sums = packed.new_zeros(int(codes.max()) + 1, packed.shape[1]).index_add(0, key_codes, packed)
+        sums = packed.new_zeros(len(labels), packed.shape[1]).index_add(0, key_codes, packed)
         same = sums[query_codes]
         total = same if isinstance(terms[0], OnlyPositives) else total - same
     result = scale * (q * total[:, :-2]).sum(1) + total[:, -2]

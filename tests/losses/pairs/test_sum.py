@@ -64,6 +64,15 @@ def test_sums_of_scores_are_linear_and_equal_dense(chosen, rng, monkeypatch):
     torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("phi", ["identity", "square"])
+def test_no_query_and_no_key_give_no_sum(phi):
+    none, q = torch.empty(0, dtype=torch.long), torch.empty(0, 3, requires_grad=True)
+    for term in (terms.OnlyPositives(none), terms.OnlyNegatives(none), terms.ExcludeSameId(none)):
+        found = pair_sum(q, phi=phi, terms=(term,))
+        assert found.shape == (0,)
+        assert found.requires_grad
+
+
 @pytest.mark.parametrize("backend", ["dense", "tiled"])
 def test_a_removed_pair_counts_zero_even_if_its_value_overflows(backend):
     q = torch.tensor([[100.0], [0.5]]).requires_grad_()
