@@ -42,6 +42,8 @@ class Probe:
     def run(self, features: Tensor, labels: Tensor, parts: Sequence[Tensor]) -> list[dict[str, float]]:
         """Scores in percent of each probe: `macro_f1`, `micro_f1`, `auc` on the last part.
 
+        And `validation_macro_f1`, the best of its steps, by which settings may be chosen.
+
         Args:
             features: Of all nodes (n, d).
             labels: Of all nodes (n,).
@@ -93,5 +95,7 @@ class _Best:
         """One dictionary per probe, in percent."""
         assert self.logits is not None
         areas = auc(self.logits.softmax(2), self.labels)
-        scores = zip(self.test_macro.tolist(), self.test_micro.tolist(), areas.tolist(), strict=True)
-        return [{"macro_f1": 100 * a, "micro_f1": 100 * b, "auc": 100 * c} for a, b, c in scores]
+        names = ("macro_f1", "micro_f1", "auc", "validation_macro_f1")
+        columns = (self.test_macro, self.test_micro, areas, self.macro)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return [{name: 100 * value for name, value in zip(names, row, strict=True)} for row in rows]

@@ -62,6 +62,7 @@ class NodeProbe:
     def evaluate(self, model: Any, data: Any, device: str = "cpu") -> Scores:
         """One row per split: mean of `macro_f1`, `micro_f1`, `auc` on its test nodes over probes, in percent.
 
+        And of `validation_macro_f1`, by which to choose settings without a look at the test nodes.
         Each has its standard deviation over probes (of the population) as `_std`, which says nothing about how much
         encoders differ.
         """

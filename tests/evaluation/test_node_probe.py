@@ -33,7 +33,8 @@ def one_probe(features, labels, parts, weight, lr, decay, steps):
             best["macro"] = (macro, test_macro)
         if micro > best["micro"][0]:
             best["micro"] = (micro, test_micro, float(auc(on_test.softmax(1)[None], labels[test])))
-    return {"macro_f1": best["macro"][1], "micro_f1": best["micro"][1], "auc": best["micro"][2]}
+    found = {"macro_f1": best["macro"][1], "micro_f1": best["micro"][1], "auc": best["micro"][2]}
+    return found | {"validation_macro_f1": best["macro"][0]}
 
 
 def test_probes_together_equal_probes_alone(rng):
