@@ -23,6 +23,9 @@ class ContrastiveLoss(nn.Module):
 
     Those that contrast with other processes set `dist` too. Means are then weighted by the number of anchors in each
     process, and sums by the number of processes, so that gradients averaged over processes are those of one process.
+
+    Reduction "pair" is the mean over pairs of anchor and positive. Only losses take it whose anchors have different
+    numbers of positives, each with a loss of its own: `SupCon` and `ClassPairGates`. Elsewhere it would be the mean.
     """
 
     reduction: str
