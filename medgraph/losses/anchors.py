@@ -25,8 +25,8 @@ class ContrastiveLoss(nn.Module):
     process, and sums by the number of processes, so that gradients averaged over processes are those of one process.
 
     Reduction "pair" is the mean over pairs of anchor and positive. Only losses take it whose anchors have different
-    numbers of positives, each with a loss of its own: `SupCon` and `ClassPairGates`. (`SupReMix` draws positives up to a
-    limit, so that their number says nothing.)
+    numbers of positives, each with a loss of its own: `SupCon` and `ClassPairGates`. (`SupReMix` draws positives up
+    to a limit, so that their number says nothing.)
     """
 
     reduction: str
