@@ -103,9 +103,9 @@ def _features(model: Any, images: torch.Tensor) -> np.ndarray:
 def _program(model: Any, folder: Path) -> Any:
     """The encoder by torch.export, for any batch, and any number of slices from 9 on. Raises CheckpointError."""
     (example,) = _examples(model, folder, (2,))
-    dynamic = {0: Dim("batch")}
+    dynamic: dict[int, Any] = {0: Dim("batch")}
     if getattr(model, "takes_stacks", False):
-        dynamic[1] = Dim("slices", min=_FEWEST_SLICES)
+        dynamic = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}  # a named number of slices cannot be halved, as pooling them does
     try:
         with torch.no_grad():
             return torch.export.export(

@@ -76,13 +76,18 @@ def test_another_process_without_medgraph_gives_the_same_features(tmp_path, form
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=0, atol=1e-5)
 
 
-def test_a_volume_encoder_takes_any_number_of_slices(tmp_path):
-    folder = exported(tmp_path / "encoder", STACKS, VOLUME)
+@pytest.mark.parametrize("attention", ["full", "ms1d"])
+def test_a_volume_encoder_takes_any_number_of_slices(tmp_path, attention):
+    chosen = {"name": "ms1d", "num_heads": 2, "num_levels": 2, "num_points": 2}
+    node = VOLUME if attention == "full" else VOLUME | {"attention": chosen}
+    folder = exported(tmp_path / "encoder", STACKS, node)
     out = export(folder, "pt2", tmp_path / "out")
-    volumes = torch.rand(2, 31, 1, 16, 20)
-    with torch.no_grad():
-        theirs = torch.export.load(out / "encoder.pt2").module()(volumes)
-        torch.testing.assert_close(theirs, medgraph.load_encoder(folder)(volumes), rtol=0, atol=1e-5)
+    program = torch.export.load(out / "encoder.pt2").module()
+    for num_slices in (12, 31):
+        volumes = torch.rand(2, num_slices, 1, 16, 20)
+        with torch.no_grad():
+            expected = medgraph.load_encoder(folder)(volumes)
+            torch.testing.assert_close(program(volumes), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
