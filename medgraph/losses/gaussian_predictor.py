@@ -63,7 +63,13 @@ class PredictedSalient(Independence):
         self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
     ) -> Float[Tensor, ""]:
         """Negative log-likelihood of q."""
+        self.check_connected("predictor")
         return self.predictor.fit_loss(common, salient)
+
+    def predicted(self, common: Float[Tensor, "n c"]) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n s"]]:
+        """Mean and log-variance of q(s | c), with q held fixed. Raises RuntimeError before `connect`."""
+        self.check_connected("predictor")
+        return self.predictor.frozen(common)
 
 
 def log_density(

@@ -27,3 +27,10 @@ class Independence(nn.Module, ABC):
     ) -> Float[Tensor, ""]:
         """Loss of the term's own networks on detached codes; 0 where it has none."""
         return common.new_zeros(())
+
+    def check_connected(self, networks: str) -> None:
+        """Raises RuntimeError where `connect` has not built the attribute `networks`."""
+        if not hasattr(self, networks):
+            raise RuntimeError(
+                f"{type(self).__name__} has networks of its own: call connect(common_dim, salient_dim) first."
+            )

@@ -39,6 +39,7 @@ class TotalCorrelation(Independence):
         self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
     ) -> Float[Tensor, ""]:
         inputs.check_groups(is_target, common=common, salient=salient)
+        self.check_connected("discriminator")
         held = {name: p.detach() for name, p in self.discriminator.named_parameters()}
         logits = functional_call(self.discriminator, held, (self._joined(common, salient),))
         term = logits.sum() / max(len(common), 1)
@@ -48,6 +49,7 @@ class TotalCorrelation(Independence):
         self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
     ) -> Float[Tensor, ""]:
         """Cross-entropy of D on joint and shuffled pairs."""
+        self.check_connected("discriminator")
         if len(common) < 2:
             return common.new_zeros(())
         common, salient = common.detach(), salient.detach()

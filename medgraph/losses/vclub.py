@@ -31,7 +31,7 @@ class VCLUB(PredictedSalient):
         inputs.check_groups(is_target, common=common, salient=salient)
         if len(common) < 2:
             return common[:0].sum() + salient[:0].sum()
-        mean, log_variance = self.predictor.frozen(common)
+        mean, log_variance = self.predicted(common)
         salient = salient.to(mean)
         center = salient.mean(dim=0)
         scatter = (salient - center).square().mean(dim=0)  # (s,), mean over j of (s_j - center)^2

@@ -32,7 +32,7 @@ class VL1Out(PredictedSalient):
         inputs.check_groups(is_target, common=common, salient=salient)
         if len(common) < 2:
             return common[:0].sum() + salient[:0].sum()
-        mean, log_variance = self.predictor.frozen(common)
+        mean, log_variance = self.predicted(common)
         center = salient.detach().mean(dim=0).to(mean)  # moves s and the means alike, keeps the small digits
         salient, mean = salient.to(mean) - center, mean - center
         # log q(s_i | c_j) = <s_i^2, -1/2v_j> + <s_i, m_j/v_j> - sum(m_j^2/v_j + log v_j + log 2 pi)/2

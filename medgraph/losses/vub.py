@@ -28,6 +28,6 @@ class VUB(PredictedSalient):
         self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]
     ) -> Float[Tensor, ""]:
         inputs.check_groups(is_target, common=common, salient=salient)
-        mean, log_variance = self.predictor.frozen(common)
+        mean, log_variance = self.predicted(common)
         divergence = (torch.exp(log_variance) + mean.square() - 1 - log_variance).sum(dim=1) / 2
         return divergence.sum() / max(len(common), 1)

@@ -36,6 +36,13 @@ def test_the_term_moves_codes_and_never_its_networks(kind, rng):
 
 
 @pytest.mark.parametrize("kind", LEARNED)
+@pytest.mark.parametrize("use", ["forward", "fit_loss"])
+def test_networks_are_built_before_their_first_use(kind, use, rng):
+    with pytest.raises(RuntimeError, match=rf"{kind.__name__} has networks of its own: call connect\(common_dim"):
+        getattr(kind(), use)(*example(rng))
+
+
+@pytest.mark.parametrize("kind", LEARNED)
 def test_the_fit_moves_networks_and_never_codes(kind, rng):
     term = make(kind)
     common, salient, is_target = example(rng)
