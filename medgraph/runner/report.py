@@ -169,12 +169,26 @@ def print_scores(title: str, scores: Scores, console: Console) -> None:
         for name, value in scores.summary().items():
             console.print(f"  {title}, {name}: {value:.4f}{_between(intervals.get(name), 4)}")
         return
-    shown = Table(title=title)
-    for index, name in enumerate(["case", "label", *scores.metrics()]):
-        shown.add_column(name, justify="left" if index < 2 else "right")
-    for row in _score_rows(scores):
-        shown.add_row(*row)
+    names = scores.metrics()
+    shown = Table(title=title, box=box.SIMPLE)
+    if {"low", "high"} <= set(names):  # intervals beside their score; what does not fit 80 columns is in the report
+        rows = [
+            [row["case"], row["label"], _shown(row[names[0]]) + _bounds(row), _shown(row.get("chance"))]
+            for row in scores.rows
+        ]
+        header = ["case", "label", f"{names[0]} [95 %]", "chance"]
+    else:
+        header, rows = ["case", "label", *names], _score_rows(scores)
+    for index, name in enumerate(header):
+        shown.add_column(name, justify="left" if index < 2 else "right", no_wrap=index != 1)
+    for cells in rows:
+        shown.add_row(*cells)
     console.print(shown)
+
+
+def _bounds(row: dict[str, Any]) -> str:
+    known = row.get("low") is not None and row.get("high") is not None
+    return _between((row["low"], row["high"]), 2) if known else ""
 
 
 def _score_table(title: str, scores: Scores) -> dict[str, Any]:

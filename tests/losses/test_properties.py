@@ -27,6 +27,8 @@ def _normal(seed, *shape):
 @CASES
 @pytest.mark.filterwarnings("ignore")
 def test_reordering_examples_changes_nothing(case, rng):
+    if case[0] == "supremix":  # draws go by an anchor's number, so an order of its own gives draws of its own
+        case = (case[0], {**case[1], "max_mixed_positives": 0, "mixed_negatives": False}, *case[2:])
     rows, extra = distributed_losses.draw(4)
     order = torch.randperm(len(rows["x"]), generator=rng)
     found = distributed_losses.values(*case, {k: v[order] for k, v in rows.items()}, extra.flip(0), None)

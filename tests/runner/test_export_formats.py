@@ -99,7 +99,7 @@ def test_a_bundle_runs_on_a_nifti_file(tmp_path, monkeypatch, data, node):
 
     def kept(command, cwd, **settings):
         done = run(command, cwd=cwd, **settings)
-        given = dict(zip(command[3::2], command[4::2], strict=False)) | {"start": command[:4], "folder": cwd}
+        given = dict(zip(command[4::2], command[5::2], strict=True)) | {"start": command[:4], "folder": cwd}
         shutil.copy(given["--image"], tmp_path / "tilted.nii.gz")
         shutil.copy(f"{given['--output_dir']}/tilted.npy", tmp_path)
         runs.append(given)

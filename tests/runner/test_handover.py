@@ -50,7 +50,7 @@ def test_a_unet_reads_the_maps_of_the_slice_encoder_that_a_volume_stage_left(tmp
     """The maps under the decoder are those of pre-training on the same input (10.11)."""
     volumes = made().eval()
     export_encoder(tmp_path, volumes, VOLUME, SPEC, {})
-    labelled = replace(SPEC, classes=("background", "front"))
+    labelled = replace(SPEC, classes=("background", "front"), num_volumes=0, num_slices=())
     method = Segmentation(labelled, ResNetEncoder(labelled, width=4), SegmentationAugment(), DiceCrossEntropy()).eval()
     transfer(tmp_path, method.encoder)
     seen = []

@@ -42,7 +42,7 @@ def learn(method, batch, steps, lr=5e-3):
 def test_it_learns_the_number_in_its_own_unit(rng, dims, error):
     spec = ImageSpec(dims, 1, (16,) * dims, 8, target="age, years")
     batch = batch_of(rng, dims)
-    method = learn(make(spec, error=error), batch, steps=60)
+    method = learn(make(spec, error=error), batch, steps=120, lr=2e-3)
     found = method.predict(batch.images)[:, 0]
     assert torch.corrcoef(torch.stack([found, batch.labels]))[0, 1] > 0.9
     assert (found - batch.labels).abs().mean() < 5
