@@ -1,6 +1,7 @@
 """Images or volumes with one class each: a folder with a list, or one .npz file as MedMNIST has them."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -133,7 +134,32 @@ class ClassifiedFolderData:
         return Classified(images.__getitems__(range(len(images))).images, images.labels)
 
 
-class ClassifiedArraysData:
+class ArrayParts(ABC):
+    """The parts of one .npz file that are scored, whatever its labels are."""
+
+    path: str
+    test_part: str
+
+    @cached_property
+    @abstractmethod
+    def _arrays(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Images and labels of each part."""
+
+    def validation(self) -> Classified:
+        """The validation images."""
+        return self._part("validation")
+
+    def test(self) -> Classified:
+        """The images to score."""
+        return self._part(self.test_part)
+
+    def _part(self, part: str) -> Classified:
+        if part not in self._arrays:
+            raise DataError(f"{self.path}: has no {PREFIX[part]}_images. Set test_part to validation.")
+        return Classified(*self._arrays[part])
+
+
+class ClassifiedArraysData(ArrayParts):
     """One .npz file with `train_images`, `train_labels` and the same for `val` and `test`, as MedMNIST's [1].
 
     Images are `(n, h, w)`, `(n, h, w, 3)` or, of volumes, `(n, d, h, w)`, uint8; they are scaled to [0, 1].
@@ -179,19 +205,6 @@ class ClassifiedArraysData:
         """The labelled training images."""
         images, labels = self._arrays["train"]
         return Classified(images, labels, draw_labelled(labels, self.num_labelled, self.seed))
-
-    def validation(self) -> Classified:
-        """The validation images."""
-        return self._part("validation")
-
-    def test(self) -> Classified:
-        """The images to score."""
-        return self._part(self.test_part)
-
-    def _part(self, part: str) -> Classified:
-        if part not in self._arrays:
-            raise DataError(f"{self.path}: has no {PREFIX[part]}_images. Set test_part to validation.")
-        return Classified(*self._arrays[part])
 
     @cached_property
     def _arrays(self) -> dict[str, tuple[Tensor, Tensor]]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.data.classified import PREFIX, Classified, draw_labelled, read_arrays
+from medgraph.data.classified import PREFIX, ArrayParts, Classified, draw_labelled, read_arrays
 from medgraph.data.formats import CaseFile
 from medgraph.data.images import ImageFolderData
 from medgraph.data.spec import ImageSpec
@@ -101,7 +101,7 @@ class MeasuredFolderData:
         return value
 
 
-class MeasuredArraysData:
+class MeasuredArraysData(ArrayParts):
     """One .npz file with `train_images`, numbers as `train_labels`, and the same for `val` and `test`.
 
     Images are laid out as `classified_arrays` has them, and scaled to [0, 1].
@@ -135,19 +135,6 @@ class MeasuredArraysData:
         """The labelled training images."""
         images, numbers = self._arrays["train"]
         return Classified(images, numbers, _drawn(numbers, self.num_labelled, self.seed))
-
-    def validation(self) -> Classified:
-        """The validation images."""
-        return self._part("validation")
-
-    def test(self) -> Classified:
-        """The images to score."""
-        return self._part(self.test_part)
-
-    def _part(self, part: str) -> Classified:
-        if part not in self._arrays:
-            raise DataError(f"{self.path}: has no {PREFIX[part]}_images. Set test_part to validation.")
-        return Classified(*self._arrays[part])
 
     @cached_property
     def _arrays(self) -> dict[str, tuple[Tensor, Tensor]]:

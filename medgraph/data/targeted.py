@@ -1,5 +1,6 @@
 """Volumes with one class or one number each, whole in 3D or slice by slice."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,29 @@ from medgraph.data.unseen import NewCase, NewImage, slice_case, volume_case
 from medgraph.data.volumes import VolumeCache
 
 
-class TargetedVolumeData:
+class _Targeted(ABC):
+    """The parts of a source whose cases have targets."""
+
+    test_part: str
+    _chosen: "_Chosen"
+
+    def train(self) -> Any:
+        """Examples of the labelled training volumes."""
+        return self._part(*self._chosen.labelled())
+
+    def validation(self) -> Any:
+        """Examples of the validation volumes."""
+        return self._part(*self._chosen.part("validation"))
+
+    def test(self) -> Any:
+        """Examples of the volumes to score."""
+        return self._part(*self._chosen.part(self.test_part))
+
+    @abstractmethod
+    def _part(self, cases: Sequence[Case], labels: Tensor) -> Any: ...
+
+
+class TargetedVolumeData(_Targeted):
     """Whole volumes of a source in 3D, each with the class or number that `target` gives it.
 
     Volumes are cropped around their centre, and padded where they are smaller. Padding tells how large a volume was:
@@ -61,18 +84,6 @@ class TargetedVolumeData:
         """Facts from tables and headers; every case that will be used has a good target, or a DataError says which."""
         return self._chosen.spec(3, self.size, self.test_part)
 
-    def train(self) -> "TargetedVolumes":
-        """The labelled training volumes."""
-        return self._part(*self._chosen.labelled())
-
-    def validation(self) -> "TargetedVolumes":
-        """The validation volumes."""
-        return self._part(*self._chosen.part("validation"))
-
-    def test(self) -> "TargetedVolumes":
-        """The volumes to score."""
-        return self._part(*self._chosen.part(self.test_part))
-
     def new_case(self, file: CaseFile, whole: bool = False) -> NewImage:
         """A file of no part, prepared like the others; never `whole`, as the answer is about the same field of view."""
         images = volume_case(file, self.cache).images
@@ -82,7 +93,7 @@ class TargetedVolumeData:
         return TargetedVolumes(cases, labels, self.cache, self.size)
 
 
-class TargetedSliceData:
+class TargetedSliceData(_Targeted):
     """Slices of volumes, each with the class or number of its volume; scores and predictions are means over slices.
 
     Args:
@@ -126,18 +137,6 @@ class TargetedSliceData:
         cases = self._chosen.labelled_cases()
         count = sum(planes_of(case, self.cache, self.axis, self.size).num_slices for case in cases)
         return self._chosen.spec(2, self.size, self.test_part, count)
-
-    def train(self) -> "TargetedSlices":
-        """Slices of the labelled training volumes."""
-        return self._part(*self._chosen.labelled())
-
-    def validation(self) -> "TargetedSlices":
-        """Slices of the validation volumes."""
-        return self._part(*self._chosen.part("validation"))
-
-    def test(self) -> "TargetedSlices":
-        """Slices of the volumes to score."""
-        return self._part(*self._chosen.part(self.test_part))
 
     def new_case(self, file: CaseFile, whole: bool = False) -> NewCase:
         """A file of no part, prepared like the others; never `whole`. Raises DataError."""
