@@ -69,7 +69,7 @@ class Cost:
                 f"memory: {in_gib(found['peak_bytes'])} at the peak, {abs(share):.0%} {side} what was expected"
             )
         if found.get("images_per_second"):
-            outside = f"{found['outside_encoder']:.0%} of the time outside the encoder"
+            outside = f"{found['outside_encoder']:.0%} of the time outside it (heads, decoder, losses, views)"
             lines.append(f"time: {found['images_per_second']:.0f} images/s through the encoder, {outside}")
         if self._clock is not None:
             self._clock.close()

@@ -42,7 +42,7 @@ def test_memory_and_time_are_told_before_and_after(tmp_path):
     assert found["images_per_second"] * found["seconds"] == pytest.approx(2 * 8)
     assert found["waiting"] * found["seconds"] == pytest.approx(0.001)
     assert 0 < found["outside_encoder"] < 1
-    outside = f"{found['outside_encoder']:.0%} of the time outside the encoder"
+    outside = f"{found['outside_encoder']:.0%} of the time outside it (heads, decoder, losses, views)"
     assert lines[-1] == f"time: {found['images_per_second']:.0f} images/s through the encoder, {outside}"
 
 
