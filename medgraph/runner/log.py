@@ -75,7 +75,7 @@ class Progress:
     """
 
     def __init__(self, num_steps: int, title: str, done: int = 0, quiet: bool = False):
-        self.num_steps, self.title, self.done, self.quiet = num_steps, title, done, quiet
+        self.num_steps, self.title, self.done = num_steps, title, done
         self._console = Console(highlight=False, quiet=quiet, soft_wrap=True)
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bars = Bars(*columns, TextColumn("{task.fields[facts]}"), console=self._console, transient=True)
