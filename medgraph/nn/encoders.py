@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from medgraph import checks
 from medgraph.data.spec import ImageSpec
 
+_SAFE_WIDTH = 8  # below it, torch 2.13 on CPU writes past the memory of channels-last images of 2 to 4 channels
+
 LAYERS: dict[int, tuple[type[ResNetBlock] | type[ResNetBottleneck], list[int]]] = {
     18: (ResNetBlock, [2, 2, 2, 2]),
     34: (ResNetBlock, [3, 4, 6, 3]),
@@ -54,6 +56,8 @@ class ResNetEncoder(nn.Module):
     def pyramid(self, x: Float[Tensor, "n c *size"]) -> list[Tensor]:
         """The maps of the four stages, fine to coarse, each (n, pyramid_dims[i], ...)."""
         net = self.network
+        if self.in_channels > 1 and net.conv1.out_channels < _SAFE_WIDTH:
+            x = x.contiguous()
         x = net.act(net.bn1(net.conv1(x)))
         if not net.no_max_pool:
             x = net.maxpool(x)

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -37,3 +41,22 @@ def test_unknown_stem_and_depth():
         ResNetEncoder(spec(), stem="big")
     with pytest.raises(ValueError, match="depth: expected one of 18, 34, 50, got 19"):
         ResNetEncoder(spec(), depth=19)
+
+
+COLOURS = """
+import torch
+from medgraph.data.spec import ImageSpec
+from medgraph.nn.encoders import ResNetEncoder
+
+encoder = ResNetEncoder(ImageSpec(spatial_dims=2, channels=3, size=(32, 32), num_examples=9), width=4)
+for step in range(60):
+    images = torch.rand(16 + step % 5, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    encoder(images).square().sum().backward()
+"""
+
+
+@pytest.mark.slow
+def test_a_narrow_one_leaves_the_memory_beside_colour_images_alone():
+    checked = {**os.environ, "MALLOC_CHECK_": "3", "OMP_NUM_THREADS": "1"}  # glibc then ends a process that overwrote
+    done = subprocess.run([sys.executable, "-c", COLOURS], env=checked, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
