@@ -15,8 +15,8 @@ from medgraph.evaluation.scores import Scores, metric
 
 _METRICS = ("macro_f1", "micro_f1", "auc", "nmi", "ari")
 _RUN = re.compile(r"(.+)-s\d+")
-_ARM_OF_COMPARE = re.compile(r"(pretrained|from-scratch)-\d+-seed\d+")
-_ARMS = {"pretrained": "fine-tuned", "from-scratch": "supervised twin"}
+_ARM_OF_COMPARE = re.compile(r"(pretrained|foreign|from-scratch)-(?:\d+|all)-seed\d+")
+_ARMS = {"pretrained": "fine-tuned", "foreign": "fine-tuned foreign encoder", "from-scratch": "supervised twin"}
 _FLOORS = {"": "", "floor_features_": "floor: features", "floor_averaged_": "floor: averaged over meta-paths"}
 _ROWS = ["trained", "untrained", *_ARMS.values(), *list(_FLOORS.values())[1:]]
 

@@ -13,10 +13,11 @@ from medgraph.errors import DataError
 from medgraph.evaluation.paired import paired_rows
 from medgraph.evaluation.scores import Scores
 
-_ARM = re.compile(r"(pretrained|from-scratch)-(\d+)-seed(\d+)")
+_ARM = re.compile(r"(pretrained|foreign|from-scratch)-(\d+|all)-seed(\d+)")
 _METRIC, _SCRATCH = "dice", "from scratch"
 
 Seeds = Mapping[int, Scores]  # what one arm scored with so many labels, by seed
+Count = int | str  # of labelled volumes, or "all"
 
 
 def segmentation_table(folders: Sequence[Path], against: str | None = None) -> str:
@@ -29,19 +30,21 @@ def segmentation_table(folders: Sequence[Path], against: str | None = None) -> s
     Raises:
         DataError: A folder holds no finished arm, or there is no arm called `against`.
     """
-    arms: dict[str, Mapping[int, Seeds]] = {}
-    twins: dict[str, Mapping[int, Seeds]] = {}
+    arms: dict[str, Mapping[Count, Seeds]] = {}
+    twins: dict[str, Mapping[Count, Seeds]] = {}
     for stage in (stage for folder in folders for stage in _stages(folder)):
         name = f"{stage.parent.name}/{stage.name}"
         scored = _read(stage)
-        arms[name], twins[name] = scored.get("pretrained", {}), scored.get("from-scratch", {})
+        for arm, kind in ((name, "pretrained"), (f"{name}, foreign", "foreign")):
+            if kind == "pretrained" or kind in scored:
+                arms[arm], twins[arm] = scored.get(kind, {}), scored.get("from-scratch", {})
     if against is not None and against not in arms:
         raise DataError(f"--against {against}: no such arm. There are: {', '.join(arms)}.")
     labels = _labels(next(iter(next(iter((*arms.values(), *twins.values()))).values())))
     heads = ["labelled", "arm", "seeds", "mean Dice", *labels, f"minus {_SCRATCH}"]
     heads += [] if against is None else [f"minus {against}"]
     lines = [f"| {' | '.join(heads)} |", "|---:|---|---:|" + "---:|" * (len(heads) - 3)]
-    for count in sorted({count for found in (*arms.values(), *twins.values()) for count in found}):
+    for count in sorted({count for found in (*arms.values(), *twins.values()) for count in found}, key=_order):
         lines += _twin_rows(count, twins, labels, against is not None)
         for name, found in arms.items():
             if count in found:
@@ -61,19 +64,26 @@ def _stages(folder: Path) -> list[Path]:
     return found
 
 
-def _read(stage: Path) -> Mapping[str, Mapping[int, Seeds]]:
+def _read(stage: Path) -> Mapping[str, Mapping[Count, Seeds]]:
     """Scores of a compare stage by arm, number of labels and seed."""
-    found: dict[str, dict[int, dict[int, Scores]]] = {}
+    found: dict[str, dict[Count, dict[int, Scores]]] = {}
     for path in sorted(stage.glob("*-seed*/scores.json")):
         match = _ARM.fullmatch(path.parent.name)
         if match is not None:
             scores = Scores.from_json(path)
             if _METRIC in scores.metrics():
-                found.setdefault(match[1], {}).setdefault(int(match[2]), {})[int(match[3])] = scores
+                count = match[2] if match[2] == "all" else int(match[2])
+                found.setdefault(match[1], {}).setdefault(count, {})[int(match[3])] = scores
     return found
 
 
-def _twin_rows(count: int, twins: Mapping[str, Mapping[int, Seeds]], labels: Sequence[str], wide: bool) -> list[str]:
+def _order(count: Count) -> float:
+    return float("inf") if count == "all" else float(count)
+
+
+def _twin_rows(
+    count: Count, twins: Mapping[str, Mapping[Count, Seeds]], labels: Sequence[str], wide: bool
+) -> list[str]:
     """A row for each training from scratch that differs from those of other stages."""
     rows: dict[tuple[str, ...], None] = {}
     for found in twins.values():

@@ -21,7 +21,7 @@ def runs(tmp_path):
     for name, value in (
         ("pretrained-20-seed0", 70.0),
         ("from-scratch-20-seed0", 30.0),
-        ("from-scratch-20-seed1", 40.0),
+        ("from-scratch-all-seed1", 40.0),
     ):
         write(folders[2] / "finetune" / name / "scores.json", {"label": "20", "macro_f1": value})
     return folders

@@ -57,6 +57,17 @@ def test_arms_are_set_against_one_of_them(runs):
     assert lines[4].endswith(f"| {interval([0.1, 0.1, 0.05])} |")
 
 
+def test_all_labels_come_last_and_a_foreign_encoder_has_rows_of_its_own(runs):
+    stage = runs / "swav" / "segment"
+    write(stage, "pretrained", "all", 0, (0.9, 0.9, 0.9), (0.9, 0.9, 0.9))
+    write(stage, "from-scratch", "all", 0, (0.8, 0.8, 0.8), (0.8, 0.8, 0.8))
+    write(stage, "foreign", 2, 0, (0.6, 0.7, 0.8), (0.5, 0.5, 0.5))
+    lines = segmentation_table([runs / "swav"]).splitlines()
+    assert lines[4] == f"| 2 | swav/segment, foreign | 1 | 0.600 | 0.500 | 0.700 | {interval([0.1, 0.1, 0.1])} |"
+    assert lines[6] == "| all | from scratch | 1 | 0.800 | 0.800 | 0.800 | |"
+    assert lines[7] == f"| all | swav/segment | 1 | 0.900 | 0.900 | 0.900 | {interval([0.1, 0.1, 0.1])} |"
+
+
 def test_twins_that_differ_have_a_row_each(runs):
     write(runs / "other" / "segment", "from-scratch", 2, 0, (0.1, 0.1, 0.1), (0.1, 0.1, 0.1))
     table = segmentation_table([runs / "swav", runs / "other"])
