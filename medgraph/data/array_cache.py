@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import numpy as np
 from medgraph import checks
 from medgraph.errors import DataError
 
+_STALE_SECONDS = 3600  # an unfinished file older than this was left by a process that died
+
 
 class ArrayCache:
     """A folder of arrays by key. Files appear whole or not at all, so several processes may share it.
@@ -20,25 +24,26 @@ class ArrayCache:
     When the folder grows above `max_bytes`, the arrays that were not used for longest go.
 
     Args:
-        room: Name of the folder, below MEDGRAPH_CACHE if that is set, else below ~/.cache/medgraph.
+        room: Name of a folder in the cache folder; "" is that folder itself.
         max_bytes: Most that it may hold.
+        folder: Another place altogether; None for the room.
     """
 
-    def __init__(self, room: str, max_bytes: int = 10 * 2**30):
-        root = os.environ.get("MEDGRAPH_CACHE") or Path.home() / ".cache" / "medgraph"
-        self.folder = Path(root) / room
+    def __init__(self, room: str = "", max_bytes: int = 10 * 2**30, folder: str | os.PathLike[str] | None = None):
+        self.folder = default_folder() / room if folder is None else Path(folder)
         self.max_bytes = checks.positive("max_bytes", max_bytes)
 
-    def get(self, key: str, names: Iterable[str]) -> dict[str, np.ndarray] | None:
-        """The arrays kept under a key; None unless all of them are there and whole."""
+    def get(self, key: str, names: Iterable[str], mapped: bool = False) -> dict[str, np.ndarray] | None:
+        """The arrays kept under a key; None unless all of them are there and whole. `mapped` leaves them on disk."""
         found = {}
         for name in names:
             file = self._file(key, name)
             try:
-                found[name] = np.load(file)
-                os.utime(file)
+                found[name] = np.load(file, mmap_mode="r" if mapped else None)
             except (OSError, ValueError, EOFError):
                 return None
+            with suppress(OSError):  # read-only, or just evicted by another process: it is read already
+                os.utime(file)
         return found
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -50,25 +55,45 @@ class ArrayCache:
                 with os.fdopen(handle, "wb") as stream:
                     np.save(stream, array)
                 os.replace(partial, self._file(key, name))
-            self._evict({self._file(key, name) for name in arrays})
         except OSError as error:
             raise DataError(
                 f"{self.folder}: the cache cannot be written ({error.strerror}), expected a folder with room. "
                 "Set MEDGRAPH_CACHE to another one."
             ) from error
+        self._evict({self._file(key, name) for name in arrays})
+
+    def size(self) -> int:
+        """Bytes of all arrays in the folder."""
+        return sum(size for _, size, _ in self._listing())
 
     def _file(self, key: str, name: str) -> Path:
         return self.folder / f"{key}.{name}.npy"
 
     def _evict(self, keep: set[Path]) -> None:
-        found = sorted(
-            (stat.st_mtime, stat.st_size, file) for file in self.folder.glob("*.npy") if (stat := file.stat())
-        )
-        total = sum(size for _, size, _ in found)
-        for _, size, file in found:
+        for leftover in self.folder.glob("*.tmp"):
+            with suppress(OSError):
+                if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
+                    leftover.unlink()
+        files = sorted(self._listing())
+        total = sum(size for _, size, _ in files)
+        for _, size, file in files:
             if total > self.max_bytes and file not in keep:
                 file.unlink(missing_ok=True)
                 total -= size
+
+    def _listing(self) -> list[tuple[float, int, Path]]:
+        """(last use, bytes, file) of each array; files that vanish meanwhile are left out."""
+        found = []
+        for file in self.folder.glob("*.npy"):
+            with suppress(FileNotFoundError):
+                stat = file.stat()
+                found.append((stat.st_mtime, stat.st_size, file))
+        return found
+
+
+def default_folder() -> Path:
+    """The cache folder: MEDGRAPH_CACHE if set, else ~/.cache/medgraph."""
+    return Path(os.environ.get("MEDGRAPH_CACHE") or Path.home() / ".cache" / "medgraph")
 
 
 def content_key(arrays: Iterable[np.ndarray], facts: Any) -> str:

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +10,11 @@ import numpy as np
 
 from medgraph import checks
 from medgraph.data import formats, planes
+from medgraph.data.array_cache import ArrayCache
 from medgraph.errors import DataError
 
+_NAME = "voxels"
 _VERSION = 1  # raise it when `prepare` computes something else: old cache files are then not found
-_STALE_SECONDS = 3600  # an unfinished file older than this was left by a process that died
 
 
 @dataclass(frozen=True)
@@ -58,19 +57,17 @@ class VolumeCache:
     ):
         self.percentiles = checks.interval("percentiles", percentiles, 0, 100)
         self.spacing = None if spacing is None else tuple(checks.positive("spacing", value) for value in spacing)
-        self.folder = default_folder() if folder is None else Path(folder)
-        self.max_bytes = checks.positive("max_bytes", max_bytes)
+        self._arrays = ArrayCache(max_bytes=max_bytes, folder=folder)
         self._hits = self._misses = 0
 
     def prepared(self, path: str | os.PathLike[str], frame: int | None = None) -> np.ndarray:
         """Voxels in [0, 1], float32, RAS axes, mapped read-only. Raises DataError as `formats.read_volume`."""
         path = Path(path)
-        file = self.folder / f"{self._key(path, frame)}.npy"
-        voxels = _map(file)
-        if voxels is not None:
+        key = self._key(path, frame)
+        found = self._arrays.get(key, [_NAME], mapped=True)
+        if found is not None:
             self._hits += 1
-            _touch(file)
-            return voxels
+            return found[_NAME]
         self._misses += 1
         volume = formats.read_volume(path, frame)
         shape = planes.resampled_shape(volume.grid, self.spacing)
@@ -78,14 +75,13 @@ class VolumeCache:
             prepared = prepare(planes.resample(volume.voxels, shape), self.percentiles)
         except ValueError as error:
             raise DataError(f"{path}: {error}") from error
-        self._write(file, prepared)
-        self._evict(keep=file)
-        mapped = _map(file)
-        return prepared if mapped is None else mapped  # another process may already have evicted it
+        self._arrays.put(key, {_NAME: prepared})
+        found = self._arrays.get(key, [_NAME], mapped=True)
+        return prepared if found is None else found[_NAME]  # another process may already have evicted it
 
     def report(self) -> CacheReport:
         """Hits, misses and bytes."""
-        return CacheReport(self._hits, self._misses, sum(size for _, size, _ in _listing(self.folder)), self.folder)
+        return CacheReport(self._hits, self._misses, self._arrays.size(), self._arrays.folder)
 
     def _key(self, path: Path, frame: int | None) -> str:
         formats.read_grid(path)  # a missing or foreign file gets its message here
@@ -94,32 +90,6 @@ class VolumeCache:
             found.update(file.read_bytes())
         found.update(json.dumps([_VERSION, self.percentiles, self.spacing, frame]).encode())
         return found.hexdigest()
-
-    def _write(self, file: Path, voxels: np.ndarray) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(suffix=".tmp", dir=self.folder)
-            with os.fdopen(handle, "wb") as stream:
-                np.save(stream, voxels)
-            os.replace(name, file)
-        except OSError as error:
-            raise DataError(
-                f"{self.folder}: the volume cache cannot be written ({error.strerror}), expected a folder with room. "
-                "Set MEDGRAPH_CACHE to another one."
-            ) from error
-
-    def _evict(self, keep: Path) -> None:
-        for leftover in self.folder.glob("*.tmp"):
-            if time.time() - _modified(leftover) > _STALE_SECONDS:
-                leftover.unlink(missing_ok=True)
-        files = sorted(_listing(self.folder))
-        total = sum(size for _, size, _ in files)
-        for _, size, file in files:
-            if total <= self.max_bytes:
-                break
-            if file != keep:
-                file.unlink(missing_ok=True)
-                total -= size
 
 
 def prepare(voxels: np.ndarray, percentiles: tuple[float, float]) -> np.ndarray:
@@ -138,42 +108,3 @@ def prepare(voxels: np.ndarray, percentiles: tuple[float, float]) -> np.ndarray:
         )
     scores = (clipped - clipped.mean()) / std
     return np.clip((scores + 3) / 6, 0, 1).astype(np.float32)
-
-
-def default_folder() -> Path:
-    """The cache folder: MEDGRAPH_CACHE if set, else ~/.cache/medgraph."""
-    return Path(os.environ.get("MEDGRAPH_CACHE") or Path.home() / ".cache" / "medgraph")
-
-
-def _map(file: Path) -> np.ndarray | None:
-    """The cached array; None where there is none, or where it is not whole: it is then prepared again."""
-    try:
-        return np.load(file, mmap_mode="r")
-    except (OSError, ValueError, EOFError):
-        return None
-
-
-def _listing(folder: Path) -> list[tuple[float, int, Path]]:
-    """(last use, bytes, file) of each cached volume; files that vanish meanwhile are left out."""
-    found = []
-    for file in folder.glob("*.npy"):
-        try:
-            stat = file.stat()
-        except FileNotFoundError:
-            continue
-        found.append((stat.st_mtime, stat.st_size, file))
-    return found
-
-
-def _touch(file: Path) -> None:
-    try:
-        os.utime(file)
-    except OSError:  # read-only, or just evicted by another process: the array is mapped already
-        return
-
-
-def _modified(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except FileNotFoundError:
-        return time.time()

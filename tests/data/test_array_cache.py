@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from medgraph.data.array_cache import ArrayCache, content_key
+from medgraph.data.array_cache import ArrayCache, content_key, default_folder
 from medgraph.errors import DataError
 
 ARRAYS = {"a": np.arange(6).reshape(2, 3), "b": np.array([0.5, 1.5])}
@@ -53,6 +53,13 @@ def test_a_folder_that_cannot_be_made(cache_folder):
     cache_folder.write_text("")
     with pytest.raises(DataError, match=r"the cache cannot be written .* Set MEDGRAPH_CACHE"):
         ArrayCache("room").put("key", ARRAYS)
+
+
+def test_folder_from_the_environment_or_home(monkeypatch, tmp_path):
+    assert default_folder() == tmp_path / "cache"
+    monkeypatch.delenv("MEDGRAPH_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_folder() == tmp_path / ".cache" / "medgraph"
 
 
 @pytest.mark.parametrize(

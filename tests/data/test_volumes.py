@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from reference.nifti_files import FLIPPED, write
 
-from medgraph.data.volumes import VolumeCache, default_folder, prepare
+from medgraph.data.volumes import VolumeCache, prepare
 from medgraph.errors import DataError
 
 
@@ -72,7 +72,7 @@ def test_a_damaged_cache_file_is_replaced(tmp_path, voxels, cache_folder):
     np.testing.assert_array_equal(VolumeCache().prepared(path), good)
 
 
-def test_the_volume_not_used_for_longest_goes_first(tmp_path, voxels):
+def test_the_volume_not_used_for_longest_goes_first(tmp_path, voxels, cache_folder):
     paths = [write(tmp_path / f"{i}.nii.gz", voxels + i * voxels**2) for i in range(3)]
     one = VolumeCache()
     one.prepared(paths[0])
@@ -80,7 +80,7 @@ def test_the_volume_not_used_for_longest_goes_first(tmp_path, voxels):
     cache = VolumeCache(max_bytes=2 * size)
     for path, age in zip(paths[:2], (50, 100), strict=True):
         cache.prepared(path)
-        newest = max(cache.folder.glob("*.npy"), key=lambda file: file.stat().st_mtime)
+        newest = max(cache_folder.glob("*.npy"), key=lambda file: file.stat().st_mtime)
         os.utime(newest, (time.time() - age, time.time() - age))
     cache.prepared(paths[2])  # drops paths[1]
     assert cache.report().bytes == 2 * size
@@ -111,15 +111,8 @@ def test_contrast_lost_by_clipping(tmp_path):
 
 def test_a_folder_that_cannot_be_made(tmp_path, voxels):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"the volume cache cannot be written .* Set MEDGRAPH_CACHE"):
+    with pytest.raises(DataError, match=r"the cache cannot be written .* Set MEDGRAPH_CACHE"):
         VolumeCache(folder=tmp_path / "file").prepared(write(tmp_path / "a.nii.gz", voxels))
-
-
-def test_folder_from_the_environment_or_home(monkeypatch, tmp_path):
-    assert default_folder() == tmp_path / "cache"
-    monkeypatch.delenv("MEDGRAPH_CACHE")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert default_folder() == tmp_path / ".cache" / "medgraph"
 
 
 @pytest.mark.slow
