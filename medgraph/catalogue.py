@@ -83,6 +83,7 @@ TABLES: dict[str, dict[str, str]] = {
         "label_alignment": "medgraph.losses.label_alignment:LabelAlignment",
     },
     "encoders": {
+        "conv": "medgraph.nn.conv:ConvEncoder",
         "resnet": "medgraph.nn.encoders:ResNetEncoder",
         "segresnet": "medgraph.nn.segresnet:SegResNetEncoder",
         "swin": "medgraph.nn.swin:SwinEncoder",

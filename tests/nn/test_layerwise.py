@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from medgraph.data.spec import ImageSpec
+from medgraph.nn.conv import ConvEncoder
 from medgraph.nn.encoders import ResNetEncoder
 from medgraph.nn.headed import HeadedEncoder
 from medgraph.nn.layerwise import layerwise_groups
@@ -22,7 +23,7 @@ def headed(spec):
     return HeadedEncoder(spec, ResNetEncoder(spec))
 
 
-@pytest.mark.parametrize("make", [ResNetEncoder, SegResNetEncoder, SwinEncoder, headed])
+@pytest.mark.parametrize("make", [ConvEncoder, ResNetEncoder, SegResNetEncoder, SwinEncoder, headed])
 def test_every_parameter_is_in_one_level(make):
     with torch.device("meta"):
         encoder = make(SPEC)
