@@ -84,8 +84,9 @@ class SupReMix(ContrastiveLoss):
             everyone.ids(x, self.dist),
         )
         order = key_labels.argsort(stable=True)
-        parts = map_rows(self._rows, len(x), x, labels, keys, key_labels, ids, order, seed)  # (n, 3)
-        denominator, positive, num_positives = parts.unbind(dim=1)
+        wide, wide_keys = x.double(), keys.double()  # a cold mixture enlarges the rounding of its cosines
+        parts = map_rows(self._rows, len(x), wide, labels, wide_keys, key_labels, ids, order, seed)  # (n, 3)
+        denominator, positive, num_positives = parts.to(x.dtype).unbind(dim=1)
         valid = num_positives.detach() > 0
         return self.reduce(denominator - positive, valid, "positive", positive=positive, denominator=denominator)
 

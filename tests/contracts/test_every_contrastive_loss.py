@@ -48,12 +48,15 @@ def test_every_contrastive_loss_has_a_case():
     assert set(NAMES) - set(CASES) == set(), "describe its inputs in tests/reference/contrastive_cases.py"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_float32_gradients_agree_with_float64(name, rng):
-    case = CASES[name]
-    embeddings, rest = case.inputs(512, 128, rng)
-    single = gradients(name, make(name, dim=128), [x.float() for x in embeddings], rest)[1]
-    double = gradients(name, make(name, dim=128).double(), [x.float().double() for x in embeddings], rest)[1]
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [(n, {}) for n in NAMES] + [(n, {"temperature": t}) for n in WITH_TEMPERATURE for t in (0.05, 0.5)],
+)
+def test_float32_gradients_agree_with_float64(name, settings, rng):
+    embeddings, rest = CASES[name].inputs(512, 128, rng)
+    loss = make(name, dim=128, **settings)
+    single = gradients(name, loss, [x.float() for x in embeddings], rest)[1]
+    double = gradients(name, loss.double(), [x.float().double() for x in embeddings], rest)[1]
     for narrow, wide in zip(single, double, strict=True):
         assert narrow.dtype == torch.float32
         assert (narrow.double() - wide).norm() <= 1e-6 * wide.norm()

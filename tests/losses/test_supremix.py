@@ -93,3 +93,12 @@ def test_refuses_wrong_settings():
         SupReMix(max_mixed_positives=-1)
     with pytest.raises(ValueError, match="labels: NaN or infinity in 1 of 2 embeddings"):
         SupReMix()(torch.eye(2), torch.tensor([torch.inf, 0.0]))
+
+
+@pytest.mark.slow
+def test_cold_mixtures_of_many_keep_their_gradient_in_single_precision(rng):
+    x, labels = torch.randn(2048, 128, generator=rng), 80 * torch.rand(2048, generator=rng)
+    loss = SupReMix(0.05)
+    single, double = x.clone().requires_grad_(), x.double().requires_grad_()
+    (narrow,), (wide,) = (torch.autograd.grad(loss(leaf, labels), leaf) for leaf in (single, double))
+    assert (narrow.double() - wide).norm() <= 1e-6 * wide.norm()
