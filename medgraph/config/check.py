@@ -16,6 +16,7 @@ from medgraph.errors import ConfigError
 
 _PART_KINDS = {"data": "data", "method": "methods", "evaluator": "evaluators"}
 _SETTINGS: dict[str, Any] = {"train": Train, "compare": Compare}
+_STAGE_KEYS = ("config", "start_from", "set")
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -53,7 +54,7 @@ def config_files(path: Path) -> dict[str, Path]:
 
 
 def _inline_configs(root: Node, path: Path, findings: Findings) -> tuple[Node, dict[str, str]]:
-    """The tree with every config's own tree in place of its file name, and the files by stage."""
+    """The tree with every config's own tree, changed by `set`, in place of its file name, and the files by stage."""
     files: dict[str, str] = {}
     stages = _child(root, "stages")
     for name, stage in stages.items():
@@ -66,10 +67,12 @@ def _inline_configs(root: Node, path: Path, findings: Findings) -> tuple[Node, d
                 raise ConfigError(f"{config.origin}: {name}.config: no such file: {config.value!r}")
             tree = read.read_file(file, findings.errors)
             files[name] = read.display(file)
+            tree = read.changed(tree, stage.value["set"]) if "set" in stage.value else tree
         except ConfigError as error:
             findings.errors.append(str(error))
             tree = Node(None, "")
-        stages[name] = replace(stage, value={**stage.value, "config": tree})
+        rest = {key: node for key, node in stage.value.items() if key != "set"}
+        stages[name] = replace(stage, value={**rest, "config": tree})
     return root, files
 
 
@@ -140,8 +143,10 @@ def _check_stage(node: Node, name: str, order: list[str], file: str | None, find
         findings.add(node.origin, name, f"expected {{config: file.yaml}}, got {node.plain()!r}")
         return None
     for key, child in node.value.items():
-        if key not in ("config", "start_from"):
-            findings.unknown(child, name, key, ("config", "start_from"), "a stage of a pipeline has no such key")
+        if key == "set":
+            findings.add(child.origin, name, "'set' changes a config file; this stage names none: change its keys")
+        elif key not in _STAGE_KEYS:
+            findings.unknown(child, name, key, _STAGE_KEYS, "a stage of a pipeline has no such key")
     config = node.value.get("config")
     start = _check_start(node.value.get("start_from"), name, order, findings)
     if config is None:

@@ -23,7 +23,8 @@ def json_schema() -> dict[str, Any]:
         ["name", "seed", "stages"],
     )
     config = {"oneOf": [{"type": "string"}, {"$ref": "#/$defs/stage"}]}
-    definitions["entry"] = _closed({"config": config, "start_from": {"type": "string"}}, ["config"])
+    changes = {"type": "object", "description": "settings of the config file, by dotted key, that are other here"}
+    definitions["entry"] = _closed({"config": config, "start_from": {"type": "string"}, "set": changes}, ["config"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "medgraph",

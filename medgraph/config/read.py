@@ -82,6 +82,18 @@ def apply_overrides(
     return root
 
 
+def changed(root: Node, changes: Node) -> Node:
+    """`root` with what a mapping of dotted keys to values changes in it. Raises ConfigError."""
+    if not isinstance(changes.value, dict):
+        raise ConfigError(f"{changes.origin}: set: expected {{key.path: value}}, got {changes.plain()!r}")
+    for key, value in changes.value.items():
+        try:
+            root = _put(root, key.split("."), value)
+        except ConfigError as error:
+            raise ConfigError(f"{value.origin}: set: {key}: {error}") from error
+    return root
+
+
 def display(path: Path) -> str:
     """The path as a reader wants it: relative when below the current folder."""
     full, here = os.path.abspath(path), os.getcwd()

@@ -75,23 +75,26 @@ class Compare:
     """Which fine-tuning runs a `compare` stage makes: pretrained, from scratch and, at will, from a foreign encoder.
 
     Attributes:
-        num_labelled: Numbers of labelled training subjects, one run of each arm for each; "all" takes all of them.
+        num_labelled: Numbers of labelled training subjects, or shares of them, one run of each arm for each: 1 is one
+            subject, 0.1 a tenth of all, rounded up; "all" takes all of them.
         seeds: Seeds, one run of each arm for each.
         foreign: Folder of an encoder from elsewhere, as `medgraph adopt` writes it, for a third arm. It may be of
             another architecture than the method's encoder, which it replaces.
     """
 
-    num_labelled: list[int | Literal["all"]]
+    num_labelled: list[int | float | Literal["all"]]
     seeds: list[int]
     foreign: str | None = None
 
     def __post_init__(self) -> None:
-        given: dict[str, Sequence[int | str]] = {"num_labelled": self.num_labelled, "seeds": self.seeds}
-        for (name, values), minimum in zip(given.items(), (1, 0), strict=True):
+        for value in self.num_labelled:
+            if not isinstance(value, str):
+                checks.count_or_share("num_labelled", value, 1)
+        for seed in self.seeds:
+            checks.at_least("seeds", seed, 0)
+        given: dict[str, Sequence[int | float | str]] = {"num_labelled": self.num_labelled, "seeds": self.seeds}
+        for name, values in given.items():
             checks.at_least(f"{name}: length", len(values), 1)
-            for value in values:
-                if value != "all":
-                    checks.at_least(name, int(value), minimum)
             if len(set(values)) < len(values):
                 raise ValueError(f"{name}: expected different values, got {values}")
 

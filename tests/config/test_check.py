@@ -124,6 +124,38 @@ def test_one_mistake_in_the_pipeline_gives_one_line(write, old, new, expected):
     assert errors(write(pipeline=PIPELINE.replace(old, new, 1))) == [expected]
 
 
+def test_a_stage_sets_what_differs_from_its_config(write):
+    both = PIPELINE.replace(
+        "start_from: first", "start_from: first, set: {train.epochs: 5, method.loss: {name: fake, mode: soft}}"
+    )
+    path = write(pipeline=both)
+    first, second = config.load(path).stages.values()
+    assert (first.train.epochs, second.train.epochs) == (2, 5)
+    assert second.method["loss"] == {**first.method["loss"], "temperature": 0.1, "mode": "soft"}
+    assert config.load(path, ["second.train.epochs=7"]).stages["second"].train.epochs == 7  # the command line wins
+    (path.parent / "again.yaml").write_text(config.resolved(config.load(path)))
+    assert config.load(path.parent / "again.yaml").stages["second"].digest == second.digest
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        ("config: stage.yaml, set: {train.epoch: 5}",
+         "tiny.yaml:4:37: first.train.epoch: Train has no such parameter; did you mean 'epochs'?"),
+        ("config: stage.yaml, set: {train.epochs: soon}",
+         "tiny.yaml:4:37: first.train.epochs: expected int, got 'soon'"),
+        ("config: stage.yaml, set: {kind.epochs: 5}",
+         "tiny.yaml:4:37: set: kind.epochs: 'epochs' has no place here: above it stands the value 'train'"),
+        ("config: stage.yaml, set: 5", "tiny.yaml:4:31: set: expected {key.path: value}, got 5"),
+        ("config: {kind: train}, set: {train.epochs: 5}",
+         "tiny.yaml:4:34: first: 'set' changes a config file; this stage names none: change its keys"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_what_a_stage_sets_is_told_at_its_place(write, stage, expected):
+    path = write(pipeline=PIPELINE.replace("  first: {config: stage.yaml}", f"  first: {{{stage}}}"))
+    assert errors(path)[0] == expected
+
+
 def test_three_mistakes_give_three_lines(write):
     text = CONFIG.replace("temperature: 0.1", "temprature: 0.1").replace("epochs: 2", "epochs: two")
     assert errors(write(text.replace("warmup: 0.1", "warmup: 7"), ONE_STAGE)) == [
