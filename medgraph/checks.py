@@ -33,6 +33,18 @@ def at_least(name: str, value: Number, minimum: Number) -> Number:
     return value
 
 
+def count_or_share(name: str, value: Number, minimum: int = 1) -> Number:
+    """Return `value` if it is a whole number, `minimum` or more, or a share between 0 and 1. Raises ValueError."""
+    if not isinstance(value, float):
+        return at_least(name, value, minimum)
+    if not 0 < value < 1:
+        raise ValueError(
+            f"{name}: expected a whole number, or a share above 0 and below 1 such as 0.1, got {value!r}. Write one "
+            "example as 1"
+        )
+    return value
+
+
 def between(name: str, value: Number, low: Number, high: Number) -> Number:
     """Return `value` if low <= value <= high. Raises ValueError."""
     if not _finite(value) or not low <= value <= high:

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **{room: LOW | {room, "method", "losses", "clustering", "nn", "data", "transforms"} for room in ROOMS},
     "runner": FOUNDATIONS
     | {"", "runner", "data.spec", "data.loader", "data.formats", "data.fingerprint"}
-    | {"data.components", "data.licence"}
+    | {"data.components", "data.label_counts", "data.licence"}
     | {"evaluation.scores", "evaluation.bootstrap", "evaluation.paired"},
     "cli": FOUNDATIONS | {"", "runner", "doctor", "data.audit", "data.spec"},
     "doctor": {""},

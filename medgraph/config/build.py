@@ -77,10 +77,34 @@ def _dry_build_stage(stage: Stage, pipeline: Pipeline) -> None:
         build(stage.train.optimizer, "optimizers", path=f"{stage.name}.train.optimizer", **settings)
         build(stage.train.schedule, "schedules", path=f"{stage.name}.train.schedule", **settings)
     assert stage.data is not None
-    spec = build(stage.data, "data", path=f"{stage.name}.data", **settings).spec
+    data = build(stage.data, "data", path=f"{stage.name}.data", **settings)
+    spec = data.spec
+    if stage.compare is not None:
+        _check_counts(stage, data, pipeline.origins)
     if stage.method is not None:
         with torch.device("meta"):
             build(stage.method, "methods", spec=spec, path=f"{stage.name}.method", **settings)
+
+
+def _check_counts(stage: Stage, data: Any, origins: dict[str, str]) -> None:
+    """Raise ConfigError where the data of a compare stage cannot give so many labels, before hours are spent."""
+    path = f"{stage.name}.compare.num_labelled"
+    place = f"{origins[path]}: {path}" if path in origins else path
+    if not hasattr(data, "check_num_labelled"):
+        raise ConfigError(
+            f"{place}: has no effect on the data {stage.data['name']!r}, whose labels are not counted. Take data with "
+            "the key num_labelled, or a train stage."
+        )
+    if stage.data.get("num_labelled") is not None:
+        key = f"{stage.name}.data.num_labelled"
+        place = f"{origins[key]}: {key}" if key in origins else key
+        raise ConfigError(f"{place}: has no effect, as compare.num_labelled says how many; remove this line.")
+    for num_labelled in stage.compare.num_labelled:
+        try:
+            if num_labelled != "all":
+                data.check_num_labelled(num_labelled)
+        except DataError as error:
+            raise ConfigError(f"{place}: {error}") from error
 
 
 def _build_nested(node: Any, key: str, spec: Any, seed: int | None, path: str, origins: dict[str, str] | None) -> Any:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from medgraph import checks
 from medgraph.data.batches import ImageBatch, StackBatch
 from medgraph.data.classified import Classified, draw_labelled, read_arrays
+from medgraph.data.label_counts import label_count
 from medgraph.data.spec import ImageSpec
 from medgraph.errors import DataError
 
@@ -65,10 +66,10 @@ class StackedArrays:
         height, width = sides
         return shape[0], slices, height, width
 
-    def spec(self, num_examples: int | None = None, classes: tuple[str, ...] = ()) -> ImageSpec:
+    def spec(self, num_labelled: int | float | None = None, classes: tuple[str, ...] = ()) -> ImageSpec:
         """Facts of the training part, from the file's header alone; None counts all its volumes."""
         volumes, slices, height, width = self.shape
-        given = volumes if num_examples is None else num_examples
+        given = label_count(num_labelled, volumes)
         return ImageSpec(2, 1, (height, width), given, classes, num_volumes=volumes, num_slices=(slices, slices))
 
     def _mistake(self, shape: tuple[int, ...], kind: str) -> DataError:
@@ -216,13 +217,13 @@ class ClassifiedStackData:
         classes: tuple[str, ...],
         axis: int = 0,
         pool: int = 1,
-        num_labelled: int | None = None,
+        num_labelled: int | float | None = None,
         test_part: str = "test",
     ):
         self.arrays = StackedArrays(path, axis, pool)
         self.seed = seed
         self.classes = tuple(classes)
-        self.num_labelled = None if num_labelled is None else checks.at_least("num_labelled", num_labelled, 2)
+        self.num_labelled = None if num_labelled is None else checks.count_or_share("num_labelled", num_labelled, 2)
         self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
 
     @property
@@ -242,6 +243,11 @@ class ClassifiedStackData:
         """The labelled training volumes, `(b, slices, 1, h, w)`."""
         stacks, labels = self.arrays.part("train")
         return Classified(stacks, labels, draw_labelled(labels, self.num_labelled, self.seed))
+
+    def check_num_labelled(self, num_labelled: int | float) -> None:
+        """As `classified_folder`. Raises DataError."""
+        with np.load(os.path.expanduser(self.arrays.path)) as stored:
+            draw_labelled(torch.from_numpy(stored["train_labels"]).flatten(), num_labelled, self.seed)
 
     def validation(self) -> Classified:
         """The validation volumes."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from medgraph import checks
 from medgraph.data.formats import CaseFile
 from medgraph.data.images import ImageFolderData
+from medgraph.data.label_counts import label_count, told_count
 from medgraph.data.spec import ImageSpec
 from medgraph.data.unseen import NewImage
 from medgraph.errors import DataError
@@ -77,8 +78,9 @@ class ClassifiedFolderData:
         seed: Draws which training images are labelled; filled by the builder.
         size: Height and width.
         channels: 1 reads gray, 3 color.
-        num_labelled: Training images whose class may be used, in proportion to the classes, at least one of each; None
-            takes all. Those of a smaller number are among those of a larger.
+        num_labelled: Training images whose class may be used, in proportion to the classes, at least one of each: a
+            number, or a share of all, rounded up; None takes all. Those of a smaller number are among those of a
+            larger.
         percentiles: Intensities are clipped to these two percentiles of the image before scaling.
         test_part: Part that is scored: "test", or "validation" where the list has no test part.
     """
@@ -89,12 +91,12 @@ class ClassifiedFolderData:
         seed: int,
         size: tuple[int, int] = (48, 48),
         channels: int = 1,
-        num_labelled: int | None = None,
+        num_labelled: int | float | None = None,
         percentiles: tuple[float, float] = (0.5, 99.5),
         test_part: str = "test",
     ):
         self.seed = seed
-        self.num_labelled = None if num_labelled is None else checks.at_least("num_labelled", num_labelled, 2)
+        self.num_labelled = None if num_labelled is None else checks.count_or_share("num_labelled", num_labelled, 2)
         self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
         self.folder = ImageFolderData(root, "labels.csv", size, channels, percentiles)
 
@@ -109,13 +111,17 @@ class ClassifiedFolderData:
         facts = self.folder.spec
         if facts.num_classes < 2:
             raise DataError(f"{self.folder.root}: labels.csv names {facts.num_classes} classes, expected two or more.")
-        count = facts.num_examples if self.num_labelled is None else self.num_labelled
+        count = label_count(self.num_labelled, facts.num_examples)
         return ImageSpec(2, facts.channels, facts.size, count, facts.classes)
 
     def train(self) -> Classified:
         """The labelled training images."""
         whole = self._part("train")
         return Classified(whole._images, whole.labels, draw_labelled(whole.labels, self.num_labelled, self.seed))
+
+    def check_num_labelled(self, num_labelled: int | float) -> None:
+        """Raise DataError where the training images are not so many, or a class would have none."""
+        draw_labelled(torch.tensor([file.label for file in self.folder.of_part("train")]), num_labelled, self.seed)
 
     def validation(self) -> Classified:
         """The validation images."""
@@ -179,13 +185,13 @@ class ClassifiedArraysData(ArrayParts):
         path: str,
         seed: int,
         classes: tuple[str, ...] = (),
-        num_labelled: int | None = None,
+        num_labelled: int | float | None = None,
         test_part: str = "test",
     ):
         self.path = path
         self.seed = seed
         self.class_names = tuple(classes)
-        self.num_labelled = None if num_labelled is None else checks.at_least("num_labelled", num_labelled, 2)
+        self.num_labelled = None if num_labelled is None else checks.count_or_share("num_labelled", num_labelled, 2)
         self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
 
     @property
@@ -198,13 +204,17 @@ class ClassifiedArraysData(ArrayParts):
             raise DataError(
                 f"{self.path}: has the labels 0 to {count - 1}, but classes names {len(names)}. Name each of them."
             )
-        given = len(images) if self.num_labelled is None else self.num_labelled
+        given = label_count(self.num_labelled, len(images))
         return ImageSpec(images.ndim - 2, images.shape[1], tuple(images.shape[2:]), given, names)
 
     def train(self) -> Classified:
         """The labelled training images."""
         images, labels = self._arrays["train"]
         return Classified(images, labels, draw_labelled(labels, self.num_labelled, self.seed))
+
+    def check_num_labelled(self, num_labelled: int | float) -> None:
+        """As `classified_folder`. Raises DataError."""
+        draw_labelled(self._arrays["train"][1], num_labelled, self.seed)
 
     @cached_property
     def _arrays(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -227,16 +237,20 @@ def read_arrays(path: str) -> dict[str, tuple[Tensor, Tensor]]:
     return found
 
 
-def draw_labelled(labels: Tensor, count: int | None, seed: int) -> np.ndarray:
-    """Positions of `count` examples, classes in proportion and each at least once. Raises DataError."""
+def draw_labelled(labels: Tensor, num_labelled: int | float | None, seed: int) -> np.ndarray:
+    """Positions of so many examples, or of such a share, classes in proportion and each at least once.
+
+    Raises:
+        DataError: Fewer than there are classes, or more than there are examples.
+    """
     values = labels.numpy()
-    if count is None:
+    if num_labelled is None:
         return np.arange(len(values))
-    classes = np.unique(values)
+    classes, count = np.unique(values), label_count(num_labelled, len(values))
     if not len(classes) <= count <= len(values):
         raise DataError(
-            f"num_labelled is {count}, expected {len(classes)}, the number of classes, to {len(values)}, the number of "
-            "training images."
+            f"num_labelled is {told_count(num_labelled, len(values))}, expected {len(classes)}, the number of classes, "
+            f"to {len(values)}, the number of training images."
         )
     order = np.random.default_rng(seed).permutation(len(values))
     rank = np.empty(len(values))

@@ -12,6 +12,7 @@ from medgraph.data import formats
 from medgraph.data.batches import LabelledImageBatch, VolumeCase
 from medgraph.data.cases import Case, Source, of_part
 from medgraph.data.formats import CaseFile, Grid
+from medgraph.data.label_counts import label_count
 from medgraph.data.slices import Slices, planes_of
 from medgraph.data.spec import ImageSpec
 from medgraph.data.unseen import NewCase, slice_case
@@ -29,7 +30,8 @@ class LabelledSliceData:
         seed: Draws the order of the training volumes; filled by the builder.
         axis: Axis that is sliced along: 0 sagittal, 1 coronal, 2 axial.
         size: Height and width of a slice, by centre crop and padding.
-        num_labelled: Number of training volumes whose labels may be used; None takes all.
+        num_labelled: Number of training volumes whose labels may be used, or their share: 0.1 takes a tenth, rounded
+            up; None takes all.
         percentiles: Intensities are clipped to these two percentiles of the volume before scaling.
         spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
         test_part: Part whose volumes are scored: "test", or "validation" where the data fixes no test part.
@@ -41,7 +43,7 @@ class LabelledSliceData:
         seed: int,
         axis: int = 1,
         size: tuple[int, int] = (48, 48),
-        num_labelled: int | None = None,
+        num_labelled: int | float | None = None,
         percentiles: tuple[float, float] = (0.5, 99.5),
         spacing: tuple[float, float, float] | None = None,
         test_part: str = "test",
@@ -51,7 +53,7 @@ class LabelledSliceData:
         self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
         self.axis = checks.one_of("axis", axis, (0, 1, 2))
         self.size = (checks.at_least("size", size[0], 1), checks.at_least("size", size[1], 1))
-        self.num_labelled = None if num_labelled is None else checks.at_least("num_labelled", num_labelled, 1)
+        self.num_labelled = None if num_labelled is None else checks.count_or_share("num_labelled", num_labelled, 1)
         self.cache = VolumeCache(checks.interval("percentiles", percentiles, 0, 100), spacing)
 
     @property
@@ -67,8 +69,15 @@ class LabelledSliceData:
         Raises:
             DataError: Fewer training volumes than asked for; one has no label.
         """
+        return self._labelled(self.num_labelled)
+
+    def check_num_labelled(self, num_labelled: int | float) -> None:
+        """Raise DataError where there are not so many training volumes."""
+        self._labelled(num_labelled)
+
+    def _labelled(self, num_labelled: int | float | None) -> tuple[Case, ...]:
         cases = _with_labels(of_part(self.source, "train"), self.source)
-        wanted = len(cases) if self.num_labelled is None else self.num_labelled
+        wanted = label_count(num_labelled, len(cases))
         if wanted > len(cases):
             raise DataError(
                 f"{self.source!r}: num_labelled is {wanted}, expected at most {len(cases)}, the number of training "

@@ -25,7 +25,7 @@ class LabelledStackData(LabelledSliceData):
         axis: Axis that is sliced along: 0 sagittal, 1 coronal, 2 axial.
         size: Height and width of a slice, by centre crop and padding.
         num_slices: Slices of a stack.
-        num_labelled: Number of training volumes whose labels may be used; None takes all.
+        num_labelled: As `labelled_slices`: a number of training volumes, or a share of them; None takes all.
         percentiles: Intensities are clipped to these two percentiles of the volume before scaling.
         spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
         test_part: Part whose volumes are scored: "test", or "validation" where the data fixes no test part.
@@ -38,7 +38,7 @@ class LabelledStackData(LabelledSliceData):
         axis: int = 1,
         size: tuple[int, int] = (48, 48),
         num_slices: int = 16,
-        num_labelled: int | None = None,
+        num_labelled: int | float | None = None,
         percentiles: tuple[float, float] = (0.5, 99.5),
         spacing: tuple[float, float, float] | None = None,
         test_part: str = "test",

@@ -31,7 +31,7 @@ class LabelledVolumeData:
         size: Voxels of a patch along right, anterior, superior; smaller volumes are padded with 0.
         patches_per_volume: Different patches of each volume.
         foreground_share: Share of the patches whose centre is a labelled voxel, all classes alike.
-        num_labelled: Number of training volumes whose labels may be used; None takes all.
+        num_labelled: As `labelled_slices`: a number of training volumes, or a share of them; None takes all.
         percentiles: Intensities are clipped to these two percentiles of the volume before scaling.
         spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
         test_part: Part whose volumes are scored: "test", or "validation" where the data fixes no test part.
@@ -44,7 +44,7 @@ class LabelledVolumeData:
         size: tuple[int, int, int] = (48, 64, 48),
         patches_per_volume: int = 32,
         foreground_share: float = 0.5,
-        num_labelled: int | None = None,
+        num_labelled: int | float | None = None,
         percentiles: tuple[float, float] = (0.5, 99.5),
         spacing: tuple[float, float, float] | None = None,
         test_part: str = "test",
@@ -74,6 +74,10 @@ class LabelledVolumeData:
             block, labels = _labels(case, self.cache, self._slices.classes)
             pairs.append((self.cache.prepared(case.image, case.frame), block.cut_native(labels)))
         return Patches(pairs, self.size, self.patches_per_volume, self.foreground_share, self.seed)
+
+    def check_num_labelled(self, num_labelled: int | float) -> None:
+        """As `labelled_slices`. Raises DataError."""
+        self._slices.check_num_labelled(num_labelled)
 
     def check_test(self) -> None:
         """As `labelled_slices`. Raises DataError."""

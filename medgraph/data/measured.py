@@ -10,6 +10,7 @@ from medgraph import checks
 from medgraph.data.classified import PREFIX, ArrayParts, Classified, draw_labelled, read_arrays
 from medgraph.data.formats import CaseFile
 from medgraph.data.images import ImageFolderData
+from medgraph.data.label_counts import label_count
 from medgraph.data.spec import ImageSpec
 from medgraph.data.unseen import NewImage
 from medgraph.errors import DataError
@@ -25,8 +26,8 @@ class MeasuredFolderData:
         unit: Unit of the numbers, for tables and plots.
         size: Height and width.
         channels: 1 reads gray, 3 color.
-        num_labelled: Training images whose number may be used; None takes all. Those of a smaller number are among
-            those of a larger.
+        num_labelled: Training images whose number may be used, or a share of them; None takes all. Those of a smaller
+            number are among those of a larger.
         percentiles: Intensities are clipped to these two percentiles of the image before scaling.
         test_part: Part that is scored: "test", or "validation" where the list has no test part.
     """
@@ -39,12 +40,12 @@ class MeasuredFolderData:
         unit: str = "",
         size: tuple[int, int] = (48, 48),
         channels: int = 1,
-        num_labelled: int | None = None,
+        num_labelled: int | float | None = None,
         percentiles: tuple[float, float] = (0.5, 99.5),
         test_part: str = "test",
     ):
         self.column, self.seed, self.unit = column, seed, unit
-        self.num_labelled = None if num_labelled is None else checks.at_least("num_labelled", num_labelled, 1)
+        self.num_labelled = None if num_labelled is None else checks.count_or_share("num_labelled", num_labelled, 1)
         self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
         self.folder = ImageFolderData(root, "labels.csv", size, channels, percentiles)
 
@@ -59,13 +60,17 @@ class MeasuredFolderData:
         facts = self.folder.spec
         for file in self.files:
             self._number(file)
-        count = facts.num_examples if self.num_labelled is None else self.num_labelled
+        count = label_count(self.num_labelled, facts.num_examples)
         return ImageSpec(2, facts.channels, facts.size, count, target=_named(self.column, self.unit))
 
     def train(self) -> Classified:
         """The labelled training images."""
         images, numbers = self._part("train")
         return Classified(images, numbers, _drawn(numbers, self.num_labelled, self.seed))
+
+    def check_num_labelled(self, num_labelled: int | float) -> None:
+        """Raise DataError where there are not so many training images."""
+        _drawn(torch.zeros(len(self.folder.of_part("train"))), num_labelled, self.seed)
 
     def validation(self) -> Classified:
         """The validation images."""
@@ -114,9 +119,11 @@ class MeasuredArraysData(ArrayParts):
         test_part: Part that is scored: "test", or "validation" where the file has no test part.
     """
 
-    def __init__(self, path: str, seed: int, measure: str, num_labelled: int | None = None, test_part: str = "test"):
+    def __init__(
+        self, path: str, seed: int, measure: str, num_labelled: int | float | None = None, test_part: str = "test"
+    ):
         self.path, self.seed, self.measure = path, seed, measure
-        self.num_labelled = None if num_labelled is None else checks.at_least("num_labelled", num_labelled, 1)
+        self.num_labelled = None if num_labelled is None else checks.count_or_share("num_labelled", num_labelled, 1)
         self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
 
     @property
@@ -128,7 +135,7 @@ class MeasuredArraysData(ArrayParts):
                     f"{self.path}: {PREFIX[part]}_labels holds numbers that are not finite. Leave them out."
                 )
         images = self._arrays["train"][0]
-        count = len(images) if self.num_labelled is None else self.num_labelled
+        count = label_count(self.num_labelled, len(images))
         return ImageSpec(images.ndim - 2, images.shape[1], tuple(images.shape[2:]), count, target=self.measure)
 
     def train(self) -> Classified:
@@ -136,13 +143,17 @@ class MeasuredArraysData(ArrayParts):
         images, numbers = self._arrays["train"]
         return Classified(images, numbers, _drawn(numbers, self.num_labelled, self.seed))
 
+    def check_num_labelled(self, num_labelled: int | float) -> None:
+        """As `measured_folder`. Raises DataError."""
+        _drawn(self._arrays["train"][1], num_labelled, self.seed)
+
     @cached_property
     def _arrays(self) -> dict[str, tuple[Tensor, Tensor]]:
         return {part: (images, numbers.float()) for part, (images, numbers) in read_arrays(self.path).items()}
 
 
-def _drawn(numbers: Tensor, count: int | None, seed: int) -> np.ndarray:
-    return draw_labelled(torch.zeros(len(numbers), dtype=torch.long), count, seed)
+def _drawn(numbers: Tensor, num_labelled: int | float | None, seed: int) -> np.ndarray:
+    return draw_labelled(torch.zeros(len(numbers), dtype=torch.long), num_labelled, seed)
 
 
 def _named(name: str, unit: str) -> str:

@@ -13,6 +13,7 @@ from medgraph.data.blocks import centered
 from medgraph.data.cases import Case, Source, of_part
 from medgraph.data.classified import ClassBatch, draw_labelled
 from medgraph.data.formats import CaseFile
+from medgraph.data.label_counts import label_count
 from medgraph.data.slices import Slices, foreground, planes_of
 from medgraph.data.spec import ImageSpec
 from medgraph.data.targets import Target
@@ -29,6 +30,10 @@ class _Targeted(ABC):
     def train(self) -> Any:
         """Examples of the labelled training volumes."""
         return self._part(*self._chosen.labelled())
+
+    def check_num_labelled(self, num_labelled: int | float) -> None:
+        """Raise DataError where the training volumes are not so many, or a class would have none."""
+        self._chosen.drawn(num_labelled)
 
     def validation(self) -> Any:
         """Examples of the validation volumes."""
@@ -53,8 +58,8 @@ class TargetedVolumeData(_Targeted):
         target: What is known of each: `column` of a table, or `label_volume`.
         seed: Draws which training volumes are labelled; filled by the builder.
         size: Voxels along right, anterior, superior.
-        num_labelled: Training volumes whose target may be used, classes in proportion; None takes all. Those of a
-            smaller number are among those of a larger.
+        num_labelled: Training volumes whose target may be used, or a share of them, classes in proportion; None takes
+            all. Those of a smaller number are among those of a larger.
         percentiles: Intensities are clipped to these two percentiles of the volume before scaling.
         spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
         test_part: Part that is scored: "test", or "validation" where the data fixes no test part.
@@ -66,14 +71,14 @@ class TargetedVolumeData(_Targeted):
         target: Target,
         seed: int,
         size: tuple[int, int, int] = (48, 64, 48),
-        num_labelled: int | None = None,
+        num_labelled: int | float | None = None,
         percentiles: tuple[float, float] = (0.5, 99.5),
         spacing: tuple[float, float, float] | None = None,
         test_part: str = "test",
     ):
         first, second, third = (checks.at_least("size", side, 1) for side in size)
         self.size = (first, second, third)
-        self.num_labelled = None if num_labelled is None else checks.at_least("num_labelled", num_labelled, 1)
+        self.num_labelled = None if num_labelled is None else checks.count_or_share("num_labelled", num_labelled, 1)
         self.cache = VolumeCache(checks.interval("percentiles", percentiles, 0, 100), spacing)
         self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
         self.source, self.target, self.seed = source, target, seed
@@ -102,7 +107,7 @@ class TargetedSliceData(_Targeted):
         seed: Draws which training volumes are labelled; filled by the builder.
         axis: Axis that is sliced along: 0 sagittal, 1 coronal, 2 axial.
         size: Height and width of a slice, by centre crop and padding.
-        num_labelled: As `targeted_volumes`, a number of volumes.
+        num_labelled: As `targeted_volumes`, a number or a share of volumes.
         min_foreground: Least fraction of a slice above the volume's 20th percentile; others are left out.
         percentiles: Intensities are clipped to these two percentiles of the volume before scaling.
         spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
@@ -116,7 +121,7 @@ class TargetedSliceData(_Targeted):
         seed: int,
         axis: int = 1,
         size: tuple[int, int] = (48, 48),
-        num_labelled: int | None = None,
+        num_labelled: int | float | None = None,
         min_foreground: float = 0.05,
         percentiles: tuple[float, float] = (0.5, 99.5),
         spacing: tuple[float, float, float] | None = None,
@@ -124,7 +129,7 @@ class TargetedSliceData(_Targeted):
     ):
         self.axis = checks.one_of("axis", axis, (0, 1, 2))
         self.size = (checks.at_least("size", size[0], 1), checks.at_least("size", size[1], 1))
-        self.num_labelled = None if num_labelled is None else checks.at_least("num_labelled", num_labelled, 1)
+        self.num_labelled = None if num_labelled is None else checks.count_or_share("num_labelled", num_labelled, 1)
         self.min_foreground = checks.fraction("min_foreground", min_foreground)
         self.cache = VolumeCache(checks.interval("percentiles", percentiles, 0, 100), spacing)
         self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
@@ -204,7 +209,7 @@ class TargetedSlices:
 class _Chosen:
     """Which cases of a source are used, and what is known of them."""
 
-    def __init__(self, source: Source, target: Any, seed: int, num_labelled: int | None):
+    def __init__(self, source: Source, target: Any, seed: int, num_labelled: int | float | None):
         self._source, self._target, self._seed, self._count = source, target, seed, num_labelled
 
     def part(self, part: str) -> tuple[Sequence[Case], Tensor]:
@@ -219,15 +224,19 @@ class _Chosen:
 
     def labelled_cases(self) -> Sequence[Case]:
         """The same without reading a number. Raises DataError."""
+        return self.drawn(self._count)
+
+    def drawn(self, num_labelled: int | float | None) -> Sequence[Case]:
+        """So many of the training cases. Raises DataError."""
         cases = of_part(self._source, "train")
         groups = self._values(cases) if self._target.classes else torch.zeros(len(cases), dtype=torch.long)
-        return [cases[i] for i in np.sort(draw_labelled(groups, self._count, self._seed))]
+        return [cases[i] for i in np.sort(draw_labelled(groups, num_labelled, self._seed))]
 
     def spec(self, dims: int, size: tuple[int, ...], test_part: str, count: int | None = None) -> ImageSpec:
         """What is known before a voxel is read. Raises DataError for a case without a good target."""
         training = of_part(self._source, "train")
         self._target.check([case for case in self._source.cases if case.part in ("train", "validation", test_part)])
-        count = (self._count or len(training)) if count is None else count
+        count = label_count(self._count, len(training)) if count is None else count
         name = "" if self._target.classes else self._target.name
         return ImageSpec(dims, 1, size, count, tuple(self._target.classes), target=name)
 

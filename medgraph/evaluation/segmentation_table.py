@@ -9,15 +9,16 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from medgraph.data.label_counts import labelled_words
 from medgraph.errors import DataError
 from medgraph.evaluation.paired import paired_rows
 from medgraph.evaluation.scores import Scores
 
-_ARM = re.compile(r"(pretrained|foreign|from-scratch)-(\d+|all)-seed(\d+)")
+_ARM = re.compile(r"(pretrained|foreign|from-scratch)-(all|\d+|\d[\d.]*(?:e-\d+)?)-seed(\d+)")
 _METRIC, _SCRATCH = "dice", "from scratch"
 
 Seeds = Mapping[int, Scores]  # what one arm scored with so many labels, by seed
-Count = int | str  # of labelled volumes, or "all"
+Count = int | float | str  # of labelled volumes, their share, or "all"
 
 
 def segmentation_table(folders: Sequence[Path], against: str | None = None) -> str:
@@ -48,7 +49,7 @@ def segmentation_table(folders: Sequence[Path], against: str | None = None) -> s
         lines += _twin_rows(count, twins, labels, against is not None)
         for name, found in arms.items():
             if count in found:
-                cells = [str(count), name, *_figures(found[count], labels)]
+                cells = [labelled_words(count), name, *_figures(found[count], labels)]
                 cells.append(_difference(found[count], twins[name].get(count, {})))
                 if against is not None:
                     cells.append("" if name == against else _difference(found[count], arms[against].get(count, {})))
@@ -72,13 +73,17 @@ def _read(stage: Path) -> Mapping[str, Mapping[Count, Seeds]]:
         if match is not None:
             scores = Scores.from_json(path)
             if _METRIC in scores.metrics():
-                count = match[2] if match[2] == "all" else int(match[2])
-                found.setdefault(match[1], {}).setdefault(count, {})[int(match[3])] = scores
+                found.setdefault(match[1], {}).setdefault(_count(match[2]), {})[int(match[3])] = scores
     return found
 
 
+def _count(word: str) -> Count:
+    return word if word == "all" else int(word) if word.isdecimal() else float(word)
+
+
 def _order(count: Count) -> float:
-    return float("inf") if count == "all" else float(count)
+    """Shares come first, as one does not know of how many; all come last."""
+    return float("inf") if isinstance(count, str) else count
 
 
 def _twin_rows(
@@ -88,7 +93,7 @@ def _twin_rows(
     rows: dict[tuple[str, ...], None] = {}
     for found in twins.values():
         if count in found:
-            rows[str(count), _SCRATCH, *_figures(found[count], labels)] = None
+            rows[labelled_words(count), _SCRATCH, *_figures(found[count], labels)] = None
     return [f"| {' | '.join(row)} | |{' |' if wide else ''}" for row in rows]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medgraph import checks
 from medgraph.data.graphs import Graph
+from medgraph.data.label_counts import label_count
 from medgraph.data.node_labels import PARTS
 from medgraph.data.spec import MetapathSpec
 from medgraph.errors import DataError
@@ -65,15 +66,18 @@ class LabelledNodes:
 
     Args:
         graph_data: The graph as views, `metapath_views`. Without `masked_copies` only clean views are fine-tuned.
-        num_labelled: Labelled targets of each class; None takes the whole training part.
+        num_labelled: Labelled targets of each class, or a share of those of the training part, rounded up; None takes
+            the whole training part.
         split: Split to take; `num_labelled` of each class are then the first of its training part, in an order drawn
-            from `seed`. None takes the split that is called like `num_labelled`, or the only one.
+            from `seed`. None takes the split that is called like `num_labelled`, or the only one; a share needs it.
         seed: Filled from the pipeline.
     """
 
-    def __init__(self, graph_data: Any, num_labelled: int | None = None, split: str | None = None, seed: int = 0):
+    def __init__(
+        self, graph_data: Any, num_labelled: int | float | None = None, split: str | None = None, seed: int = 0
+    ):
         self.graph_data, self.seed = graph_data, seed
-        self.num_labelled = None if num_labelled is None else checks.at_least("num_labelled", num_labelled, 1)
+        self.num_labelled = None if num_labelled is None else checks.count_or_share("num_labelled", num_labelled, 1)
         self.wanted = split
 
     @property
@@ -94,11 +98,15 @@ class LabelledNodes:
             DataError: It does not exist, lacks a part, or has to be named.
         """
         names, wanted = list(self.graph.splits), self.wanted
-        if wanted is None:
-            wanted = str(self.num_labelled) if self.num_labelled is not None else names[0] if len(names) == 1 else None
+        if wanted is None and isinstance(self.num_labelled, int):
+            wanted = str(self.num_labelled)
+        elif wanted is None and len(names) == 1:
+            wanted = names[0]
         listed = ", ".join(names) or "none"
         if wanted is None:
-            raise DataError(f"data.split: expected the name of a split, or data.num_labelled. Splits: {listed}.")
+            raise DataError(
+                f"data.split: expected the name of a split, or a number in data.num_labelled. Splits: {listed}."
+            )
         if wanted not in names:
             hint = "" if self.wanted is not None else " Name one in data.split, to take so many a class from it."
             raise DataError(f"data: the graph has no split called {wanted!r}. Splits: {listed}.{hint}")
@@ -115,9 +123,13 @@ class LabelledNodes:
             DataError: The training part has too few targets of a class.
         """
         parts = {part: self.graph.splits[self.split][part] for part in PARTS}
-        if self.wanted is not None and self.num_labelled is not None:
+        if self.num_labelled is not None and (self.wanted is not None or isinstance(self.num_labelled, float)):
             parts["train"] = self._drawn(parts["train"], self.num_labelled)
         return parts
+
+    def check_num_labelled(self, num_labelled: int | float) -> None:
+        """Raise DataError where a class has fewer training targets, or no split is called so."""
+        LabelledNodes(self.graph_data, num_labelled, self.wanted, self.seed).parts  # noqa: B018
 
     def train(self) -> LabelledGraph:
         """One example: the whole graph."""
@@ -139,13 +151,14 @@ class LabelledNodes:
             raise DataError("data: the graph has no labels, so nothing can be fine-tuned to them.")
         return self.graph.labels
 
-    def _drawn(self, nodes: Tensor, count: int) -> Tensor:
-        """The first `count` of each class, in an order drawn from the seed."""
+    def _drawn(self, nodes: Tensor, num_labelled: int | float) -> Tensor:
+        """The first of each class, in an order drawn from the seed."""
         order = nodes.unique()
         order = order[torch.randperm(len(order), generator=torch.Generator().manual_seed(self.seed))]
         chosen = []
         for number, name in enumerate(self.graph.classes):
             own = order[self._labels[order] == number]
+            count = label_count(num_labelled, len(own))
             if len(own) < count:
                 raise DataError(
                     f"data.num_labelled: split {self.split!r} has {len(own)} training targets of class {name!r}, "

@@ -8,6 +8,7 @@ from typing import Any
 
 from medgraph import catalogue
 from medgraph.config.schema import Pipeline
+from medgraph.data.label_counts import labelled_words
 from medgraph.evaluation.scores import Scores, metric
 from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.folder import RunFolder
@@ -152,8 +153,9 @@ def _verdict(stage: str, path: Path) -> list[str]:
     lines = []
     for row in json.loads(path.read_text()) if path.exists() else []:
         gain = row["difference"]
+        labelled = labelled_words(row["num_labelled"])
         lines.append(
-            f"- {stage}, {row['num_labelled']} labelled, {row['label']}, {metric(row['metric']).title}: "
+            f"- {stage}, {labelled} labelled, {row['label']}, {metric(row['metric']).title}: "
             f"{row['first']:.4f} {row['arms'][0]}, {row['second']:.4f} {row['arms'][1]}; difference "
             f"{gain['mean']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f}, {gain['n']} {row['over']})"
         )

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.data.fingerprint import fingerprint
+from medgraph.data.label_counts import labelled_words
 from medgraph.data.licence import licences
 from medgraph.evaluation.paired import paired_rows
 from medgraph.evaluation.scores import Scores
@@ -44,8 +45,8 @@ def compare_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: s
     checkpoint.write_json(path / "table.json", rows)
 
 
-def arm_folder(path: Path, arm: str, num_labelled: int | str, seed: int) -> Path:
-    """Where one fine-tuning of a compare stage lies."""
+def arm_folder(path: Path, arm: str, num_labelled: int | float | str, seed: int) -> Path:
+    """Where one fine-tuning of a compare stage lies: `pretrained-4-seed31`, or `pretrained-0.1-seed31` for a tenth."""
     return path / f"{arm.replace(' ', '-')}-{num_labelled}-seed{seed}"
 
 
@@ -61,7 +62,7 @@ def table(stage: Stage, path: Path, pipeline_seed: int) -> list[dict[str, Any]]:
 
 
 def earlier_twin(
-    stage: Stage, pipeline: Pipeline, folder: RunFolder, num_labelled: int | str, seed: int
+    stage: Stage, pipeline: Pipeline, folder: RunFolder, num_labelled: int | float | str, seed: int
 ) -> Path | None:
     """The finished from-scratch arm of an earlier stage that differs from this one in its start alone; None without."""
     for other in pipeline.stages.values():
@@ -79,13 +80,13 @@ def _run_arm(
     pipeline: Pipeline,
     folder: RunFolder,
     arm: str,
-    num_labelled: int | str,
+    num_labelled: int | float | str,
     seed: int,
     device: str,
     console: Console,
 ) -> None:
     path = arm_folder(folder.stage(stage.name), arm, num_labelled, seed)
-    title = f"{arm}, {num_labelled} labelled, seed {seed}"
+    title = f"{arm}, {labelled_words(num_labelled)} labelled, seed {seed}"
     if (path / "scores.json").exists():
         console.print(f"  {title}: finished before, skipped")
         return
@@ -117,7 +118,7 @@ def _run_arm(
     evaluate(stage.evaluator, method, data, path / "scores.json", device)
 
 
-def _scores(stage: Stage, path: Path, arm: str, num_labelled: int | str, pipeline_seed: int) -> list[Scores]:
+def _scores(stage: Stage, path: Path, arm: str, num_labelled: int | float | str, pipeline_seed: int) -> list[Scores]:
     """What one arm scored, by seed."""
     seeds = [pipeline_seed + seed for seed in stage.compare.seeds]
     return [Scores.from_json(arm_folder(path, arm, num_labelled, seed) / "scores.json") for seed in seeds]

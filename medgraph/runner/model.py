@@ -1,7 +1,6 @@
 """The whole fine-tuned model as it leaves: weights, and everything needed to rebuild it where its data are not."""
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +102,7 @@ def find_model(run: Path, name: str | None = None) -> tuple[Path, list[str]]:
 
 def _rank(folder: Path) -> tuple[Any, ...]:
     """Smallest for the model that is taken unasked."""
-    facts = json.loads((folder / FACTS).read_text())["facts"]
-    most = facts.get("num_labelled")
-    return facts.get("arm") not in (None, "pretrained"), -math.inf if most is None else -most, facts["seed"]
+    stored = json.loads((folder / FACTS).read_text())
+    facts, few = stored["facts"], stored["facts"].get("num_labelled")
+    most = few is not None, -stored["spec"].get("num_examples", 0), -(few or 0)  # a share says nothing of its number
+    return facts.get("arm") not in (None, "pretrained"), *most, facts["seed"]

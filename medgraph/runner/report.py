@@ -14,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from medgraph.data.label_counts import labelled_words
 from medgraph.evaluation.scores import Scores, metric
 
 COLOURS = np.array([[0, 0, 0], [230, 97, 1], [52, 138, 189], [94, 201, 98], [170, 51, 119], [238, 204, 102]])
@@ -111,7 +112,7 @@ def print_table(table: list[dict[str, Any]], console: Console) -> None:
     """The rows of a compare stage on the terminal, within 80 columns; one table for each number of labels and pair."""
     for stage, labelled, first, second in dict.fromkeys(_place(row) for row in table):
         shown = Table(
-            title=f"{stage}: cases kept aside, {labelled} labelled for training",
+            title=f"{stage}: cases kept aside, {labelled_words(labelled)} labelled for training",
             box=box.SIMPLE_HEAD,
             padding=(0, 1, 0, 0),
         )
@@ -155,7 +156,7 @@ def _learning_png(values: dict[str, dict[Any, list[float]]], counts: list[Any], 
         axes.plot(range(len(counts)), means, color=colour, marker="o", label=arm, linewidth=1.2)
         for place, count in enumerate(counts):
             axes.plot([place] * len(by_count[count]), by_count[count], ".", color=colour, alpha=0.4)
-    axes.set_xticks(range(len(counts)), [str(count) for count in counts])
+    axes.set_xticks(range(len(counts)), [labelled_words(count) for count in counts])
     axes.set(xlabel="labelled cases", ylabel=title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
@@ -228,7 +229,14 @@ def _cells(row: dict[str, Any]) -> list[str]:
     digits = shown.digits
     values = [f"{row[arm]:.{digits}f}" for arm in ("first", "second")]
     interval = f"{d['mean']:+.{digits}f} [{d['low']:+.{digits}f}, {d['high']:+.{digits}f}]"
-    return [str(row["num_labelled"]), row["label"], shown.title, " and ".join(row["arms"]), *values, interval]
+    return [
+        labelled_words(row["num_labelled"]),
+        row["label"],
+        shown.title,
+        " and ".join(row["arms"]),
+        *values,
+        interval,
+    ]
 
 
 def _overlay_png(overlay: dict[str, Any]) -> str:

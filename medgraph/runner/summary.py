@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from medgraph.config.schema import Pipeline
+from medgraph.data.label_counts import labelled_words
 from medgraph.evaluation.scores import Scores, metric
 from medgraph.runner.compare import FOREIGN, PRETRAINED, SCRATCH, arm_folder
 from medgraph.runner.export import load_encoder
@@ -62,7 +63,7 @@ def verdict(row: dict[str, Any]) -> str:
     name = f"mean {shown.title}" if row["label"] == "mean" else shown.title
     sure = f"{name} {d['mean']:+.4f}, 95 % interval [{d['low']:+.4f}, {d['high']:+.4f}] over {d['n']} {row['over']}"
     sure += _over_seeds(row["seeds"], d["mean"])
-    lead = f"With {row['num_labelled']} labelled"
+    lead = f"With {labelled_words(row['num_labelled'])} labelled"
     if d["low"] <= 0 <= d["high"]:
         return f"{lead}, {' and '.join(row['arms'])}, no difference can be claimed: {sure}."
     better = (d["low"] > 0) != shown.lower_is_better

@@ -213,8 +213,9 @@ def test_compare_refuses_empty_lists_and_small_numbers(write):
     for compare, line in [
         ("{num_labelled: [], seeds: [0]}", "c.compare: num_labelled: length: expected 1 or more, got 0"),
         ("{num_labelled: [4, 4], seeds: [0]}", "c.compare: num_labelled: expected different values, got [4, 4]"),
+        ("{num_labelled: [1.0], seeds: [0]}", "c.compare.num_labelled: expected a whole number, or a share above 0"),
         ("{num_labelled: [0], seeds: [0]}", "c.compare.num_labelled: expected 1 or more, got 0"),
-        ("{num_labelled: 4, seeds: [0]}", "c.compare.num_labelled: expected list[int | Literal['all']], got 4"),
+        ("{num_labelled: 4, seeds: [0]}", "c.compare.num_labelled: expected list[int | float | Literal['all']], got 4"),
     ]:
         path = write(stage.replace("COMPARE", compare), both)
         (path.parent / "b.yaml").write_text(CONFIG)

@@ -62,6 +62,14 @@ def test_each_stack_has_its_class_and_few_of_them_are_labelled(path, volumes):
     assert torch.equal(data.train().ids, train.ids)
 
 
+def test_a_share_of_the_volumes_is_labelled(path):
+    data = ClassifiedStackData(path, seed=0, classes=("a", "b"), num_labelled=0.5, test_part="validation")
+    assert len(data.train()) == data.spec.num_examples == 3  # of 6
+    data.check_num_labelled(0.9)
+    with pytest.raises(DataError, match="num_labelled is 7, expected 2, the number of classes, to 6"):
+        data.check_num_labelled(7)
+
+
 def test_parts_are_those_of_the_file(path):
     for data in (ArrayStackData(path), ArraySliceData(path)):
         assert len(data.validation()) in (2, 8)

@@ -63,6 +63,24 @@ def test_few_labels_are_nested_and_hold_every_class_in_proportion():
         draw_labelled(labels, 2, seed=1)
 
 
+def test_a_share_of_the_labels_is_rounded_up(arrays, folder):
+    labels = torch.tensor([0] * 90 + [1] * 9 + [2])
+    assert set(draw_labelled(labels, 0.195, seed=1)) == set(draw_labelled(labels, 20, seed=1))
+    with pytest.raises(DataError, match=r"num_labelled is 0\.01, which is 1 of 100, expected 3"):
+        draw_labelled(labels, 0.01, seed=1)
+    for made in (
+        lambda count: ClassifiedArraysData(str(arrays[0]), seed=0, num_labelled=count, test_part="validation"),
+        lambda count: ClassifiedFolderData(str(folder), seed=0, num_labelled=count, test_part="validation"),
+    ):
+        data = made(0.51)
+        assert len(data.train()) == data.spec.num_examples == {40: 21, 6: 4}[len(made(None).train())]
+        data.check_num_labelled(2)
+        with pytest.raises(DataError, match=r"num_labelled is 0\.001, which is 1 of \d+, expected 2"):
+            data.check_num_labelled(0.001)
+        with pytest.raises(DataError, match="num_labelled is 41, expected 2, the number of classes, to "):
+            data.check_num_labelled(41)
+
+
 def test_a_folder_gives_the_images_of_its_list(folder):
     data = ClassifiedFolderData(str(folder), seed=0, size=(8, 12), num_labelled=4, test_part="validation")
     assert data.spec.classes == ("even", "odd")

@@ -44,6 +44,20 @@ def test_few_labels_are_a_prefix_of_more(labelled_folder):
     assert {case.part for case in chosen(None, 5)} == {"train"}
 
 
+def test_a_share_of_the_volumes_is_rounded_up(labelled_folder):
+    def data(count, made=LabelledSliceData):
+        return made(source(labelled_folder), seed=0, num_labelled=count)
+
+    assert data(0.5).labelled_cases() == data(2).labelled_cases()  # of 3
+    assert data(0.01).labelled_cases() == data(1).labelled_cases()
+    assert data(0.5, LabelledVolumeData).spec.num_examples == data(2, LabelledVolumeData).spec.num_examples
+    for made in (LabelledSliceData, LabelledVolumeData):
+        made(source(labelled_folder), seed=0).check_num_labelled(0.9)
+        made(source(labelled_folder), seed=0).check_num_labelled(3)
+        with pytest.raises(DataError, match="num_labelled is 4, expected at most 3"):
+            made(source(labelled_folder), seed=0).check_num_labelled(4)
+
+
 def test_spec_counts_the_labelled_slices(labelled_folder, cache_folder):
     data = LabelledSliceData(source(labelled_folder), seed=0, axis=1, size=(8, 8), num_labelled=2)
     assert (data.spec.num_classes, data.spec.size, data.spec.channels) == (3, (8, 8), 1)

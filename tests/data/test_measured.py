@@ -52,6 +52,18 @@ def test_arrays_keep_their_numbers(arrays):
     assert train.__getitems__([0]).images.unique().item() == pytest.approx(0.2)
 
 
+def test_a_share_of_the_numbers_is_rounded_up(folder, arrays):
+    for made, count in (
+        (lambda **few: MeasuredFolderData(str(folder), "age", seed=0, **few), 3),  # of 6
+        (lambda **few: MeasuredArraysData(str(arrays[0]), seed=0, measure="age", **few), 5),  # of 9
+    ):
+        data = made(num_labelled=0.5)
+        assert len(data.train()) == data.spec.num_examples == count
+        data.check_num_labelled(6)
+        with pytest.raises(DataError, match=r"num_labelled is 10, expected 1, the number of classes, to \d"):
+            made().check_num_labelled(10)
+
+
 def test_what_is_missing_or_no_number_is_named(folder, arrays):
     with pytest.raises(DataError, match=r"labels\.csv has the columns file, split, age, expected 'weight'"):
         MeasuredFolderData(str(folder), "weight", seed=0).spec  # noqa: B018

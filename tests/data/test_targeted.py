@@ -63,6 +63,10 @@ def test_few_labels_are_nested_and_hold_each_class(source, ages, made):
     assert len(names(3, number)) == 3
     with pytest.raises(DataError, match="num_labelled is 9, expected 1, the number of classes, to 4"):
         names(9, number)
+    assert names(0.6, kinds) == names(3, kinds)  # of 4
+    assert made(source, kinds, seed=3, num_labelled=0.6).check_num_labelled(4) is None
+    with pytest.raises(DataError, match=r"num_labelled is 0\.1, which is 1 of 4, expected 2, the number of classes"):
+        made(source, kinds, seed=3, size=size).check_num_labelled(0.1)
 
 
 def test_the_size_of_the_labelled_structure_can_be_the_number(source, labelled_folder):

@@ -68,6 +68,15 @@ def test_all_labels_come_last_and_a_foreign_encoder_has_rows_of_its_own(runs):
     assert lines[7] == f"| all | swav/segment | 1 | 0.900 | 0.900 | 0.900 | {interval([0.1, 0.1, 0.1])} |"
 
 
+def test_a_share_of_the_labels_has_its_rows_before_the_numbers(runs):
+    stage = runs / "swav" / "segment"
+    for arm in ("pretrained", "from-scratch"):
+        write(stage, arm, 0.1, 0, (0.3, 0.3, 0.3), (0.3, 0.3, 0.3))
+        write(stage, arm, 1e-05, 0, (0.2, 0.2, 0.2), (0.2, 0.2, 0.2))
+    heads = [line.split("|")[1:3] for line in segmentation_table([runs / "swav"]).splitlines()[2:]]
+    assert [head[0].strip() for head in heads] == ["0.001 %"] * 2 + ["10 %"] * 2 + ["2"] * 2 + ["16"]
+
+
 def test_twins_that_differ_have_a_row_each(runs):
     write(runs / "other" / "segment", "from-scratch", 2, 0, (0.1, 0.1, 0.1), (0.1, 0.1, 0.1))
     table = segmentation_table([runs / "swav", runs / "other"])

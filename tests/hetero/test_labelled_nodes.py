@@ -41,6 +41,23 @@ def test_so_many_of_each_class_are_drawn_from_a_named_split():
     assert set(few.parts["train"].tolist()) != set(other.parts["train"].tolist())
 
 
+def test_a_share_of_each_class_is_drawn():
+    part = labelled(split="10", num_labelled=0.25, seed=4)
+    own = torch.bincount(part.graph.labels[part.graph.splits["10"]["train"]])
+    assert torch.bincount(part.train().example.labels).tolist() == [-(-int(count) // 4) for count in own]
+    assert torch.equal(labelled(num_labelled=0.25, seed=4).parts["train"], part.parts["train"])  # the only split
+    with pytest.raises(DataError, match="expected the name of a split, or a number"):
+        labelled(_two_splits, num_labelled=0.25).parts  # noqa: B018
+
+
+def test_numbers_are_checked_before_training():
+    data = labelled(split="10")
+    data.check_num_labelled(5)
+    data.check_num_labelled(0.5)
+    with pytest.raises(DataError, match="training targets of class '0', expected 99 or more"):
+        data.check_num_labelled(99)
+
+
 def _two_splits(graph):
     graph.splits["20"] = graph.splits["10"]
 
@@ -52,7 +69,11 @@ def _no_validation(graph):
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [
-        (_two_splits, {}, r"data.split: expected the name of a split, or data.num_labelled. Splits: 10, 20\."),
+        (
+            _two_splits,
+            {},
+            r"data.split: expected the name of a split, or a number in data.num_labelled. Splits: 10, 20\.",
+        ),
         (None, {"num_labelled": 30}, r"no split called '30'. Splits: 10. Name one in data.split"),
         (None, {"split": "x"}, r"no split called 'x'. Splits: 10\.$"),
         (_no_validation, {}, "data.split: '10' has no part 'val'; expected train, val, test"),

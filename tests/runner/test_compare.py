@@ -19,6 +19,7 @@ from medgraph.runner.export import export_encoder
 from medgraph.runner.folder import RunFolder
 from medgraph.runner.foreign import adopt
 from medgraph.runner.handover import check_handovers
+from medgraph.runner.report import print_table
 
 
 def store(path, arm, seed, rows):
@@ -159,6 +160,40 @@ def test_a_foreign_folder_without_encoder_or_for_other_data_is_refused_before_tr
         ConfigError, match=r"verdict\.compare\.foreign: expected the folder of an encoder, .* found none"
     ):
         config.load(files / "arms.yaml", [f"verdict.compare.foreign={files}/nothing"])
+
+
+def test_numbers_and_shares_that_the_data_cannot_give_are_told_before_training(files):
+    def told(labels, **changes):
+        keys = [f"verdict.{key}={value}" for key, value in changes.items()]
+        with pytest.raises(ConfigError) as error:
+            config.dry_build(config.load(files / "arms.yaml", [f"verdict.compare.num_labelled={labels}", *keys]))
+        return str(error.value)
+
+    assert config.dry_build(config.load(files / "arms.yaml", ["verdict.compare.num_labelled=[0.25, 8, all]"])) == []
+    where = "command line: verdict.compare.num_labelled: "
+    assert told("[4, 9]").startswith(f"{where}num_labelled is 9, expected 2, the number of classes, to 8")
+    assert told("[0.1]").startswith(f"{where}num_labelled is 0.1, which is 1 of 8, expected 2")
+    assert told("[1.0]").startswith(f"{where}expected a whole number, or a share above 0 and below 1 such as 0.1")
+    assert "command line: verdict.data.num_labelled: has no effect, as compare.num_labelled says" in told(
+        "[4]", **{"data.num_labelled": 4}
+    )
+    bare = told("[4]", data="{name: slices, source: {name: sample}}")
+    assert f"{where}has no effect on the data 'slices', whose labels are not counted" in bare
+
+
+@pytest.mark.slow
+def test_a_share_of_the_labels_has_arms_of_its_own(files):
+    pipeline = config.load(files / "arms.yaml", ["verdict.compare={num_labelled: [0.5, 6], seeds: [0]}"])
+    said, folder = io.StringIO(), RunFolder(files / "run")
+    compare.compare_stage(pipeline.stages["verdict"], pipeline, folder, "cpu", Console(file=said, width=200))
+    path = folder.stage("verdict")
+    assert "pretrained, 50 % labelled, seed 3" in said.getvalue()
+    stored = json.loads((path / "pretrained-0.5-seed3" / "model" / "model.json").read_text())
+    assert (stored["facts"]["num_labelled"], stored["spec"]["num_examples"]) == (0.5, 4)
+    rows = json.loads((path / "table.json").read_text())
+    assert [row["num_labelled"] for row in rows if row["chief"]] == [0.5, 6]
+    print_table(rows, Console(file=said, width=80))
+    assert "cases kept aside, 50 % labelled for training" in said.getvalue()
 
 
 def test_the_digest_follows_the_foreign_weights(files):

@@ -1,6 +1,7 @@
 """A fine-tuned model is rebuilt where its data are not, and found in its run folder."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -44,6 +45,15 @@ def test_the_pretrained_arm_with_most_labels_is_taken(tmp_path, stage, spec):
     assert find_model(folder)[0] == folder
     with pytest.raises(CheckpointError, match=r"holds no model called 'x'. There are: verdict/pre-8-1, "):
         find_model(tmp_path, "x")
+
+
+def test_a_share_of_the_labels_is_ranked_by_its_examples(tmp_path, stage, spec):
+    method = config.build(stage.method, "methods", spec=spec, seed=3)
+    for labelled, examples in ((8, 80), (0.5, 200), (0.1, 40)):
+        found, facts = replace(spec, num_examples=examples), {"arm": "pretrained", "num_labelled": labelled, "seed": 1}
+        export_model(tmp_path / "verdict" / f"pretrained-{labelled}-seed1" / "model", method, stage, found, facts)
+    names = [f"verdict/pretrained-{labelled}-seed1" for labelled in (0.5, 8, 0.1)]
+    assert find_model(tmp_path) == (tmp_path / names[0] / "model", names)
 
 
 def test_a_run_without_model_is_refused(tmp_path):

@@ -38,6 +38,7 @@ def test_each_pair_of_arms_has_its_words_and_the_seeds_that_agree(arms, better, 
     for mean, words, agree in ((0.1, better, 2), (-0.1, worse, 1)):
         difference = {"mean": mean, "low": mean - 0.05, "high": mean + 0.05, "n": 16}
         row = {**ROW, "arms": arms, "label": "mean", "metric": "dice", "over": "cases", "difference": difference}
+        assert verdict({**row, "num_labelled": 0.1}).startswith("With 10 % labelled ")
         said = verdict({**row, "num_labelled": "all"})
         assert said.startswith("With all labelled ")
         assert words in said
