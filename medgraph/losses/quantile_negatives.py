@@ -19,7 +19,8 @@ class QuantileNegatives(ContrastiveLoss):
 
     mean_i [ log(exp(x_ip) + sum_{j kept} exp(x_ij)) - x_ip ],  x = cosine / temperature, p = the other view of i.
 
-    The choice carries no gradient; it holds the scores of 512 anchors at a time.
+    The choice carries no gradient; it holds the scores of 512 anchors at a time. All runs in double precision: else
+    rounding would choose between negatives that score nearly alike, and another choice is another gradient.
 
     Args:
         temperature: Divides the scores; hard negatives want a larger one.
@@ -42,23 +43,26 @@ class QuantileNegatives(ContrastiveLoss):
         self.share = checks.fraction("share", checks.positive("share", share))
 
     def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
-        first, second = paired(first=first, second=second)
+        dtype = torch.promote_types(first.dtype, torch.float32)
+        exact = {"first": first, "second": second}
+        first, second = paired(**{k: z.double() if z.is_floating_point() else z for k, z in exact.items()})
         views, scale = torch.cat([first, second]), 1 / self.temperature
         positive = own_logits(first, second, scale).repeat(2)  # (2n,)
         ids = everyone.ids(first, self.dist).repeat(2)
         floor = ScoreFloor(scale * self._floor(views.detach(), ids))
         over_kept = pairs.pair_lse(views, scale=scale, terms=(ExcludeSameId(ids), floor), dist=self.dist)[0]
         over_all = torch.logaddexp(over_kept, positive)
-        return self.reduce(
+        loss = self.reduce(
             with_positive(over_kept, positive),
             over_kept.isfinite(),
             "negative",
             positive=positive,
             denominator=over_all,
         )
+        return loss.to(dtype)
 
     def _floor(self, views: Tensor, ids: Tensor) -> Tensor:
-        """Half way between the last score kept and the first dropped, so that rounding does not decide."""
+        """Half way between the last score kept and the first dropped."""
         keys, key_ids = everyone.rows(views, self.dist), everyone.rows(ids, self.dist)
         num_kept = math.ceil(self.share * (len(keys) - 2))
         if num_kept >= len(keys) - 2:  # all of them, or no key at all

@@ -20,6 +20,17 @@ def test_reordering_examples_changes_nothing(rng):
     torch.testing.assert_close(loss(first[order], second[order]), loss(first, second))
 
 
+def test_rounding_does_not_choose_among_many_negatives(rng):
+    first, second = torch.randn(2, 2048, 128, generator=rng)
+    loss, gradients = QuantileNegatives(0.05), {}
+    for dtype in (torch.float32, torch.float64):
+        leaf = first.to(dtype).requires_grad_()
+        (gradients[dtype],) = torch.autograd.grad(loss(leaf, second.to(dtype)), leaf)
+        assert gradients[dtype].dtype == dtype
+    wide = gradients[torch.float64]
+    assert (gradients[torch.float32].double() - wide).norm() <= 1e-6 * wide.norm()
+
+
 def test_one_example_gives_zero_with_a_graph(rng):
     x = torch.randn(1, 4, generator=rng, requires_grad=True)
     with pytest.warns(UserWarning, match="all 2 anchors have no negative"):
