@@ -21,24 +21,26 @@ Seeds = Mapping[int, Scores]  # what one arm scored with so many labels, by seed
 Count = int | float | str  # of labelled volumes, their share, or "all"
 
 
-def segmentation_table(folders: Sequence[Path], against: str | None = None) -> str:
+def segmentation_table(folders: Sequence[Path], against: str | None = None, merge: bool = False) -> str:
     """Markdown: a row for each number of labelled volumes and arm.
 
     Args:
         folders: Run folders, or folders of compare stages in them.
         against: Name of an arm, as the table prints it, that every other is also set against.
+        merge: Take the runs as one pipeline at several seeds: stages of one name are one arm.
 
     Raises:
-        DataError: A folder holds no finished arm, or there is no arm called `against`.
+        DataError: A folder holds no finished arm, there is no arm called `against`, or merged runs share a seed.
     """
     arms: dict[str, Mapping[Count, Seeds]] = {}
     twins: dict[str, Mapping[Count, Seeds]] = {}
     for stage in (stage for folder in folders for stage in _stages(folder)):
-        name = f"{stage.parent.name}/{stage.name}"
+        name = stage.name if merge else f"{stage.parent.name}/{stage.name}"
         scored = _read(stage)
         for arm, kind in ((name, "pretrained"), (f"{name}, foreign", "foreign")):
             if kind == "pretrained" or kind in scored:
-                arms[arm], twins[arm] = scored.get(kind, {}), scored.get("from-scratch", {})
+                arms[arm] = _united(arms.get(arm, {}), scored.get(kind, {}), stage)
+                twins[arm] = _united(twins.get(arm, {}), scored.get("from-scratch", {}), stage)
     if against is not None and against not in arms:
         raise DataError(f"--against {against}: no such arm. There are: {', '.join(arms)}.")
     labels = _labels(next(iter(next(iter((*arms.values(), *twins.values()))).values())))
@@ -63,6 +65,17 @@ def _stages(folder: Path) -> list[Path]:
     if not found:
         raise DataError(f"{folder}: holds no fine-tuned segmentation, expected the folder of a run or compare stage.")
     return found
+
+
+def _united(first: Mapping[Count, Seeds], second: Mapping[Count, Seeds], stage: Path) -> Mapping[Count, Seeds]:
+    """The seeds of both, for every number of labels."""
+    for count in first.keys() & second.keys():
+        if shared := first[count].keys() & second[count].keys():
+            raise DataError(
+                f"{stage}: seed {min(shared)} with {labelled_words(count)} labelled was read before, expected runs of "
+                "different seeds to merge; run the pipeline again with another seed=..."
+            )
+    return {count: {**first.get(count, {}), **second.get(count, {})} for count in (*first, *second)}
 
 
 def _read(stage: Path) -> Mapping[str, Mapping[Count, Seeds]]:
@@ -123,8 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folders", nargs="+", type=Path, help="run folders, or compare stages in them")
     parser.add_argument("--against", metavar="RUN/STAGE", help="an arm that every other is also set against")
+    parser.add_argument("--merge", action="store_true", help="the runs are one pipeline at several seeds")
     options = parser.parse_args(arguments)
-    print(segmentation_table(options.folders, options.against))
+    print(segmentation_table(options.folders, options.against, options.merge))
 
 
 if __name__ == "__main__":

@@ -57,6 +57,18 @@ def test_arms_are_set_against_one_of_them(runs):
     assert lines[4].endswith(f"| {interval([0.1, 0.1, 0.05])} |")
 
 
+def test_runs_of_one_pipeline_are_merged_over_their_seeds(tmp_path):
+    for seed, gain in ((0, 0.1), (1, 0.3)):
+        stage = tmp_path / f"run{seed}" / "segment"
+        write(stage, "from-scratch", 2, seed, (0.5, 0.5, 0.5), (0.4, 0.4, 0.4))
+        write(stage, "pretrained", 2, seed, (0.5 + gain,) * 3, (0.4 + gain,) * 3)
+    lines = segmentation_table([tmp_path / "run0", tmp_path / "run1"], merge=True).splitlines()
+    assert lines[2] == "| 2 | from scratch | 2 | 0.450 | 0.400 | 0.500 | |"
+    assert lines[3] == "| 2 | segment | 2 | 0.650 | 0.600 | 0.700 | +0.200 [+0.200, +0.200] |"
+    with pytest.raises(DataError, match="seed 0 with 2 labelled was read before, expected runs of different seeds"):
+        segmentation_table([tmp_path / "run0"] * 2, merge=True)
+
+
 def test_all_labels_come_last_and_a_foreign_encoder_has_rows_of_its_own(runs):
     stage = runs / "swav" / "segment"
     write(stage, "pretrained", "all", 0, (0.9, 0.9, 0.9), (0.9, 0.9, 0.9))
