@@ -85,6 +85,7 @@ TABLES: dict[str, dict[str, str]] = {
     "encoders": {
         "conv": "medgraph.nn.conv:ConvEncoder",
         "resnet": "medgraph.nn.encoders:ResNetEncoder",
+        "resnet_padded": "medgraph.nn.padded_resnet:PaddedResNetEncoder",
         "segresnet": "medgraph.nn.segresnet:SegResNetEncoder",
         "swin": "medgraph.nn.swin:SwinEncoder",
         "headed": "medgraph.nn.headed:HeadedEncoder",

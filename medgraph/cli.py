@@ -238,8 +238,10 @@ def export(
 def adopt(
     weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="A .safetensors, .pt or .pth file.")],
     out: Annotated[Path, typer.Option(help="Folder to write the encoder to.")],
-    encoder: Annotated[str, typer.Option(help="`resnet`, or `swin` of SwinUNETR or VoCo.")] = "resnet",
-    depth: Annotated[int, typer.Option(help="Of a ResNet: 18, 34 or 50.")] = 18,
+    encoder: Annotated[
+        str, typer.Option(help="`resnet`, `resnet_padded` (no weights on shortcuts), or `swin`.")
+    ] = "resnet",
+    depth: Annotated[int, typer.Option(help="Of a ResNet: 10, 18, 34, 50, 101, 152 or 200.")] = 18,
     width: Annotated[int | None, typer.Option(help="Channels of the first stage; 64, or 48 of a Swin.")] = None,
     stem: Annotated[str, typer.Option(help="Of a ResNet: `imagenet` or `small`.")] = "imagenet",
     dims: Annotated[int, typer.Option(help="2 or 3.")] = 2,
@@ -253,6 +255,7 @@ def adopt(
 
     - `medgraph adopt resnet18.pth --out encoders/imagenet`
     - `medgraph adopt resnet_50_23dataset.pth --out encoders/medicalnet --depth 50 --dims 3`
+    - `medgraph adopt resnet_18_23dataset.pth --out encoders/medicalnet --encoder resnet_padded --dims 3`
     - `medgraph adopt model_swinvit.pt --out encoders/swin --encoder swin --dims 3`
     """
     from medgraph.data.spec import ImageSpec
@@ -260,9 +263,9 @@ def adopt(
 
     if dims not in (2, 3):
         raise typer.BadParameter("expected 2 or 3", param_hint="--dims")
-    if encoder not in ("resnet", "swin"):
-        raise typer.BadParameter("expected resnet or swin", param_hint="--encoder")
-    own = {"depth": depth, "stem": stem, "width": width or 64} if encoder == "resnet" else {"width": width or 48}
+    if encoder not in ("resnet", "resnet_padded", "swin"):
+        raise typer.BadParameter("expected resnet, resnet_padded or swin", param_hint="--encoder")
+    own = {"depth": depth, "stem": stem, "width": width or 64} if encoder != "swin" else {"width": width or 48}
     node = config.with_defaults({"name": encoder, **own}, "encoders")
     report = adopt_weights(weights, node, ImageSpec(dims, channels, (64,) * dims, 0), out)
     for how, lines in report.items():

@@ -10,9 +10,13 @@ from medgraph.data.spec import ImageSpec
 _SAFE_WIDTH = 8  # below it, torch 2.13 on CPU writes past the memory of channels-last images of 2 to 4 channels
 
 LAYERS: dict[int, tuple[type[ResNetBlock] | type[ResNetBottleneck], list[int]]] = {
+    10: (ResNetBlock, [1, 1, 1, 1]),
     18: (ResNetBlock, [2, 2, 2, 2]),
     34: (ResNetBlock, [3, 4, 6, 3]),
     50: (ResNetBottleneck, [3, 4, 6, 3]),
+    101: (ResNetBottleneck, [3, 4, 23, 3]),
+    152: (ResNetBottleneck, [3, 8, 36, 3]),
+    200: (ResNetBottleneck, [3, 24, 36, 3]),
 }
 
 
@@ -21,19 +25,22 @@ class ResNetEncoder(nn.Module):
 
     Args:
         spec: Facts of the data, filled by the builder: channels and 2D or 3D.
-        depth: 18, 34 or 50 layers.
-        width: Channels of the first stage; the others have 2, 4 and 8 times as many (times 4 at depth 50).
+        depth: 10, 18, 34, 50, 101, 152 or 200 layers.
+        width: Channels of the first stage; the others have 2, 4 and 8 times as many (all times 4 from depth 50 on).
         stem: "small" is a 3-wide convolution of stride 2, for images under about 100 voxels; "imagenet" a 7-wide one
             of stride 2 and a max-pool.
 
     Attributes:
         out_dim: Width of the pooled features.
         pyramid_dims, pyramid_strides: Channels and stride of each map of `pyramid`, fine to coarse.
+        shortcut_type: Where a shortcut has to change its shape: "B" convolves, as He et al. and torchvision do.
     """
+
+    shortcut_type = "B"
 
     def __init__(self, spec: ImageSpec, depth: int = 18, width: int = 32, stem: str = "small"):
         super().__init__()
-        block, layers = LAYERS[checks.one_of("depth", depth, (18, 34, 50))]
+        block, layers = LAYERS[checks.one_of("depth", depth, (10, 18, 34, 50, 101, 152, 200))]
         widths = [checks.at_least("width", width, 1) * factor for factor in (1, 2, 4, 8)]
         is_small = checks.one_of("stem", stem, ("small", "imagenet")) == "small"
         self.spatial_dims, self.in_channels = spec.spatial_dims, spec.channels
@@ -47,6 +54,7 @@ class ResNetEncoder(nn.Module):
             conv1_t_stride=2,
             no_max_pool=is_small,
             feed_forward=False,
+            shortcut_type=self.shortcut_type,
         )
         first = 2 if is_small else 4
         self.pyramid_dims = tuple(w * block.expansion for w in widths)

@@ -23,13 +23,23 @@ _HEADS = ("fc.", "head.", "classifier.", "conv_seg.")  # of another task: never 
 _SWIN = "patch_embed."  # a file with such a tensor holds a Swin, and may hold the decoder of SwinUNETR and VoCo's heads
 _SWIN_HEADS = ("encoder", "decoder", "out.", "norm.", "mask_token", "rotation_", "contrastive_", "convTrans")
 _COUNTERS = "num_batches_tracked"  # of no effect on features; older files lack it
+_SHORTCUT = ".downsample."
+_BIAS = "downsample.0.bias"  # MONAI has it by default; torchvision, timm and MedicalNet do not, which is a bias of zero
+_NO_WEIGHTS = (
+    "The shortcuts of the file have no weights (shortcut type A, as MedicalNet's with 18 and 34 layers): take the "
+    "encoder resnet_padded, `--encoder resnet_padded`.\n  "
+)
+_CONVOLVED = (
+    "The shortcuts of the file are convolutions (shortcut type B): take the encoder resnet, `--encoder resnet`.\n  "
+)
 
 
 def adopt(weights: str | Path, node: dict[str, Any], spec: ImageSpec, out: str | Path) -> dict[str, list[str]]:
     """Write an encoder folder that holds foreign weights, for `start_from: path/of/the/folder` and all else.
 
     Every tensor of the encoder must be found, or nothing is written. A stem for three channels enters one for a single
-    channel with its channels summed, which is the same as three equal channels.
+    channel with its channels summed, which is the same as three equal channels. The convolution on a shortcut may lack
+    its bias, which is then zero.
 
     Args:
         weights: A safetensors file, or one of `torch.save` that holds tensors and plain values alone.
@@ -38,7 +48,7 @@ def adopt(weights: str | Path, node: dict[str, Any], spec: ImageSpec, out: str |
         out: Folder to write to; it must not hold an encoder.
 
     Returns:
-        A line for each tensor: `taken`, `summed`, `left behind`.
+        A line for each tensor: `taken`, `summed`, `zero`, `left behind`.
 
     Raises:
         CheckpointError: No weights; a tensor of the encoder is not in the file, or has another shape there.
@@ -91,10 +101,14 @@ def match(
             raise CheckpointError(f"{path}: {name} and {by_core[core]} are both {core!r} without prefix. Rename one.")
         by_core[core] = name
     tensors: dict[str, Tensor] = {}
-    report: dict[str, list[str]] = {"taken": [], "summed": [], "left behind": []}
+    report: dict[str, list[str]] = {"taken": [], "summed": [], "zero": [], "left behind": []}
     missing, wrong = [], []
     for name, mine in own.items():
         theirs = by_core.pop(_core(name), None)
+        if theirs is None and name.endswith(_BIAS) and name.replace("bias", "weight") in tensors:
+            tensors[name] = torch.zeros_like(mine)
+            report["zero"].append(f"{name} {tuple(mine.shape)}, as the file has no such bias")
+            continue
         if theirs is None:
             missing += [] if name.endswith(_COUNTERS) else [name]
             continue
@@ -107,11 +121,20 @@ def match(
         report[how].append(f"{name} {tuple(value.shape)} from {theirs}")
     report["left behind"] = [f"{name} {tuple(given[name].shape)}" for name in by_core.values()]
     heads = _HEADS + (_SWIN_HEADS if any(name.startswith(_SWIN) for name in map(_core, given)) else ())
-    _refuse(missing, wrong, [n for n in by_core.values() if not _core(n).startswith(heads)], path)
+    unknown = [n for n in by_core.values() if not _core(n).startswith(heads)]
+    _refuse(missing, wrong, unknown, path, _shortcuts(given, own))
     return tensors, report
 
 
-def _refuse(missing: list[str], wrong: list[str], unknown: list[str], path: str) -> None:
+def _shortcuts(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """What to say where one residual network convolves on its shortcuts and the other does not; nothing if alike."""
+    there, here = (any(_SHORTCUT in name for name in names) for names in (given, own))
+    if there == here or not all(any("layer2." in name for name in names) for names in (given, own)):
+        return ""
+    return _CONVOLVED if there else _NO_WEIGHTS
+
+
+def _refuse(missing: list[str], wrong: list[str], unknown: list[str], path: str, hint: str) -> None:
     """Raise CheckpointError with every tensor that does not fit; nothing if all do."""
     lines = [f"not in the file: {name}" for name in missing] + [f"another shape: {line}" for line in wrong]
     lines += [f"of no place here: {name}" for name in unknown]
@@ -119,7 +142,7 @@ def _refuse(missing: list[str], wrong: list[str], unknown: list[str], path: str)
         rest = f"\n  and {len(lines) - 20} more" if len(lines) > 20 else ""
         raise CheckpointError(
             f"{path}: {len(lines)} tensors do not fit this encoder. Its depth, width, stem and dimensions must be "
-            "those of the file.\n  " + "\n  ".join(lines[:20]) + rest
+            f"those of the file.\n  {hint}" + "\n  ".join(lines[:20]) + rest
         )
 
 

@@ -23,7 +23,7 @@ def test_maps_have_the_declared_channels_and_strides(dims, size, stem):
         assert tuple(m.shape[2:]) == tuple(-(-s // stride) for s in size)
 
 
-@pytest.mark.parametrize(("depth", "out_dim"), [(18, 32), (34, 32), (50, 128)])
+@pytest.mark.parametrize(("depth", "out_dim"), [(10, 32), (18, 32), (34, 32), (50, 128), (101, 128)])
 def test_features_are_the_mean_of_the_coarsest_map(depth, out_dim):
     encoder = ResNetEncoder(spec(), depth=depth, width=4).eval()
     x = torch.randn(2, 1, 32, 32)
@@ -39,7 +39,7 @@ def test_it_builds_on_the_meta_device():
 def test_unknown_stem_and_depth():
     with pytest.raises(ValueError, match="stem: expected one of 'small', 'imagenet', got 'big'"):
         ResNetEncoder(spec(), stem="big")
-    with pytest.raises(ValueError, match="depth: expected one of 18, 34, 50, got 19"):
+    with pytest.raises(ValueError, match="depth: expected one of 10, 18, 34, 50, 101, 152, 200, got 19"):
         ResNetEncoder(spec(), depth=19)
 
 

@@ -1,8 +1,10 @@
 """Foreign weights give the features of the network they come from, or are refused tensor by tensor."""
 
+import pathlib
+
 import pytest
 import torch
-from monai.networks.nets.resnet import resnet18, resnet50
+from monai.networks.nets.resnet import resnet10, resnet18, resnet50
 from monai.networks.nets.swin_unetr import SwinUNETR
 from safetensors.torch import save_file
 from typer.testing import CliRunner
@@ -18,8 +20,9 @@ GRAY = ImageSpec(2, 1, (32, 32), 0)
 
 
 def network(channels, dims=2, made=resnet18, **settings):
-    """A network as torchvision lays it out: MONAI's, whose tensors have the same names."""
-    settings = {"spatial_dims": dims, "n_input_channels": channels, "num_classes": 5, "conv1_t_stride": 2, **settings}
+    """A network as torchvision, timm and MedicalNet lay it out: MONAI's, without a bias on the shortcuts."""
+    settings = {"num_classes": 5, "conv1_t_stride": 2, "bias_downsample": False, **settings}
+    settings |= {"spatial_dims": dims, "n_input_channels": channels}
     net = made(**settings).eval()
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
@@ -41,22 +44,24 @@ def test_a_color_network_gives_the_same_features_on_gray_images_three_times(tmp_
         expected = pooled(net, x.expand(2, 3, 32, 32))
         torch.testing.assert_close(medgraph.load_encoder(tmp_path / "encoder")(x), expected, rtol=1e-4, atol=1e-4)
     assert len(report["summed"]) == 1
+    assert report["zero"][0] == "network.layer2.0.downsample.0.bias (128,), as the file has no such bias"
+    assert len(report["zero"]) == 3
     assert report["left behind"] == ["module.fc.weight (5, 512)", "module.fc.bias (5,)"]
 
 
 def test_a_deep_network_of_volumes_from_safetensors_is_taken_whole(tmp_path):
-    net = network(1, 3, resnet50, widen_factor=0.125)
+    net = network(1, 3, resnet50, widen_factor=0.125, bias_downsample=True)
     save_file(net.state_dict(), tmp_path / "a.safetensors")
     spec = ImageSpec(3, 1, (32, 32, 32), 0)
     report = adopt(tmp_path / "a.safetensors", {**NODE, "depth": 50, "width": 8}, spec, tmp_path / "encoder")
     x = torch.randn(1, 1, 32, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(medgraph.load_encoder(tmp_path / "encoder")(x), pooled(net, x), rtol=1e-4, atol=1e-4)
-    assert report["summed"] == []
+    assert report["summed"] == report["zero"] == []
 
 
 def test_missing_misshapen_and_unknown_tensors_are_all_named(tmp_path):
-    net = network(3, shortcut_type="A")  # as MedicalNet's 18 layers: no convolution on the short cut
+    net = network(3, shortcut_type="A")
     state = net.state_dict() | {"layer1.0.conv1.weight": torch.zeros(2, 2), "layer9.weight": torch.zeros(3)}
     torch.save(state, tmp_path / "a.pth")
     with pytest.raises(CheckpointError) as error:
@@ -65,6 +70,50 @@ def test_missing_misshapen_and_unknown_tensors_are_all_named(tmp_path):
     assert "another shape: network.layer1.0.conv1.weight: (2, 2) in the file, (64, 64, 3, 3) here" in str(error.value)
     assert "of no place here: layer9.weight" in str(error.value)
     assert not (tmp_path / "encoder").exists()
+
+
+@pytest.mark.parametrize(("depth", "made"), [(10, resnet10), (18, resnet18)])
+@pytest.mark.parametrize("shortcut", ["A", "B"])
+def test_the_networks_of_medicalnet_are_taken_by_their_shortcuts(tmp_path, depth, made, shortcut):
+    """As its files: under `state_dict`, each name after `module.`, with a head that segments."""
+    net = network(1, 3, made, shortcut_type=shortcut, feed_forward=False, widen_factor=0.125)
+    state = {f"module.{name}": value for name, value in net.state_dict().items()}
+    state["module.conv_seg.0.weight"] = torch.ones(3, 2)
+    torch.save({"state_dict": state, "epoch": 7}, tmp_path / "a.pth")
+    line = ["adopt", str(tmp_path / "a.pth"), "--depth", str(depth), "--dims", "3", "--width", "8"]
+    right, wrong = ("resnet_padded", "resnet") if shortcut == "A" else ("resnet", "resnet_padded")
+    refused = CliRunner().invoke(cli.app, [*line, "--out", str(tmp_path / "wrong"), "--encoder", wrong])
+    assert isinstance(refused.exception, CheckpointError)
+    kind = "have no weights (shortcut type A, " if shortcut == "A" else "are convolutions (shortcut type B)"
+    assert f"The shortcuts of the file {kind}" in str(refused.exception)
+    assert f"`--encoder {right}`" in str(refused.exception)
+    assert not (tmp_path / "wrong").exists()
+    done = CliRunner().invoke(cli.app, [*line, "--out", str(tmp_path / "encoder"), "--encoder", right])
+    assert "left behind: module.conv_seg.0.weight (3, 2)" in done.stdout, done.output
+    x = torch.randn(1, 1, 32, 32, 32)
+    with torch.no_grad():
+        encoder = medgraph.load_encoder(tmp_path / "encoder")
+        torch.testing.assert_close(encoder(x), pooled(net, x), rtol=1e-5, atol=1e-5)
+
+
+class Harmful:
+    """What a file of weights must never run."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (self.target,)
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: {"state_dict": {"conv1.weight": torch.ones(1), "x": x}}])
+def test_code_in_a_file_of_weights_is_never_run(tmp_path, wrap):
+    torch.save(wrap(Harmful(tmp_path / "ran")), tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="cannot be read without running code from it"):
+        adopt(tmp_path / "a.pth", NODE, GRAY, tmp_path / "encoder")
+    assert not (tmp_path / "ran").exists()
+    torch.load(tmp_path / "a.pth", weights_only=False)
+    assert (tmp_path / "ran").exists()  # it would have been
 
 
 def swin(width=12, dims=2):
