@@ -43,6 +43,7 @@ TABLES: dict[str, dict[str, str]] = {
         "rank_divergence": "medgraph.losses.rank_divergence:RankDivergence",
         "alignment": "medgraph.losses.alignment:Alignment",
         "uniformity": "medgraph.losses.uniformity:Uniformity",
+        "alignment_uniformity": "medgraph.losses.alignment_uniformity:AlignmentUniformity",
         "joint_entropy": "medgraph.losses.joint_entropy:JointEntropy",
         "salient_uniformity": "medgraph.losses.salient_uniformity:SalientUniformity",
         "collapse": "medgraph.losses.collapse:Collapse",

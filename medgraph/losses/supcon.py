@@ -34,6 +34,7 @@ class SupCon(ContrastiveLoss):
             memory. None stays with those of this process.
 
     Example:
+        >>> import torch
         >>> loss = SupCon(temperature=0.1)(torch.eye(2).repeat(2, 1), torch.tensor([0, 1, 0, 1]))
         >>> round(loss.item(), 4)
         0.0001

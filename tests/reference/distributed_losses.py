@@ -93,6 +93,8 @@ CASES = [
     ("relational_distillation", {"measure": "score"}, lambda first, guide, **_: (first, guide)),
     ("alignment", {}, _two),
     ("alignment", {"power": 1.0}, _two),
+    ("alignment_uniformity", {}, _two),
+    ("alignment_uniformity", {"form": "row"}, _two),
     ("uniformity", {}, lambda first, **_: (first,)),
     ("uniformity", {"form": "row", "include_self": True}, lambda first, **_: (first,)),
     ("uniformity", {}, lambda first, extra, **_: (first, extra)),

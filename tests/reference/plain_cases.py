@@ -42,6 +42,11 @@ def _salient(n: int, rng: torch.Generator) -> dict[str, Tensor]:
     return {"salient": torch.randn(n, 3, generator=rng), "is_target": torch.arange(n) % 2 == 0}
 
 
+def _pair(n: int, rng: torch.Generator) -> dict[str, Tensor]:
+    first, second = torch.randn(2, n, 4, generator=rng)
+    return {"first": first, "second": second}
+
+
 def _lists(n: int, rng: torch.Generator) -> dict[str, Tensor]:
     return {"predictions": torch.randn(n, generator=rng), "targets": torch.randn(n, generator=rng)}
 
@@ -58,8 +63,8 @@ def _crops(n: int, rng: torch.Generator) -> dict[str, Tensor]:
 _INDEPENDENCE = ("kernel_joint_entropy", "mmd", "hsic", "vclub", "vl1out", "vub", "total_correlation")
 _SEGMENTATION = ("dice_cross_entropy", "focal", "tversky", "generalized_dice")
 _ALL = [
-    Plain("alignment", lambda n, rng: dict(zip(("first", "second"), torch.randn(2, n, 4, generator=rng), strict=True)),
-          ("first", "second"), ("first", "second"), same_width=True),
+    *(Plain(name, _pair, ("first", "second"), ("first", "second"), same_width=True)
+      for name in ("alignment", "alignment_uniformity")),
     Plain("uniformity", lambda n, rng: {"embeddings": torch.randn(n, 4, generator=rng)},
           ("embeddings",), ("embeddings",)),
     Plain("joint_entropy", _codes, ("common", "salient"), ("common", "salient")),

@@ -52,6 +52,7 @@ ARMS = [
     ("sepclr-lesion", "method.independence_loss={name: vclub}"),
     ("sepclr-lesion", "data.source={name: sample}"),
     ("simclr-lesion", "train.batch_size=16"),
+    ("simclr-lesion", "method.loss={name: alignment_uniformity}"),
     ("sepclr-shapes-supervised", "method.salient_weight=10"),
     ("sepclr-folders", "data.source={name: group_manifest, path: a.csv, common_attributes: [age]}"),
 ]
