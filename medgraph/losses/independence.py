@@ -11,7 +11,12 @@ class Independence(nn.Module, ABC):
 
     `forward` sends gradients to the codes alone, `fit_loss` to the term's own networks alone. Minimizing their sum
     trains both by one optimizer, with one step of the networks for each step of the codes, and survives a restart.
+
+    Attributes:
+        takes_fixed: Whether `forward` also takes both codes and the group of fixed points, e.g. of past batches.
     """
+
+    takes_fixed = False
 
     def connect(self, common_dim: int, salient_dim: int) -> None:
         """Build the term's own networks, if it has any, for codes of these widths. Called once, by the method."""

@@ -61,6 +61,7 @@ class Uniformity(nn.Module):
         queries = points - center
         keys = queries if fixed is None else torch.cat([queries, fixed.to(points.dtype) - center])
         scale = 1 / self.bandwidth
+        with_self = self.include_self and points.dtype == torch.float64  # else added as 1: far rows round it away
         ids = everyone.ids(keys, self.dist)
         row_bias = -scale / 2 * queries.square().sum(dim=1)
         log_sums = pairs.pair_lse(
@@ -69,9 +70,11 @@ class Uniformity(nn.Module):
             scale=scale,
             row_bias=row_bias,
             col_bias=row_bias if fixed is None else -scale / 2 * keys.square().sum(dim=1),
-            terms=() if self.include_self else (pairs.terms.ExcludeSameId(ids[: len(points)], ids),),
+            terms=() if with_self else (pairs.terms.ExcludeSameId(ids[: len(points)], ids),),
             dist=self.dist,
         )[0]  # (n,)
+        if self.include_self and not with_self:
+            log_sums = torch.logaddexp(log_sums, torch.zeros_like(log_sums))
         if self.form == "row":
             return everyone.world(self.dist) * log_sums.sum() / n - math.log(others)
         return torch.logsumexp(everyone.rows(log_sums, self.dist), dim=0) - math.log(n * others)

@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from reference.losses_sepclr import loop_joint_entropy
 from torch.nn import functional as F
 
+from medgraph.losses.gaussian_kernel import median_bandwidth
 from medgraph.losses.joint_entropy import JointEntropy
 from medgraph.losses.kernel_joint_entropy import KernelJointEntropy
 from medgraph.losses.salient_uniformity import clamped
@@ -66,23 +68,60 @@ def test_targets_only_leaves_the_background_out(rng):
     assert only.self_share(common, salient, torch.zeros(12, dtype=torch.bool)) == 1
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_minimizing_removes_the_salient_factor_from_the_common_code(seed):
+def readable(codes, group):
+    """Accuracy of a least-squares classifier on the rows that it was fitted on."""
+    codes = torch.cat([codes, torch.ones(len(codes), 1)], dim=1)
+    weights = torch.linalg.lstsq(codes, (2.0 * group - 1)[:, None]).solution
+    return (((codes @ weights)[:, 0] > 0) == (group == 1)).float().mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "distance"), [(0, 1.0), (1, 3.0), (2, 1.0), (2, 3.0)])
+def test_minimizing_removes_the_salient_factor_from_the_common_code(seed, distance):
     rng = torch.Generator().manual_seed(seed)
-    group = torch.arange(200) % 2
-    salient = 3.0 * group[:, None].float()
-    free = torch.randn(200, 3, generator=rng)
+    group = torch.arange(400) % 2
+    salient = distance * group[:, None].float()
+    free = torch.randn(400, 3, generator=rng)
     free[:, 0] = 2 * group - 1  # at first the common code tells the salient groups apart
+    assert readable(F.normalize(free, dim=1), group) == 1
     free.requires_grad_()
     optimizer = torch.optim.Adam([free], lr=0.05)
-    for _ in range(200):
+    for _ in range(400):
         optimizer.zero_grad()
         KernelJointEntropy()(F.normalize(free, dim=1), salient, group == 1).backward()
         optimizer.step()
-    codes = torch.cat([F.normalize(free.detach(), dim=1), torch.ones(200, 1)], dim=1)
-    weights = torch.linalg.lstsq(codes, (2.0 * group - 1)[:, None]).solution
-    right = ((codes @ weights)[:, 0] > 0) == (group == 1)
-    assert right.float().mean() < 0.62
+    assert readable(F.normalize(free.detach(), dim=1), group) < 0.6
+
+
+@pytest.mark.parametrize("bandwidth", ["fixed", "median"])
+@pytest.mark.parametrize("targets_only", [False, True])
+def test_fixed_points_are_further_columns(bandwidth, targets_only, rng):
+    common, salient, is_target = example(rng)
+    held = example(rng, n=7)
+    term = KernelJointEntropy(0.4, 0.9, bandwidth, targets_only)
+    found = term(common, salient, is_target, *(x.detach() for x in held))
+    rows = is_target if targets_only else torch.ones_like(is_target)
+    columns = held[2] if targets_only else torch.ones_like(held[2])
+    c, s = common[rows], salient[rows]
+    widths = [w * (2 * median_bandwidth(x) if bandwidth == "median" else 1) for w, x in ((0.4, c), (0.9, s))]
+    expected = loop_joint_entropy(c, s, tuple(widths), (held[0].detach()[columns], held[1].detach()[columns]))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+    for part in (common, salient):
+        ours, theirs = (torch.autograd.grad(value, part, retain_graph=True)[0] for value in (found, expected))
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+def test_more_columns_leave_less_mass_on_oneself(rng):
+    common, salient, is_target = example(rng)
+    term = KernelJointEntropy()
+    alone = term.self_share(common, salient, is_target)
+    assert term.self_share(common, salient, is_target, common, salient, is_target) == pytest.approx(float(alone) / 2)
+
+
+def test_fixed_points_need_their_groups(rng):
+    common, salient, is_target = example(rng)
+    with pytest.raises(ValueError, match="fixed_is_target: expected the group of each fixed point, got None"):
+        KernelJointEntropy()(common, salient, is_target, common, salient)
 
 
 def test_refuses_wrong_arguments():

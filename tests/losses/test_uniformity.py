@@ -12,9 +12,11 @@ from medgraph.losses.uniformity import Uniformity
 FORMS = list(itertools.product(["pair", "row"], [False, True], [False, True]))
 
 
-@pytest.mark.parametrize(("form", "include_self", "with_fixed"), FORMS)
-def test_equals_loop_in_value_and_gradient(form, include_self, with_fixed, rng):
-    x, y = torch.randn(7, 3, generator=rng, dtype=torch.float64), torch.randn(2, 3, generator=rng, dtype=torch.float64)
+@pytest.mark.parametrize(
+    ("n", "form", "include_self", "with_fixed"), [(7, *case) for case in FORMS] + [(40, "pair", False, False)]
+)
+def test_equals_loop_in_value_and_gradient_in_any_split(n, form, include_self, with_fixed, rng, any_tile):
+    x, y = torch.randn(n, 3, generator=rng, dtype=torch.float64), torch.randn(2, 3, generator=rng, dtype=torch.float64)
     x.requires_grad_()
     fixed = y if with_fixed else None
     loss = Uniformity(0.7, form, include_self)(x, fixed)
@@ -50,7 +52,8 @@ def test_row_form_is_never_above_pair_form(rng):
 
 def test_counting_self_bounds_the_loss(rng):
     x = 1000 * torch.randn(6, 3, generator=rng)
-    assert Uniformity(include_self=True)(x).item() == pytest.approx(-math.log(6), rel=1e-6)
+    for cloud in (x, x.double()):
+        assert Uniformity(include_self=True)(cloud).item() == pytest.approx(-math.log(6), rel=1e-6)
 
 
 def test_a_cloud_far_from_the_origin_gives_the_same(rng):

@@ -69,3 +69,24 @@ def loop_attribute_alignment(salient: Tensor, attribute: Tensor, bandwidth: floa
             total += w * float((salient[i] - salient[j]).square().sum())
             weight += w
     return total / weight
+
+
+def loop_joint_entropy(
+    common: Tensor,
+    salient: Tensor,
+    bandwidths: tuple[float, float],
+    fixed: tuple[Tensor, Tensor] | None = None,
+    include_self: bool = True,
+) -> Tensor:
+    """k-JEM with a gradient; `fixed` are further columns."""
+    columns = list(zip(common, salient, strict=True))
+    further = [] if fixed is None else list(zip(*fixed, strict=True))
+    rows = []
+    for i, (c, s) in enumerate(columns):
+        others = [pair for j, pair in enumerate(columns) if include_self or j != i] + further
+        kernels = [
+            torch.exp(-(c - d).square().sum() / (2 * bandwidths[0]) - (s - t).square().sum() / (2 * bandwidths[1]))
+            for d, t in others
+        ]
+        rows.append(torch.stack(kernels).mean().log())
+    return torch.stack(rows).mean()
