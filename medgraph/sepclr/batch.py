@@ -39,6 +39,17 @@ class Codes:
         first_salient, second_salient = salient.chunk(2)
         return cls((first_common, second_common), (first_salient, second_salient), is_target)
 
+    @classmethod
+    def unpacked(cls, rows: Tensor, is_target: Tensor, common_dim: int) -> "Codes":
+        """From what `packed` gave; `common_dim` is the width of a common code."""
+        first_common, second_common = rows[:, : 2 * common_dim].chunk(2, dim=1)
+        first_salient, second_salient = rows[:, 2 * common_dim :].chunk(2, dim=1)
+        return cls((first_common, second_common), (first_salient, second_salient), is_target)
+
+    def packed(self) -> Tensor:
+        """All codes of an example in one row, without gradient (n, 2p + 2q)."""
+        return torch.cat([*self.common, *self.salient], dim=1).detach()
+
     @property
     def clamped(self) -> tuple[Tensor, Tensor]:
         """Salient codes with the background's replaced by s' = 0, through which it gets no gradient."""

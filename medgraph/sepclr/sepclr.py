@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medgraph import checks
+from medgraph.clustering.queue import Queue
 from medgraph.data.batches import GroupedImageBatch
 from medgraph.data.spec import ImageSpec
 from medgraph.losses.alignment import Alignment
@@ -15,10 +16,13 @@ from medgraph.losses.salient_uniformity import SalientUniformity
 from medgraph.losses.uniformity import Uniformity
 from medgraph.method import Method, Step
 from medgraph.nn.projector import MLPProjector
+from medgraph.sepclr import monitors
 from medgraph.sepclr.batch import Codes, joined
 from medgraph.sepclr.encoder import Parts
 from medgraph.sepclr.groups import grouped_batches
 from medgraph.sepclr.warn import warn_destroyed
+
+_WATCHED_EVERY = 10  # steps between two looks at what costs more than a norm
 
 
 class SepCLR(Method):
@@ -30,7 +34,8 @@ class SepCLR(Method):
     R = mean |s|^2 / (2 bandwidth) over the background, whose salient code shall be s' = 0.
 
     c = unit(common projector(common features)), s = salient projector(salient features), s~ = s on targets and s' on
-    the background. With several processes, every pair of all their examples counts.
+    the background. With several processes, every pair of all their examples counts. A queue of past codes stands in for
+    a larger batch: current codes are then contrasted with the past ones too, which are somewhat out of date.
 
     [1] Louiset et al., 2024, arXiv:2402.11928.
 
@@ -41,6 +46,7 @@ class SepCLR(Method):
         independence_loss: Keeps the codes apart, e.g. `kernel_joint_entropy`; None leaves the term out.
         hidden_dim: Width of the projectors' hidden layer.
         bandwidth: Variance of the kernels of alignment, uniformity and collapse.
+        alignment_bandwidth: Another variance for alignment; None takes the same.
         uniformity_weight: Strength of uniformity against alignment, in both codes.
         common_form: "pair" or "row", see `uniformity`.
         salient_form: "batch" or "target", see `salient_uniformity`.
@@ -51,6 +57,8 @@ class SepCLR(Method):
         stop_gradient: "common" or "salient" lets the independence term move the other code alone; "none" moves both.
         ramp_steps: Steps over which the independence term grows to its full strength.
         target_share: Share of targets in a batch.
+        queue_size: Past examples whose codes, without gradient, repel the current ones in both uniformities and in
+            `kernel_joint_entropy`; other independence terms take none. 0 keeps none.
     """
 
     def __init__(
@@ -61,6 +69,7 @@ class SepCLR(Method):
         independence_loss: nn.Module | None = None,
         hidden_dim: int = 128,
         bandwidth: float = 0.5,
+        alignment_bandwidth: float | None = None,
         uniformity_weight: float = 2.0,
         common_form: str = "pair",
         salient_form: str = "batch",
@@ -71,6 +80,7 @@ class SepCLR(Method):
         stop_gradient: str = "none",
         ramp_steps: int = 0,
         target_share: float = 0.5,
+        queue_size: int = 0,
     ):
         super().__init__()
         self.uniformity_weight = checks.not_negative("uniformity_weight", uniformity_weight)
@@ -87,7 +97,7 @@ class SepCLR(Method):
         self.views = views
         self.common_projector = MLPProjector(encoder.common_dim, hidden_dim, encoder.common_dim)
         self.salient_projector = MLPProjector(encoder.salient_dim, hidden_dim, encoder.salient_dim)
-        self.alignment = Alignment(bandwidth)
+        self.alignment = Alignment(bandwidth if alignment_bandwidth is None else alignment_bandwidth)
         self.common_uniformity = Uniformity(bandwidth, common_form)
         self.salient_uniformity = SalientUniformity(bandwidth, salient_form)
         self.collapse = Collapse(bandwidth)
@@ -95,6 +105,9 @@ class SepCLR(Method):
         independence: Any = independence_loss
         if independence is not None:
             independence.connect(encoder.common_dim, encoder.salient_dim)
+        checks.at_least("queue_size", queue_size, 0)
+        width = 2 * (encoder.common_dim + encoder.salient_dim)  # codes of both views
+        self.queue = Queue(queue_size, width) if queue_size else None
         warn_destroyed(spec.attributes, views.randomises)
 
     def epoch_batches(self, dataset: Any, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -110,55 +123,84 @@ class SepCLR(Method):
         parts = self.encoder.parts(both)
         common, salient = self.common_projector(parts.common), self.salient_projector(parts.salient)
         with torch.autocast(both.device.type, enabled=False):
-            return self.loss(Codes.of_views(common, salient, batch.is_target).gathered(), step.number)
+            own = Codes.of_views(common, salient, batch.is_target)
+            outputs = self.loss(own.gathered(), step.number, self._past())
+            if self.queue is not None:
+                self.queue.push(own.packed(), labels=own.is_target.long())  # gathers by itself
+        return outputs
 
     def codes(self, common: Tensor, salient: Tensor) -> Parts:
         """What the losses see of features: unit common codes, and salient codes."""
         unit = F.normalize(self.common_projector(common), dim=1)
         return Parts(common=unit, salient=self.salient_projector(salient))
 
-    def loss(self, codes: Codes, step: int = 0) -> dict[str, Tensor]:
-        """The weighted sum under "loss", every term under its own name, and monitors."""
+    def loss(self, codes: Codes, step: int = 0, past: Codes | None = None) -> dict[str, Tensor]:
+        """The weighted sum under "loss", every term under its own name, and monitors.
+
+        `past` are codes of other examples, which repel those of `codes` but get no gradient and no loss of their own.
+        """
         is_target = codes.is_target
         targets = [salient[is_target] for salient in codes.salient]
+        held: list[Any] = [(), ()] if past is None else [(salient, past.is_target) for salient in past.salient]
+        others: Any = (None, None) if past is None else past.common
+        salient_uniformity = [
+            self.salient_uniformity(salient, is_target, *fixed)
+            for salient, fixed in zip(codes.salient, held, strict=True)
+        ]
         terms = {
             "common_alignment": self.alignment(*codes.common),
-            "common_uniformity": sum(map(self.common_uniformity, codes.common)) / 2,
+            "common_uniformity": sum(map(self.common_uniformity, codes.common, others)) / 2,
             "salient_alignment": self.alignment(*targets),
-            "salient_uniformity": sum(self.salient_uniformity(s, is_target) for s in codes.salient) / 2,
+            "salient_uniformity": sum(salient_uniformity) / 2,
             "collapse": sum(self.collapse(s, is_target) for s in codes.salient) / 2,
         }
         loss = terms["common_alignment"] + self.uniformity_weight * terms["common_uniformity"]
         salient = terms["salient_alignment"] + self.uniformity_weight * terms["salient_uniformity"]
         loss = loss + self.salient_weight * salient + self.collapse_weight * terms["collapse"]
         if self.independence_loss is not None:
-            added, independence = self._independence(codes, step)
+            added, independence = self._independence(codes, step, past)
             loss, terms = loss + added, {**terms, **independence}
-        return {"loss": loss, **terms, **self._monitors(codes)}
+        return {"loss": loss, **terms, **self._monitors(codes, step, terms["salient_uniformity"], past)}
 
-    def _independence(self, codes: Codes, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def _independence(self, codes: Codes, step: int, past: Codes | None) -> tuple[Tensor, dict[str, Tensor]]:
         """What the independence term adds to the loss, and its value for the log."""
         strength = max(self.weights) * min(1.0, (step + 1) / max(self.ramp_steps, 1))
         shares = [weight / max(*self.weights, 1e-12) for weight in self.weights]
         term, fit = torch.zeros_like(codes.common[0][0, 0]), torch.zeros_like(codes.common[0][0, 0])
         independence: Any = self.independence_loss
+        fixed = self._fixed(past)
         with torch.set_grad_enabled(torch.is_grad_enabled() and strength > 0):
-            for common, salient in zip(codes.common, codes.clamped, strict=True):
+            for common, salient, held in zip(codes.common, codes.clamped, fixed, strict=True):
                 moved = _with_gradient(common, shares[0]), _with_gradient(salient, shares[1])
-                term = term + independence(*moved, codes.is_target) / 2
+                term = term + independence(*moved, codes.is_target, *held) / 2
         for common, salient in zip(codes.common, codes.clamped, strict=True):
             fit = fit + independence.fit_loss(common, salient, codes.is_target) / 2
         return strength * term + fit, {"independence": term}
 
+    def _fixed(self, past: Codes | None) -> list[tuple[Tensor, ...]]:
+        """Past codes of each view as the independence term takes them; nothing for a term that takes none."""
+        if past is None or not getattr(self.independence_loss, "takes_fixed", False):
+            return [(), ()]
+        return [(*pair, past.is_target) for pair in zip(past.common, past.clamped, strict=True)]
+
     @torch.no_grad()
-    def _monitors(self, codes: Codes) -> dict[str, Tensor]:
-        """Norms of the salient code by group; how saturated the joint entropy is."""
-        norms = codes.salient[0].norm(dim=1)
-        seen = {"target_norm": norms[codes.is_target].mean(), "background_norm": norms[~codes.is_target].mean()}
+    def _past(self) -> Codes | None:
+        """What the queue holds; None without a queue and in the first step."""
+        if self.queue is None or len(self.queue) == 0:
+            return None
+        return Codes.unpacked(self.queue.vectors(), self.queue.labels() == 1, self.encoder.common_dim)
+
+    @torch.no_grad()
+    def _monitors(self, codes: Codes, step: int, uniformity: Tensor, past: Codes | None) -> dict[str, Tensor]:
+        """Sizes of the salient code; how saturated the terms are; every tenth step how well the codes are separated."""
+        seen = monitors.norms(codes)
+        floor = self.salient_uniformity.floor(codes.is_target, None if past is None else past.is_target)
+        seen["above_floor"] = uniformity - floor  # near 0 the salient uniformity has done what it can
         independence: Any = self.independence_loss
         if hasattr(independence, "self_share"):
-            seen["self_share"] = independence.self_share(codes.common[0], codes.clamped[0], codes.is_target)
-        return seen
+            held = self._fixed(past)[0]
+            seen["self_share"] = independence.self_share(codes.common[0], codes.clamped[0], codes.is_target, *held)
+        return seen | (monitors.separation(codes) if step % _WATCHED_EVERY == 0 else {})
 
 
 def _weights(weight: float, salient_weight: float | None, stop_gradient: str) -> tuple[float, float]:

@@ -6,8 +6,8 @@ Run:
 
 2D is 32 x 32 x 3 and 3D 15 x 20 x 13, encoders as in sepclr-digits and sepclr-lesion. A step is views, forward and
 backward. Times are CPU seconds, the median of the steps. "terms" is the loss with its gradient to the codes of both
-views; its largest parts are timed alone too. Memory is the growth of the peak over terms and gradient, in a process of
-its own; Linux only.
+views, and a tenth of the monitors, which come every tenth step; its largest parts are timed alone too. Memory is the
+growth of the peak over terms and gradient, in a process of its own; Linux only.
 """
 
 import argparse
@@ -65,6 +65,7 @@ def times(kind: str, num: int, steps: int) -> dict[str, float]:
 
     from medgraph.data.batches import GroupedImageBatch
     from medgraph.method import Step
+    from medgraph.sepclr import monitors
 
     model, (_, channels, size, _) = method(kind), SIZES[kind]
     is_target = torch.arange(num) % 2 == 1
@@ -80,15 +81,16 @@ def times(kind: str, num: int, steps: int) -> dict[str, float]:
         ),
     }
     found = {
-        "step": cpu_time(lambda: model.training_step(batch, Step(0, 0, 0))["loss"].backward(), steps),
+        "step": cpu_time(lambda: model.training_step(batch, Step(0, 0, 1))["loss"].backward(), steps),
         "views": cpu_time(
             lambda: model.views.apply(batch.images, model.views.draw(0, 0, batch.ids, (channels, *size))), steps
         ),
-        "terms": cpu_time(lambda: model.loss(made)["loss"].backward(retain_graph=True), steps),
+        "terms": cpu_time(lambda: model.loss(made, step=1)["loss"].backward(retain_graph=True), steps),
     }
-    return found | {
-        name: cpu_time(lambda c=call: c().backward(retain_graph=True), steps) for name, call in terms.items()
-    }
+    parts = {name: cpu_time(lambda c=call: c().backward(retain_graph=True), steps) for name, call in terms.items()}
+    parts["monitors of a tenth step"] = cpu_time(lambda: monitors.separation(made), steps)
+    rare = parts["monitors of a tenth step"] / 10
+    return found | {"step": found["step"] + rare, "terms": found["terms"] + rare} | parts
 
 
 def memory(num: int) -> None:

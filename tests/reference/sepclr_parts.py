@@ -75,30 +75,43 @@ def dataset(n=20):
     return GroupedImages(lambda rows: whole.images[rows], whole.is_target, whole.attributes, whole.ids, "noise")
 
 
-def _gradients(rows):
-    model = method().double()
+def _gradients(rows, queue_size):
+    model = method(queue_size=queue_size).double()
     for module in model.modules():  # statistics of a part of the batch differ, whatever the loss
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.eval()
     whole = batch()
     part = GroupedImageBatch(*(x[rows] for x in (whole.ids, whole.images.double(), whole.is_target, whole.attributes)))
-    outputs = model.training_step(part, Step(1, 0, 0))
-    outputs["loss"].backward()
-    return outputs, {name: p.grad for name, p in model.named_parameters()}
+    for number in range(2):  # the second step sees what the first one left in the queue
+        model.zero_grad()
+        outputs = model.training_step(part, Step(1, 0, number))
+        outputs["loss"].backward()
+    held = None if model.queue is None else model.queue.vectors()
+    return outputs, {name: p.grad for name, p in model.named_parameters()}, held
 
 
 def check_equals_one_process():
     """Averaged gradients of this process's part of the batch, in codes of all processes, are those of the whole."""
+    for queue_size in (0, 20):
+        _check_equals_one_process(queue_size)
+
+
+def _check_equals_one_process(queue_size):
     world, rank = processes.world_size(), processes.rank()
-    outputs, found = _gradients(torch.arange(12) % world == rank)
+    outputs, found, held = _gradients(torch.arange(12) % world == rank, queue_size)
     averaged = {name: processes.all_reduce_sum(gradient) / world for name, gradient in found.items()}
+    alone = processes.world_size, processes.rank
     processes.world_size, processes.rank = lambda group=None: 1, lambda group=None: 0
-    expected_outputs, expected = _gradients(torch.arange(12))
-    for name, value in expected_outputs.items():
-        torch.testing.assert_close(outputs[name], value, rtol=1e-9, atol=1e-9)
+    order = torch.cat([torch.arange(12)[torch.arange(12) % world == r] for r in range(world)])  # as gathered
+    expected_outputs, expected, expected_held = _gradients(order, queue_size)
+    processes.world_size, processes.rank = alone
+    for name in ("loss", "common_uniformity", "salient_uniformity", "collapse", "independence", "self_share"):
+        torch.testing.assert_close(outputs[name], expected_outputs[name], rtol=1e-9, atol=1e-9)
     assert max(float(g.abs().max()) for g in expected.values()) > 1e-3
     for name, gradient in expected.items():
         torch.testing.assert_close(averaged[name], gradient, rtol=1e-8, atol=1e-9)
+    if queue_size:  # every process holds the same 20 newest codes, in the same order
+        torch.testing.assert_close(held, expected_held, rtol=1e-9, atol=1e-9)
 
 
 def check_each_process_holds_both_groups():

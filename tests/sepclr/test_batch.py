@@ -25,3 +25,12 @@ def test_alone_gathering_changes_nothing(rng):
     gathered = codes.gathered()
     assert torch.equal(gathered.common[0], codes.common[0])
     assert torch.equal(gathered.is_target, codes.is_target)
+
+
+def test_packed_codes_come_back_without_gradient(rng):
+    common, salient = torch.randn(8, 3, generator=rng).requires_grad_(), torch.randn(8, 2, generator=rng)
+    codes = Codes.of_views(common, salient, torch.tensor([True, False, True, False]))
+    again = Codes.unpacked(codes.packed(), codes.is_target, common_dim=3)
+    for own, back in zip((*codes.common, *codes.salient), (*again.common, *again.salient), strict=True):
+        assert torch.equal(own, back)
+        assert not back.requires_grad
