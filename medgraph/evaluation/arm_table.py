@@ -35,7 +35,7 @@ class _Run:
     resampled: dict[Place, np.ndarray]
 
 
-def arm_table(folders: Sequence[Path], rows: Sequence[str] = ()) -> str:
+def arm_table(folders: Sequence[Path], rows: Sequence[str] = (), metric: str = "score") -> str:
     """Markdown: a row for each case and label, and for each arm its mean and standard deviation over seeds.
 
     Every arm but the first has its difference to the first over equal seeds: in brackets the 95 % t interval over
@@ -44,14 +44,19 @@ def arm_table(folders: Sequence[Path], rows: Sequence[str] = ()) -> str:
     Args:
         folders: Run folders, each with one `scores.json`; arms are told apart by pipeline and overrides.
         rows: Regular expressions; a row is shown if one of them is found in its "case, label". None shows all.
+        metric: Which figure of a row, e.g. "mae"; rows without it are left out. Bootstrap intervals are of "score".
 
     Raises:
         DataError: A folder holds no finished run or several scores, a seed comes twice, or no row is left.
     """
-    arms = _arms([_read(folder) for folder in folders])
+    arms = _arms([_read(folder, metric) for folder in folders])
     first = next(iter(arms))
     places = list(dict.fromkeys(place for runs in arms.values() for run in runs for place in run.scores))
     shown = [place for place in places if not rows or any(re.search(row, ", ".join(place)) for row in rows)]
+    if not places:
+        raise DataError(
+            f"metric {metric}: no row of these runs has it, expected score, mae or another of their figures."
+        )
     if not shown:
         raise DataError(f"rows {', '.join(rows)}: found in none of {len(places)} rows, e.g. {', '.join(places[0])!r}.")
     others = [name for name in arms if name != first]
@@ -66,7 +71,7 @@ def arm_table(folders: Sequence[Path], rows: Sequence[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def _read(folder: Path) -> _Run:
+def _read(folder: Path, metric: str) -> _Run:
     files = sorted(folder.glob("*/scores.json"))
     if len(files) != 1:
         raise DataError(f"{folder}: holds {len(files)} files scores.json, expected one. Did the run finish?")
@@ -76,8 +81,9 @@ def _read(folder: Path) -> _Run:
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{folder}/environment.json: expected what a run writes ({error!r}).") from error
     found = Scores.from_json(files[0])
-    scores = {(row["case"], row["label"]): row["score"] for row in found.rows if "score" in row}
-    resampled = {(row["case"], row["label"]): np.array(row["scores"]) for row in found.resampled}
+    scores = {(row["case"], row["label"]): row[metric] for row in found.rows if metric in row}
+    drawn = found.resampled if metric == "score" else []
+    resampled = {(row["case"], row["label"]): np.array(row["scores"]) for row in drawn}
     changes = frozenset(change for change in overrides if not change.startswith("seed="))
     return _Run(folder, pipeline, changes, seed, scores, resampled)
 
@@ -152,8 +158,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folders", nargs="+", type=Path, help="run folders; the first one's arm is compared with")
     parser.add_argument("--rows", action="append", default=[], metavar="PATTERN", help="only rows that it is found in")
+    parser.add_argument(
+        "--metric", default="score", help="the figure that is shown, e.g. mae; %(default)s if not given"
+    )
     given = parser.parse_args(arguments)
-    print(arm_table(given.folders, given.rows))
+    print(arm_table(given.folders, given.rows, given.metric))
 
 
 if __name__ == "__main__":

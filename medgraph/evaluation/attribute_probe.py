@@ -1,5 +1,6 @@
 """How well one attribute is read from features: a probe, its score on kept-aside examples, and how sure that is."""
 
+import dataclasses
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ class ProbeScore:
     """Score of a probe, what guessing gives, and the ends of a 95 % bootstrap interval over subjects.
 
     `resampled` are the scores when subjects are drawn again: with the same draws for every probe of the same subjects.
+    `errors` are the mean absolute error of a number, and that of always guessing its mean; None of a category.
     """
 
     score: float
@@ -30,6 +32,7 @@ class ProbeScore:
     low: float
     high: float
     resampled: np.ndarray
+    errors: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,7 @@ class ProbeData:
     Attributes:
         fit_features, fit_values: `(n, d)` and `(n,)`.
         features, values, subjects: Kept-aside examples `(m, d)`, `(m,)`, `(m,)`.
+        most_fitted: Examples that a probe is fitted on, drawn from more; None takes all.
     """
 
     fit_features: np.ndarray
@@ -46,6 +50,7 @@ class ProbeData:
     features: np.ndarray
     values: np.ndarray
     subjects: np.ndarray
+    most_fitted: int | None = _MOST_FITTED
 
 
 def probe_category(data: ProbeData, probe: str, seed: int = 0) -> ProbeScore:
@@ -66,9 +71,10 @@ def probe_category(data: ProbeData, probe: str, seed: int = 0) -> ProbeScore:
 
 
 def probe_number(data: ProbeData, probe: str, seed: int = 0) -> ProbeScore:
-    """R squared of a regression against the mean of the kept-aside values; chance is 0."""
+    """R squared of a regression against the mean of the kept-aside values, chance is 0; and its mean absolute error."""
     values = data.values.astype(float)
-    errors = np.square(_fitted(data, probe, False, seed).predict(data.features) - values)
+    misses = _fitted(data, probe, False, seed).predict(data.features) - values
+    errors = np.square(misses)
 
     def score(weights: np.ndarray) -> np.ndarray:
         total = weights.sum(axis=1)
@@ -76,7 +82,8 @@ def probe_number(data: ProbeData, probe: str, seed: int = 0) -> ProbeScore:
         spread = weights @ np.square(values) / total - np.square(mean)
         return 1 - weights @ errors / total / np.maximum(spread, 1e-12)
 
-    return _with_interval(score, data.subjects, 0.0, seed)
+    absolute = float(np.abs(misses).mean()), float(np.abs(values - values.mean()).mean())
+    return dataclasses.replace(_with_interval(score, data.subjects, 0.0, seed), errors=absolute)
 
 
 def probe_group(data: ProbeData, probe: str, seed: int = 0) -> ProbeScore:
@@ -105,8 +112,8 @@ def _auc(values: np.ndarray, found: np.ndarray, weights: np.ndarray) -> np.ndarr
 
 def _fitted(data: ProbeData, probe: str, is_category: bool, seed: int) -> Any:
     features, values = data.fit_features, data.fit_values
-    if len(values) > _MOST_FITTED:
-        chosen = np.random.default_rng(seed).choice(len(values), _MOST_FITTED, replace=False)
+    if data.most_fitted is not None and len(values) > data.most_fitted:
+        chosen = np.random.default_rng(seed).choice(len(values), data.most_fitted, replace=False)
         features, values = features[chosen], values[chosen]
     model = make_pipeline(StandardScaler(), _model(probe, is_category, len(values), seed))
     with warnings.catch_warnings():

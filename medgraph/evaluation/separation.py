@@ -2,16 +2,15 @@
 
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from medgraph import checks
 from medgraph.data.grouped import Attribute
-from medgraph.errors import DataError
-from medgraph.evaluation import attribute_probe, disentanglement, retrieval_plot, space_plot
+from medgraph.evaluation import attribute_probe, code_rows, disentanglement, retrieval_plot, space_plot
 from medgraph.evaluation.attribute_probe import PROBES, ProbeData, ProbeScore
-from medgraph.evaluation.dependence import dependence
 from medgraph.evaluation.scores import Scores
 from medgraph.evaluation.spaces import CODES, NOISY, UNTRAINED, Part, Peers, read_spaces
 
@@ -38,7 +37,8 @@ class _Table:
     def add(self, case: str, label: str, score: ProbeScore, count: int) -> None:
         """A row of a probe."""
         found = {"score": score.score, "chance": score.chance, "low": score.low, "high": score.high}
-        self.rows.append({"case": case, "label": label, **found, "examples": count})
+        errors = {} if score.errors is None else {"mae": score.errors[0], "mae_of_mean": score.errors[1]}
+        self.rows.append({"case": case, "label": label, **found, "examples": count, **errors})
         self.drawn[case, label] = np.concatenate([[score.score], score.resampled])
 
     def add_curve(self, case: str, label: str, curve: np.ndarray) -> None:
@@ -61,7 +61,8 @@ class SeparationScores:
     """Probes of every attribute from the common and the salient features of targets, fitted on training targets.
 
     A row has a score, what chance gives, a 95 % bootstrap interval over subjects, and the number of examples scored:
-    balanced accuracy of categories, R squared of numbers, AUC of telling the groups apart. Wanted are salient
+    balanced accuracy of categories, R squared of numbers (and mean absolute error, beside that of guessing their mean),
+    AUC of telling the groups apart. Wanted are salient
     attributes and the group from the salient code, common attributes from the common code, chance elsewhere. Further
     rows: `gap` = normalized score in the right space minus that in the wrong one, ideally 1, normalized by the best
     score of any trained or PCA space; `delta` = sum of distances from what is wanted, ideally 0; dependence of both
@@ -80,6 +81,7 @@ class SeparationScores:
         contrast: Weight of the background in contrastive PCA.
         batch_size: Examples encoded at once.
         part: "test", or "validation" for making choices.
+        most_fitted: Training examples that a probe is fitted on, drawn from more; None takes all, which takes long.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class SeparationScores:
         contrast: float = 1.0,
         batch_size: int = 256,
         part: str = "test",
+        most_fitted: int | None = 3000,
     ):
         self.probes = tuple(checks.one_of("probes", probe, PROBES) for probe in probes)
         checks.at_least("number of probes", len(self.probes), 1)
@@ -98,6 +101,9 @@ class SeparationScores:
         self.contrast = checks.not_negative("contrast", contrast)
         self.batch_size = checks.at_least("batch_size", batch_size, 1)
         self.part = checks.one_of("part", part, ("test", "validation"))
+        self.most_fitted = most_fitted
+        if most_fitted is not None:
+            checks.at_least("most_fitted", most_fitted, _FEWEST)
 
     def evaluate(self, model: Any, data: Any, device: str = "cpu") -> Scores:
         """Scores of `model.encoder`, which is left in eval mode, on `data.test()` or `data.validation()`."""
@@ -111,7 +117,7 @@ class SeparationScores:
         _add_summary(table, data.attributes, self.probes, test.spaces)
         figures = _figures(test, data.attributes, lambda rows: kept.__getitems__(rows).images.numpy())
         if "salient" in test.spaces:
-            table.rows += [*_norm_rows(test), _dependence_row(test)]
+            table.rows += [*code_rows.norms(test), *code_rows.dependences(test, _FEWEST)]
             names = getattr(model, "attribute_names", ())
             figures += self._add_dimensions(table, names, data.attributes, train, test) if names else []
         return Scores(table.rows, figures=figures, resampled=table.resampled())
@@ -120,7 +126,7 @@ class SeparationScores:
         for space in test.spaces:
             data = ProbeData(
                 train.spaces[space], train.is_target.astype(int), test.spaces[space], test.is_target.astype(int),
-                test.subjects,
+                test.subjects, self.most_fitted,
             )  # fmt: skip
             for probe in self.probes:
                 score = attribute_probe.probe_group(data, probe)
@@ -135,7 +141,7 @@ class SeparationScores:
         for space in test.spaces:
             data = _known(space, column, train, test, on_target=True)
             for probe in self.probes:
-                table.add(case, f"{space}, {probe}", _probe(attribute, data, probe), len(data.values))
+                table.add(case, f"{space}, {probe}", self._probe(attribute, data, probe), len(data.values))
         if attribute.role != "common":
             return
         for space in ("salient", "salient" + CODES, "salient" + NOISY):
@@ -144,8 +150,12 @@ class SeparationScores:
             data = _known(space, column, train, test, on_target=False)
             if _unusable(data, attribute) is None:
                 for probe in self.probes:
-                    score = _probe(attribute, data, probe)
+                    score = self._probe(attribute, data, probe)
                     table.add(case, f"{space} on background, {probe}", score, len(data.values))
+
+    def _probe(self, attribute: Attribute, data: ProbeData, probe: str) -> ProbeScore:
+        score = attribute_probe.probe_category if attribute.num_classes else attribute_probe.probe_number
+        return score(replace(data, most_fitted=self.most_fitted), probe)
 
     def _add_dimensions(
         self, table: _Table, names: Iterable[str], attributes: tuple[Attribute, ...], train: Part, test: Part
@@ -164,7 +174,7 @@ class SeparationScores:
                     data.fit_features[:, one], data.fit_values, data.features[:, one], data.values, data.subjects
                 )
                 for probe in self.probes:
-                    score = _probe(attribute, alone, probe)
+                    score = self._probe(attribute, alone, probe)
                     table.add(_case(attribute), f"{title}, {probe}", score, len(data.values))
         shown, probe = [one for _, one in usable], self.probes[-1]
         matrix = [[table.drawn[_case(one), f"{title}, {probe}"][0] for one in shown] for title in titles]
@@ -237,34 +247,6 @@ def _unusable(data: ProbeData, attribute: Attribute) -> str | None:
     if attribute.num_classes and not set(np.unique(data.values)) <= set(np.unique(data.fit_values)):
         return "has classes in the test part that no training example has"
     return None
-
-
-def _probe(attribute: Attribute, data: ProbeData, probe: str) -> ProbeScore:
-    return (attribute_probe.probe_category if attribute.num_classes else attribute_probe.probe_number)(data, probe)
-
-
-def _norm_rows(test: Part) -> list[dict[str, Any]]:
-    """Mean length of the background's salient features over that of the targets; a small one is no proof of silence."""
-    rows = []
-    for space in ("salient", "salient" + CODES):
-        if space in test.spaces:
-            norms = np.linalg.norm(test.spaces[space], axis=1)
-            target = norms[test.is_target].mean()
-            ratio = float(norms[~test.is_target].mean() / target) if target > 0 else float("nan")
-            count = len(norms)
-            rows.append({"case": "norm, background over target", "label": space, "score": ratio, "examples": count})
-    return rows
-
-
-def _dependence_row(test: Part) -> dict[str, Any]:
-    codes = [test.spaces[space][test.is_target] for space in ("common", "salient")]
-    if len(codes[0]) < _FEWEST:
-        raise DataError(f"{len(codes[0])} test targets, expected {_FEWEST} or more. Give a larger test part.")
-    found = dependence(*codes)
-    return {
-        "case": "dependence, HSIC", "label": "common and salient", "score": found.alignment, "chance": found.permuted,
-        "low": found.low, "high": found.high, "examples": len(codes[0]), "p_value": found.p_value,
-    }  # fmt: skip
 
 
 def _figures(test: Part, attributes: tuple[Attribute, ...], images: Any) -> list[dict[str, str]]:

@@ -61,6 +61,18 @@ def test_rows_are_chosen_by_pattern(write, capsys):
         main([folder, "--rows", "nothing"])
 
 
+def test_another_figure_of_the_rows_may_be_shown(write, capsys):
+    folder = write("full-s1", 1, 0.5, resampled=[0.4, 0.6])
+    path = folder / "pretrain" / "scores.json"
+    stored = json.loads(path.read_text())
+    stored["rows"][0]["mae"] = 3.25
+    path.write_text(json.dumps(stored))
+    main([str(folder), "--metric", "mae"])
+    assert capsys.readouterr().out.splitlines()[2:] == ["| digit | common | 3.250 |"]
+    with pytest.raises(DataError, match="metric rmse: no row of these runs has it, expected score, mae or another"):
+        arm_table([folder], metric="rmse")
+
+
 def test_unfinished_foreign_and_repeated_runs_are_named(write):
     folder = write("full-s1", 1, 0.5)
     with pytest.raises(DataError, match="seed 1 comes twice in this arm, expected each seed once"):

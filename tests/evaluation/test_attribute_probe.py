@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -54,10 +56,24 @@ def test_fewer_subjects_give_a_wider_interval():
     assert wide.high - wide.low != narrow.high - narrow.low
 
 
-def test_large_sets_are_fitted_on_a_part(monkeypatch):
-    whole = attribute_probe.probe_category(ring(), "rbf").score
-    monkeypatch.setattr(attribute_probe, "_MOST_FITTED", 20)
-    assert 0.5 < attribute_probe.probe_category(ring(), "rbf").score < whole
+def test_large_sets_are_fitted_on_a_part():
+    whole, part, every = (dataclasses.replace(ring(), most_fitted=most) for most in (3000, 20, None))
+    score = attribute_probe.probe_category(whole, "rbf").score
+    assert 0.5 < attribute_probe.probe_category(part, "rbf").score < score
+    assert attribute_probe.probe_category(every, "rbf").score == score
+
+
+def test_numbers_have_a_mean_absolute_error_beside_that_of_their_mean():
+    data = ring()
+    blind = ProbeData(
+        0 * data.fit_features, data.fit_features[:, 0], 0 * data.features, data.features[:, 0], data.subjects
+    )
+    found, by_mean = attribute_probe.probe_number(blind, "linear").errors
+    assert by_mean == pytest.approx(np.abs(blind.values - blind.values.mean()).mean())
+    assert found == pytest.approx(by_mean, rel=0.05)
+    seeing = dataclasses.replace(blind, fit_features=data.fit_features, features=data.features)
+    assert attribute_probe.probe_number(seeing, "linear").errors[0] < 0.01 * by_mean
+    assert attribute_probe.probe_category(data, "linear").errors is None
 
 
 def test_area_under_the_curve_equals_that_of_scikit_learn():

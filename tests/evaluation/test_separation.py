@@ -8,6 +8,7 @@ import pytest
 import torch
 from reference.separation_data import Blind, FactorData, SplitEncoder, Whole, scores_of
 
+from medgraph.data.grouped import GroupedImages
 from medgraph.errors import DataError
 from medgraph.evaluation import separation
 from medgraph.evaluation.separation import SeparationScores
@@ -126,6 +127,94 @@ def test_common_attributes_are_probed_on_the_background_too():
     assert rows["age, R squared", "salient on background, linear"]["examples"] == 100
 
 
+class Projected:
+    """The toy encoder, and codes that are ten times its features."""
+
+    def __init__(self):
+        self.encoder = SplitEncoder()
+
+    def eval(self):
+        return self
+
+    def to(self, device):
+        return self
+
+    def codes(self, common, salient):
+        """Both, larger."""
+        return self.encoder.parts(torch.cat([10 * common, 10 * salient], dim=1))
+
+
+def test_codes_are_judged_like_features_and_the_backgrounds_salient_one_also_under_noise():
+    found = SeparationScores(**QUICK).evaluate(Projected(), FactorData())
+    rows = {(row["case"], row["label"]): row for row in found.rows}
+    for mark in ("", " z", " z with noise"):
+        row = rows["age, R squared", f"salient{mark} on background, linear"]
+        assert row["examples"] == 100
+        assert row["score"] < 0.1
+        assert rows["radius, R squared", f"salient{mark}, linear"]["score"] > 0.7
+    assert rows["age, R squared", "common z, linear"]["score"] > 0.7
+    assert rows["norm, background over target", "salient z"]["score"] == 0
+    features, codes = (rows["dependence, HSIC", f"common{mark} and salient{mark}"] for mark in ("", " z"))
+    assert codes["score"] == pytest.approx(features["score"], abs=1e-6)  # a scale that medians take out
+    assert codes["low"] <= codes["chance"] <= codes["high"]
+    assert codes["p_value"] > 0.05
+
+
+def test_what_a_small_code_says_is_lost_under_noise_of_a_tenth_of_the_targets():
+    class Whisper(SplitEncoder):
+        def parts(self, images):
+            """The background's salient code is its age, a thousand times smaller than the targets' code."""
+            common, salient = super().parts(images)
+            return type(super().parts(images))(common, salient + 1e-3 * common[:, :1])
+
+    model = Projected()
+    model.encoder = Whisper()
+    found = SeparationScores(**QUICK).evaluate(model, FactorData())
+    rows = {(row["case"], row["label"]): row["score"] for row in found.rows}
+    assert rows["age, R squared", "salient on background, linear"] > 0.99
+    assert rows["norm, background over target", "salient"] < 0.01
+    assert rows["age, R squared", "salient z with noise on background, linear"] < 0.1
+
+
+def test_probes_of_targets_never_see_the_background():
+    class Spoiled(FactorData):
+        def _part(self, seed):
+            data = super()._part(seed)
+            images = data.__getitems__(range(len(data))).images.clone()
+            images[~data.is_target] = 1e3 * torch.randn(images[~data.is_target].shape)
+            facts = data.attributes.clone()
+            facts[~data.is_target] *= -7  # the common attribute of the background turned round
+            return GroupedImages(lambda rows: images[rows], data.is_target, facts, data.subjects, "spoiled")
+
+    plain, spoiled = (scores_of(SplitEncoder(), data, **QUICK)[0] for data in (FactorData(), Spoiled()))
+    seen = [
+        place
+        for place in plain
+        if "on background" not in place[1] and place[0].startswith(("age, R", "radius, R", "kind, b"))
+    ]
+    assert len(seen) == 6
+    for place in seen:
+        assert spoiled[place] == plain[place]
+    assert spoiled["group, AUC", "common, linear"] != plain["group, AUC", "common, linear"]
+
+
+def test_numbers_have_their_mean_absolute_error_and_categories_have_none():
+    rows, _ = scores_of(SplitEncoder(), FactorData(), **QUICK)
+    row = rows["age, R squared", "common, linear"]
+    assert row["mae"] < 0.2 * row["mae_of_mean"]
+    assert rows["age, R squared", "salient, linear"]["mae"] > 0.8 * row["mae_of_mean"]
+    assert "mae" not in rows["kind, balanced accuracy", "salient, linear"]
+
+
+def test_a_probe_may_be_fitted_on_all_examples_or_on_fewer():
+    many, few, all_of_them = (
+        scores_of(SplitEncoder(), FactorData(), most_fitted=n, **QUICK)[0] for n in (3000, 12, None)
+    )
+    place = "age, R squared", "salient, linear"
+    assert many[place] == all_of_them[place]
+    assert few[place] != many[place]
+
+
 def test_missing_values_leave_fewer_examples_and_say_how_many():
     def forget(attributes):
         attributes[:50, 0] = torch.nan
@@ -152,6 +241,21 @@ def test_a_useless_attribute_is_left_out_with_a_warning(value, message):
     assert any(case.startswith("radius") for case, _ in rows)
 
 
+def test_an_attribute_that_is_constant_in_the_test_part_alone_is_left_out():
+    class OfOneAge(FactorData):
+        def test(self):
+            data = super().test()
+            data.attributes[:, 0] = 3.0
+            return data
+
+    with pytest.warns(
+        UserWarning, match=r"'age' is constant in the test part \(3 for all 100 examples\): it is left out"
+    ):
+        rows, _ = scores_of(SplitEncoder(), OfOneAge(), **QUICK)
+    assert not any(case.startswith("age") for case, _ in rows)
+    assert any(case.startswith("radius") for case, _ in rows)
+
+
 def test_a_class_that_training_lacks_leaves_the_attribute_out():
     def spoil(attributes):
         if spoil.part == "train":
@@ -174,5 +278,7 @@ def test_refuses_wrong_arguments():
         SeparationScores(probes=("tree",))
     with pytest.raises(ValueError, match="number of probes: expected 1 or more, got 0"):
         SeparationScores(probes=())
+    with pytest.raises(ValueError, match="most_fitted: expected 10 or more, got 5"):
+        SeparationScores(most_fitted=5)
     with pytest.raises(ValueError, match="part: expected one of 'test', 'validation', got 'train'"):
         SeparationScores(part="train")
