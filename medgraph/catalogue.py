@@ -118,6 +118,7 @@ TABLES: dict[str, dict[str, str]] = {
         "labelled_slices": "medgraph.data.labelled_slices:LabelledSliceData",
         "labelled_stacks": "medgraph.data.labelled_stacks:LabelledStackData",
         "labelled_volumes": "medgraph.data.labelled_volumes:LabelledVolumeData",
+        "labelled_images": "medgraph.data.labelled_images:LabelledImageData",
         "classified_folder": "medgraph.data.classified:ClassifiedFolderData",
         "classified_arrays": "medgraph.data.classified:ClassifiedArraysData",
         "measured_folder": "medgraph.data.measured:MeasuredFolderData",

@@ -141,6 +141,7 @@ class VolumeCase:
         record: How it was prepared.
         spacing: Millimetres per voxel of the native grid.
         affine: Native voxel -> world, `(4, 4)`.
+        unit: Of the spacing: "mm", or "px" for images, which know no millimetres.
     """
 
     id: str
@@ -149,6 +150,7 @@ class VolumeCase:
     record: Planes | Block
     spacing: tuple[float, float, float]
     affine: np.ndarray
+    unit: str = "mm"
 
     def to_native(self, label_slices: np.ndarray | Tensor) -> np.ndarray:
         """Labels of the images `(n, *size)` on the native grid of the volume; 0 outside the crop."""

@@ -141,7 +141,7 @@ def read_labels(path: str | os.PathLike[str], image: Grid, classes: tuple[str, .
     if file.kind == "DICOM":
         raise DataError(f"{file.path}: labels as DICOM cannot be read. Convert them to NIfTI, NRRD or MetaImage.")
     if file.kind == "image":
-        values = pixels.read_gray(file.path)[..., None]
+        values = pixels.read_mask(file.path)[..., None]
         return nifti.as_labels(file.path, values, Grid(values.shape, _FLAT), image, classes)
     return (nifti if file.kind == "NIfTI" else itk).read_labels(file.path, image, classes)
 

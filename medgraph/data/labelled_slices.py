@@ -177,7 +177,8 @@ class VolumeCases(Sequence[VolumeCase]):
         record = planes_of(case, self._cache, self._axis, self._size)
         labels = _read(case, record.grid, self._classes)
         images = torch.from_numpy(record.cut(self._cache.prepared(case.image, case.frame)))[:, None]
-        return VolumeCase(case.id, images, labels, record, record.grid.spacing, record.grid.affine)
+        unit = "px" if formats.case_file(case.image).kind == "image" else "mm"
+        return VolumeCase(case.id, images, labels, record, record.grid.spacing, record.grid.affine, unit)
 
 
 def _with_labels(cases: tuple[Case, ...], source: Source) -> tuple[Case, ...]:

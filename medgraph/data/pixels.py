@@ -27,6 +27,22 @@ def read_gray(path: Path) -> np.ndarray:
     return np.asarray(open_image(path, 1), dtype=np.float32)
 
 
+def read_mask(path: Path) -> np.ndarray:
+    """Values of a mask `(h, w)`: gray levels, or the indices of a palette, never its colors. Raises DataError."""
+    try:
+        with Image.open(path) as file:
+            if file.mode not in ("1", "L", "P", "I") and not file.mode.startswith("I;16"):
+                raise DataError(
+                    f"{path}: is an image of mode {file.mode}, expected one number for each pixel. Save the mask as a "
+                    "gray PNG whose values are the classes."
+                )
+            return np.asarray(file).astype(np.int32)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file, expected a mask. Add it, or leave the image out.") from None
+    except (UnidentifiedImageError, OSError) as error:
+        raise DataError(f"{path}: cannot be read as an image ({error}). Repair it, or leave it out.") from error
+
+
 def write_gray(path: Path, pixels: np.ndarray) -> None:
     """Write `(h, w)`: class indices as an 8-bit PNG; values in [0, 1] as a 16-bit one, 1 as 65535."""
     if pixels.dtype.kind == "f":

@@ -15,6 +15,7 @@ from medgraph.data.planes import Planes
 from medgraph.data.spec import ImageSpec
 from medgraph.data.unseen import NewCase, slice_case
 from medgraph.data.volumes import VolumeCache
+from medgraph.errors import DataError
 
 _STACK_BYTES = 2**30  # sets of slices up to this size are held in memory as one tensor
 
@@ -124,7 +125,9 @@ class Slices:
 
 
 def planes_of(case: Case, cache: VolumeCache, axis: int, size: tuple[int, int]) -> Planes:
-    """How a case is cut, from its header alone."""
+    """How a case is cut, from its header alone. Raises DataError for an image along another axis than 2."""
+    if axis != 2 and formats.case_file(case.image).kind == "image":
+        raise DataError(f"{case.image}: is an image, one slice along axis 2, but axis is {axis}. Set axis to 2.")
     grid = formats.read_grid(case.image)
     return Planes(grid, planes.resampled_shape(grid, cache.spacing), axis, size)
 

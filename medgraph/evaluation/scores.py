@@ -31,8 +31,10 @@ class Metric:
 METRICS = {
     "dice": Metric("Dice"),
     "hd95": Metric("HD95, mm", 2, lower_is_better=True),
+    "hd95_px": Metric("HD95, px", 2, lower_is_better=True),
     "surface_dice": Metric("surface Dice"),
     "volume_error": Metric("volume error, ml", 3, lower_is_better=True),
+    "area_error_px": Metric("area error, px", 1, lower_is_better=True),
     "auc": Metric("AUC"),
     "balanced_accuracy": Metric("balanced accuracy"),
     "macro_f1": Metric("Macro-F1"),

@@ -1,4 +1,4 @@
-"""Dice, HD95, surface Dice and volume error of whole volumes, per label, in mm and on each volume's native grid."""
+"""Dice, HD95, surface Dice and volume error of whole volumes or images, per label, on the native grid of each."""
 
 import warnings
 from collections.abc import Iterator
@@ -21,11 +21,12 @@ class SegmentationScores:
     Dice = 2 |P and T| / (|P| + |T|), 1 where a label is missing in both. HD95 = the larger of the two 95th
     percentiles of distances between the surfaces, in mm; 0 where a label is missing in both, the volume's diagonal
     where in one. Surface Dice = share of both surfaces that lies within `tolerance` of the other; 1 where a label is
-    missing in both, 0 where in one. Volume error = absolute difference of the volumes, in millilitres.
+    missing in both, 0 where in one. Volume error = absolute difference of the volumes, in millilitres. Images know no
+    millimetres: their distances are in pixels, `hd95_px`, and areas take the place of volumes, `area_error_px`.
 
     Args:
         batch_size: Slices predicted at once.
-        tolerance: Millimetres that surfaces may be apart for surface Dice.
+        tolerance: Millimetres, in images pixels, that surfaces may be apart for surface Dice.
         largest_component: Keep only the largest connected piece of each label.
     """
 
@@ -48,10 +49,15 @@ class SegmentationScores:
                 predicted = largest_component(predicted)
             for index, label in enumerate(data.spec.classes[1:], start=1):
                 p, t = predicted == index, case.labels == index
-                row = {"case": case.id, "label": label}
-                overlap = {"dice": dice(p, t), "hd95": hd95(p, t, case.spacing)}
-                surfaces = {"surface_dice": surface_dice(p, t, case.spacing, self.tolerance)}
-                rows.append(row | overlap | surfaces | {"volume_error": volume_error(p, t, case.spacing)})
+                flat = case.unit == "px"
+                row = {"case": case.id, "label": label, "dice": dice(p, t)}
+                row["hd95_px" if flat else "hd95"] = hd95(p, t, case.spacing)
+                row["surface_dice"] = surface_dice(p, t, case.spacing, self.tolerance)
+                if flat:
+                    row["area_error_px"] = float(abs(int(p.sum()) - int(t.sum())))
+                else:
+                    row["volume_error"] = volume_error(p, t, case.spacing)
+                rows.append(row)
             overlays.append(_overlay(case, slices))
         return Scores(rows, overlays)
 
@@ -67,8 +73,12 @@ def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
     return 2 * int((predicted & truth).sum()) / total if total else 1.0
 
 
-def hd95(predicted: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, float]) -> float:
-    """95 % Hausdorff distance of two boolean arrays (d, h, w) in mm; the diagonal when just one is empty."""
+def hd95(predicted: np.ndarray, truth: np.ndarray, spacing: tuple[float, ...]) -> float:
+    """95 % Hausdorff distance of two boolean arrays (d, h, w) in mm; the diagonal when just one is empty.
+
+    An array of a single slice is seen in 2D: as a body, all of it would be surface.
+    """
+    predicted, truth, spacing = _seen(predicted, truth, spacing)
     if not predicted.any() or not truth.any():
         extent = np.asarray(truth.shape) * np.asarray(spacing)
         return 0.0 if predicted.any() == truth.any() else float(np.linalg.norm(extent))
@@ -78,10 +88,12 @@ def hd95(predicted: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, 
     return float(distance)
 
 
-def surface_dice(
-    predicted: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, float], tolerance: float
-) -> float:
-    """Share of both surfaces within `tolerance` mm of each other; 0 when just one array is empty, 1 when both are."""
+def surface_dice(predicted: np.ndarray, truth: np.ndarray, spacing: tuple[float, ...], tolerance: float) -> float:
+    """Share of both surfaces within `tolerance` mm of each other; 0 when just one array is empty, 1 when both are.
+
+    An array of a single slice is seen in 2D, as for `hd95`.
+    """
+    predicted, truth, spacing = _seen(predicted, truth, spacing)
     if not predicted.any() or not truth.any():
         return float(predicted.any() == truth.any())
     with _quiet():
@@ -94,6 +106,15 @@ def surface_dice(
 def volume_error(predicted: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, float]) -> float:
     """Absolute difference of the volumes of two boolean arrays in millilitres."""
     return abs(int(predicted.sum()) - int(truth.sum())) * float(np.prod(spacing)) / 1000
+
+
+def _seen(
+    predicted: np.ndarray, truth: np.ndarray, spacing: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
+    """Both arrays and their spacing without the axis of a single slice."""
+    single = [axis for axis, length in enumerate(truth.shape) if length == 1][: truth.ndim - 2]
+    kept = tuple(space for axis, space in enumerate(spacing) if axis not in single)
+    return predicted.squeeze(tuple(single)), truth.squeeze(tuple(single)), kept
 
 
 def _one_hot(mask: np.ndarray) -> torch.Tensor:

@@ -110,6 +110,9 @@ def test_png_images_with_png_labels_are_slices_along_the_last_axis(tmp_path):
         np.testing.assert_array_equal(case.labels[..., 0], truth[case.id])
         np.testing.assert_array_equal(case.to_native(case.labels[None, ..., 0])[..., 0], truth[case.id])
     assert data.train().__getitems__([0]).images.shape == (1, 1, 12, 14)
+    assert data.test()[0].unit == "px"
+    with pytest.raises(DataError, match=r"is an image, one slice along axis 2, but axis is 1\. Set axis to 2"):
+        LabelledSliceData(source, seed=0, axis=1).train()
 
 
 def test_labels_on_another_grid_are_refused_in_every_kind(tmp_path):

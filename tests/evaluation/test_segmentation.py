@@ -39,6 +39,16 @@ def test_surface_dice_is_the_share_of_surface_within_the_tolerance():
     assert surface_dice(cube((2, 2, 2), 0), cube((2, 2, 2), 0), (1.0, 1.0, 1.0), 3.0) == 1.0
 
 
+def test_a_single_slice_is_seen_as_an_image():
+    """As a body all of it would be surface, and a hole would be near everything."""
+    full, holed = cube((2, 2, 0), 12, (20, 20, 1)), cube((2, 2, 0), 12, (20, 20, 1))
+    holed[6:10, 6:10] = False
+    assert hd95(full, holed, (2.0, 1.0, 5.0)) == pytest.approx(hd95(full[..., 0], holed[..., 0], (2.0, 1.0)))
+    assert hd95(full, holed, (1.0, 1.0, 5.0)) > 2
+    assert surface_dice(full, holed, (1.0, 1.0, 5.0), 1.0) < 1.0
+    assert hd95(full[..., :0, :], holed[..., :0, :], (1.0, 1.0, 1.0)) == 0.0
+
+
 def test_volume_error_is_in_millilitres():
     assert volume_error(cube((2, 2, 2)), cube((2, 2, 2), 5), (2.0, 1.0, 1.0)) == pytest.approx((216 - 125) * 2 / 1000)
 
