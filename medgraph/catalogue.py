@@ -128,6 +128,7 @@ TABLES: dict[str, dict[str, str]] = {
         "digits_over_images": "medgraph.data.digits_over_images:DigitsOverImagesData",
         "shapes_over_digits": "medgraph.data.shapes_over_digits:ShapesOverDigitsData",
         "lesion_volumes": "medgraph.data.lesion_volumes:LesionVolumesData",
+        "atrophy_volumes": "medgraph.data.atrophy_volumes:AtrophyVolumesData",
         "grouped_files": "medgraph.data.grouped_files:GroupedFilesData",
         "stacks": "medgraph.data.stacks:StackData",
         "array_slices": "medgraph.data.array_stacks:ArraySliceData",

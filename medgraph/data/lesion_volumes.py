@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +22,9 @@ _PERCENTILES = (1.0, 99.0)
 _EDGE = 0.5  # mm, width of a lesion's logistic edge
 _FRESH = 3  # stream of draws; 1 and 2 are the fixed lesions of training and testing, 4 those of validation
 
-_Lesion = tuple[np.ndarray, float, float]  # middle in voxels of the window, radius in mm, intensity
-
 
 @dataclass(frozen=True, eq=False)
-class _Crop:
+class Crop:
     """A volume cut to the window, where its structure lies in it, and what is known about the whole of it."""
 
     voxels: np.ndarray
@@ -139,19 +138,17 @@ class LesionVolumesData:
         crops = [self._crop(case) for case in cases]
         crop_of = np.concatenate([background, np.repeat(target, self.lesions_per_subject)]).astype(int)
         is_target = np.arange(len(crop_of)) >= len(background)
-        lesions = [self._lesion(crops[c], np.random.default_rng([stream, n])) for n, c in enumerate(crop_of)]
+        lesions = [self._lesion(crops[c], np.random.default_rng([stream, n]), n) for n, c in enumerate(crop_of)]
 
-        def images_of(indices: Sequence[int], drawn: Sequence[_Lesion]) -> Tensor:
+        def images_of(indices: Sequence[int], drawn: Sequence[Any]) -> Tensor:
             made = [
-                implant(crops[crop_of[n]].voxels, crops[crop_of[n]].spacing, *lesion)
-                if is_target[n]
-                else crops[crop_of[n]].voxels
+                self._implanted(crops[crop_of[n]], lesion) if is_target[n] else crops[crop_of[n]].voxels
                 for n, lesion in zip(indices, drawn, strict=True)
             ]
             images = torch.from_numpy(np.stack(made))[:, None]
             return F.avg_pool3d(images, self.pool) if self.pool > 1 else images
 
-        def facts_of(indices: Sequence[int], drawn: Sequence[_Lesion]) -> Tensor:
+        def facts_of(indices: Sequence[int], drawn: Sequence[Any]) -> Tensor:
             pairs = zip(indices, drawn, strict=True)
             known = [self._facts(crops[crop_of[n]], one, bool(is_target[n])) for n, one in pairs]
             return torch.tensor(known).reshape(len(known), len(self.attributes))
@@ -161,7 +158,7 @@ class LesionVolumesData:
 
         def redraw(indices: Sequence[int], epoch: int) -> tuple[Tensor, Tensor]:
             streams = ([_FRESH, self.seed, epoch, n] for n in indices)
-            drawn = [self._lesion(crops[crop_of[s[-1]]], np.random.default_rng(s)) for s in streams]
+            drawn = [self._lesion(crops[crop_of[s[-1]]], np.random.default_rng(s), s[-1]) for s in streams]
             return images_of(indices, drawn), facts_of(indices, drawn)
 
         names = sorted({case.subject for case in cases})
@@ -170,18 +167,22 @@ class LesionVolumesData:
         groups = torch.from_numpy(is_target)
         return GroupedImages(make, groups, attributes, subjects, "lesion_volumes", redraw if fresh else None)
 
-    def _lesion(self, crop: _Crop, rng: np.random.Generator) -> _Lesion:
+    def _lesion(self, crop: Crop, rng: np.random.Generator, number: int) -> Any:
+        """Middle in voxels of the window, radius in mm and intensity of the lesion of example `number`."""
         middle = crop.inside[rng.integers(len(crop.inside))].astype(np.float64)
         return middle, rng.uniform(*self.radius), rng.uniform(*self.intensity)
 
-    def _facts(self, crop: _Crop, lesion: _Lesion, is_target: bool) -> list[float]:
+    def _implanted(self, crop: Crop, lesion: Any) -> np.ndarray:
+        return implant(crop.voxels, crop.spacing, *lesion)
+
+    def _facts(self, crop: Crop, lesion: Any, is_target: bool) -> list[float]:
         middle, radius, intensity = lesion
         right, anterior, _ = (middle - crop.center) * crop.spacing
         fixed = self.intensity[0] == self.intensity[1]
         salient = [radius, *([] if fixed else [intensity]), right, anterior, float(right > 0)]
         return [*(salient if is_target else [np.nan] * len(salient)), *crop.facts]
 
-    def _crop(self, case: Case) -> _Crop:
+    def _crop(self, case: Case) -> Crop:
         if case.label is None:
             raise DataError(f"{case.image}: has no label file, expected labels of the structure that a lesion lies in.")
         grid = formats.read_grid(case.image)
@@ -201,7 +202,7 @@ class LesionVolumesData:
         voxels = np.ascontiguousarray(self.cache.prepared(case.image, case.frame)[cut])
         spacing = np.array(grid.ras_spacing)
         facts = len(places) * float(np.prod(spacing)), float((labels == 1).sum() / len(places))
-        return _Crop(voxels, np.argwhere(labels[cut] > 0), middle - first, spacing, facts)
+        return Crop(voxels, np.argwhere(labels[cut] > 0), middle - first, spacing, facts)
 
 
 def _groups(cases: Sequence[Case], paired: bool) -> tuple[list[int], list[int]]:

@@ -1,0 +1,91 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from medgraph.data.atrophy_volumes import AtrophyVolumesData, shrink
+from medgraph.data.cases import Case
+from medgraph.data.nifti import write_volume
+from medgraph.data.samples import SampleSource
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    """Six small volumes of as many subjects; labels are a bright box."""
+    monkeypatch.setenv("MEDGRAPH_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    cases = []
+    for number, part in enumerate(["train"] * 4 + ["test"] * 2):
+        labels = np.zeros((14, 16, 12), np.uint8)
+        labels[4:10, 4:8, 4:8], labels[4:10, 8:12, 4:8] = 1, 2
+        image, label = tmp_path / f"{number}.nii", tmp_path / f"{number}_labels.nii"
+        write_volume(image, (rng.random(labels.shape) + 3 * (labels > 0)).astype(np.float32), np.eye(4))
+        write_volume(label, labels, np.eye(4))
+        cases.append(Case(str(number), str(number), image, label, part))
+    return SimpleNamespace(cases=tuple(cases), classes=("background", "Front part", "Back"))
+
+
+def make(source, **changes):
+    return AtrophyVolumesData(source, **{"window": (12, 14, 10), **changes})
+
+
+def box():
+    voxels = np.zeros((12, 14, 10), np.float32)
+    voxels[3:9, 3:11, 3:7] = 1
+    return voxels, np.argwhere(voxels > 0), np.array([5.5, 6.5, 4.5])
+
+
+@pytest.mark.parametrize("anterior", [False, True])
+def test_one_half_loses_its_rim_and_nothing_else_changes(anterior):
+    voxels, inside, center = box()
+    shrunk = shrink(voxels, inside, center, anterior)
+    lost = shrunk != voxels
+    assert lost.sum() == 6 * 4 * 4 - 4 * 3 * 2  # half of the box, less half of the box inside it
+    assert (shrunk[lost] == 0).all()
+    assert lost[:, 7:].any() == anterior
+    assert lost[:, :7].any() != anterior
+
+
+def test_lost_voxels_take_the_median_around_the_structure():
+    voxels, inside, center = box()
+    voxels[:, :, 7:] = 0.25  # what lies above the box
+    shrunk = shrink(voxels, inside, center, anterior=True)
+    assert shrunk[5, 8, 6] == 0.25
+    assert shrunk[5, 8, 3] == 0
+
+
+def test_a_structure_that_reaches_the_end_of_the_window_stays_whole_there():
+    voxels, _, center = box()
+    voxels[:, :, :3] = 1
+    shrunk = shrink(voxels, np.argwhere(voxels > 0), center, anterior=True)
+    assert (shrunk[5, 7:10, 0] == 1).all()
+
+
+def test_each_target_subject_comes_with_either_half(source):
+    data = make(source)
+    train, test = data.train(), data.test()
+    assert [(a.name, a.role, a.num_classes) for a in data.attributes] == [
+        ("half", "salient", 2), ("volume", "common", 0), ("front_part_share", "common", 0)
+    ]  # fmt: skip
+    assert len(train) == data.spec.num_examples == 2 + 2 * 2
+    assert train.attributes[~train.is_target, 0].isnan().all()
+    for part in (train, test):
+        for subject in part.subjects[part.is_target].unique():
+            assert part.attributes[part.is_target & (part.subjects == subject), 0].sort().values.tolist() == [0, 1]
+    batch = test.__getitems__(range(len(test)))
+    assert torch.equal(batch.images, data.test().__getitems__(range(len(test))).images)
+    plain = batch.images[0]  # the first subject as it is; the next two of it have lost a half's rim
+    lost = [image != plain for image in batch.images[2:4]]
+    for image, places in zip(batch.images[2:4], lost, strict=True):
+        assert places.sum() == 6 * 4 * 4 - 4 * 3 * 2
+        assert (image < plain)[places].all()
+    assert not (lost[0] & lost[1]).any()
+
+
+def test_the_shipped_volumes_fit():
+    data = AtrophyVolumesData(SampleSource(), pool=2)
+    assert data.spec.size == (15, 20, 13)
+    batch = data.train().__getitems__([0, len(data.train()) - 1])
+    assert batch.images.isfinite().all()
+    assert batch.is_target.tolist() == [False, True]
