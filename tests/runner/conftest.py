@@ -27,6 +27,16 @@ method:
   loss: {name: dice_cross_entropy}
 train: {epochs: 1, batch_size: 4, optimizer: {name: adamw, lr: 0.1}, schedule: {name: constant}}
 """
+VOLUMES = """
+kind: train
+data: {name: labelled_volumes, source: {name: folder, root: nowhere}, size: [8, 8, 8]}
+method:
+  name: patch_segmentation
+  encoder: {name: resnet, depth: 18, width: 4}
+  transform: {name: volume_segmentation_augment}
+  loss: {name: dice_cross_entropy}
+train: {epochs: 1, batch_size: 4, optimizer: {name: adamw, lr: 0.1}, schedule: {name: constant}}
+"""
 
 
 @pytest.fixture
@@ -45,20 +55,34 @@ def stage(tmp_path) -> Stage:
 
 @pytest.fixture
 def run_folder(tmp_path, stage):
-    """A run with one model, which calls bright what is bright: its last layer reads the input's own channel."""
-    method = config.build(stage.method, "methods", spec=SPEC, seed=3)
+    """A run with one model, which calls bright what is bright, slice by slice."""
+    return write_bright(tmp_path / "run", stage, SPEC)
+
+
+@pytest.fixture
+def volume_run_folder(tmp_path, stage):
+    """The same in 3D, on patches by a sliding window."""
+    (tmp_path / "fine.yaml").write_text(VOLUMES)
+    stage = config.load(tmp_path / "tiny.yaml").stages["fine"]
+    return write_bright(tmp_path / "run3d", stage, ImageSpec(3, 1, (8, 8, 8), 10, ("background", "bright")))
+
+
+def write_bright(folder, stage, spec):
+    """A run with a model that calls bright what is bright: its last layer reads the input's own channel."""
+    method = config.build(stage.method, "methods", spec=spec, seed=3)
+    middle = (1,) * spec.spatial_dims  # of a kernel of 3
     with torch.no_grad():
         for parameter in method.parameters():
             parameter.zero_()
         decoder = method.decoder
         first, second = decoder.blocks[-1][0], decoder.blocks[-1][1]
-        first.conv.weight[0, -1, 1, 1] = second.conv.weight[0, 0, 1, 1] = 1.0
+        first.conv.weight[(0, -1, *middle)] = second.conv.weight[(0, 0, *middle)] = 1.0
         first.adn.N.weight.fill_(1)
         second.adn.N.weight.fill_(1)
         decoder.classifier.conv.weight[1, 0] = 20.0
         decoder.classifier.conv.bias[1] = -15.0  # above 0.75
-    export_model(tmp_path / "run" / "fine" / "model", method, stage, SPEC, {"stage": "fine", "seed": 3})
-    return tmp_path / "run"
+    export_model(folder / "fine" / "model", method, stage, spec, {"stage": "fine", "seed": 3})
+    return folder
 
 
 @pytest.fixture
