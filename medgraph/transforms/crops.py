@@ -30,8 +30,9 @@ class MultiCrop:
         brightness: Largest shift of the values.
         contrast: Largest change of the spread, as a share.
         gamma: Exponent, from and to.
-        blur_probability: Chance of a blur of 0.1 to 1 voxels.
+        blur_probability: Chance of a blur.
         noise: Largest standard deviation of added noise.
+        blur: Standard deviation of the blur in voxels, from and to.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class MultiCrop:
         gamma: tuple[float, float] = (0.7, 1.5),
         blur_probability: float = 0.3,
         noise: float = 0.05,
+        blur: tuple[float, float] = (0.1, 1.0),
     ):
         checks.same_length(sizes=sizes, counts=counts, areas=areas)
         self.sizes = tuple(checks.at_least("sizes", size, 4) for size in sizes)
@@ -65,6 +67,7 @@ class MultiCrop:
         self.gamma = checks.interval("gamma", gamma, 0.01, 100.0)
         self.blur_probability = checks.fraction("blur_probability", blur_probability)
         self.noise = checks.not_negative("noise", noise)
+        self.blur = checks.interval("blur", blur, 0.01, 10.0)
 
     def draw(self, seed: int, epoch: int, ids: Tensor, shape: Sequence[int]) -> Record:
         """One dictionary per crop, each entry with a row per example of `ids` (n,); `shape` is (c, h, w)."""
@@ -96,7 +99,7 @@ class MultiCrop:
             "brightness": changed * between(u[:, 7], -self.brightness, self.brightness),
             "contrast": 1 + changed * between(u[:, 8], -self.contrast, self.contrast),
             "gamma": 1 + changed * (between(u[:, 9], *self.gamma) - 1),
-            "blur": (u[:, 10] < self.blur_probability).float() * between(u[:, 11], 0.1, 1.0),
+            "blur": (u[:, 10] < self.blur_probability).float() * between(u[:, 11], *self.blur),
             "noise": between(u[:, 12], 0, self.noise),
             "noise_seed": (u[:, 13] * 2**24).long() * 2**24 + (u[:, 14] * 2**24).long(),
         }
@@ -104,6 +107,6 @@ class MultiCrop:
     def _apply_crop(self, images: Tensor, crop: dict[str, Tensor]) -> Tensor:
         size = int(crop["size"][0])
         views = spatial.resample(images, crop["matrix"], (size, size))
-        views = intensity.blur(views, crop["blur"])
+        views = intensity.blur(views, crop["blur"], intensity.reach(self.blur[1]))
         views = intensity.brighten(views, crop["brightness"], crop["contrast"], crop["gamma"])
         return intensity.add_noise(views, crop["noise"], crop["noise_seed"])

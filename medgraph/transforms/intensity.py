@@ -1,5 +1,7 @@
 """Intensity changes with one strength per example, on values in [0, 1]."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -37,6 +39,11 @@ def blur(images: Tensor, sigma: Tensor, radius: int = 3) -> Tensor:
         padded = F.pad(flat, (radius, radius, 0, 0), mode="replicate")
         images = F.conv2d(padded, kernel[:, None, None], groups=len(lines)).reshape(lines.shape).movedim(-1, axis)
     return images
+
+
+def reach(sigma: float) -> int:
+    """Radius at which a Gaussian of so many voxels may be cut off: three deviations."""
+    return math.ceil(3 * sigma)
 
 
 def saturate(images: Tensor, strength: Tensor) -> Tensor:

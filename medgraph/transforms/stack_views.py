@@ -11,11 +11,14 @@ from medgraph import checks
 from medgraph.transforms import intensity, spatial
 from medgraph.transforms.draws import between, uniforms
 
-KINDS = ("noise", "blur", "bias_field", "gamma", "anisotropy", "none")
+KINDS = ("noise", "blur", "bias_field", "gamma", "anisotropy", "flip", "affine", "none")
 
 
 class StackViews:
-    """An in-plane affine map and one intensity change for each view, the same for all slices of the view.
+    """An in-plane affine map and one further change for each view, the same for all slices of the view.
+
+    With `affine` among the kinds the map is one of the changes to draw, no longer part of every view: all seven of
+    `noise` to `affine` are what the authors' release draws one of, another one for each of the two views.
 
     Both views show the same slices in the same order: nothing moves along the slice axis. Of a long volume both show
     the same window. Values are expected in [0, 1]. Each volume's draws depend on the seed, the epoch and its id alone.
@@ -28,7 +31,8 @@ class StackViews:
         scale: Zoom, from and to; above 1 shows more than the slice.
         shift: Largest shift, as a share of the slice.
         flip_probability: Chance of a left-right mirror.
-        kinds: Intensity changes to draw from.
+        kinds: Changes to draw from: "noise", "blur", "bias_field", "gamma", "anisotropy", "flip" (left and right),
+            "affine", "none".
         different: The two views never get the same kind of change.
         gamma: Exponent, from and to.
         blur: Standard deviation of the blur in voxels, from and to.
@@ -121,11 +125,12 @@ class StackViews:
     def _draw_view(self, u: Tensor, kind: Tensor) -> dict[str, Tensor]:
         scale = between(u[:, 1], *self.scale)
         names = {name: torch.tensor([k == name for k in self.kinds], device=u.device)[kind] for name in KINDS}
+        moved = names["affine"] if "affine" in self.kinds else torch.ones_like(names["affine"])
         return {
-            "angle": between(u[:, 0], -self.rotation, self.rotation),
-            "scale": scale,
-            "shift": 2 * between(u[:, 2:4], -self.shift, self.shift),
-            "flip": (u[:, 4] < self.flip_probability).float(),
+            "angle": moved * between(u[:, 0], -self.rotation, self.rotation),
+            "scale": scale.where(moved, 1.0),
+            "shift": moved[:, None] * 2 * between(u[:, 2:4], -self.shift, self.shift),
+            "flip": ((u[:, 4] < self.flip_probability) | names["flip"]).float(),
             "noise": names["noise"] * between(u[:, 5], *self.noise),
             "noise_seed": (u[:, 6] * 2**24).long() * 2**24 + (u[:, 7] * 2**24).long(),
             "blur": names["blur"] * between(u[:, 8], *self.blur),
@@ -143,7 +148,7 @@ class StackViews:
         matrix = spatial.affine(height / width, v["angle"], v["scale"], v["scale"], shift[:, 0], shift[:, 1], v["flip"])
         slices = spatial.resample(slices, matrix, (height, width))
         slices = _coarsen(slices, volume, view["factor"], view["along_width"])
-        slices = intensity.blur(slices, v["blur"])
+        slices = intensity.blur(slices, v["blur"], intensity.reach(self.blur[1]))
         slices = (slices * _bias_field(v["bias"], height, width)).clamp(0, 1) ** v["gamma"][:, None, None, None]
         return slices + _noise(slices, volume, view["noise"], view["noise_seed"])
 

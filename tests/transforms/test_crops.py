@@ -1,7 +1,10 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 from medgraph.transforms.crops import MultiCrop
 
@@ -69,6 +72,20 @@ def test_values_stay_finite_and_near_zero_to_one():
         assert torch.isfinite(view).all()
         assert view.min() > -0.5
         assert view.max() < 1.5
+
+
+@pytest.mark.parametrize("sigma", [0.5, 2.0])
+def test_a_blur_has_its_strength(sigma):
+    """Also a wide one, which a kernel of a few voxels would cut off."""
+    transform = MultiCrop(**{**PLAIN, "blur_probability": 1.0}, blur=(sigma, sigma))
+    view = views(transform, torch.arange(12), IMAGES)[0]
+    expected = gaussian_filter(IMAGES[3, 0].numpy(), sigma, mode="nearest", radius=math.ceil(3 * sigma))
+    torch.testing.assert_close(view[3, 0], torch.from_numpy(expected), rtol=0, atol=1e-5)
+
+
+def test_a_blur_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="blur: expected two numbers, the smaller first within"):
+        MultiCrop(blur=(0.0, 1.0))
 
 
 def test_groups_must_agree_in_length():

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from medgraph.transforms.stack_views import KINDS, StackViews
 
@@ -82,9 +83,41 @@ def test_the_two_views_differ_in_kind(stacks):
 @pytest.mark.parametrize("kind", KINDS[:-1])
 def test_each_kind_changes_the_slices(kind, stacks):
     slices, valid = stacks
-    changed, _, _ = views(StackViews(**{**STILL, "kinds": (kind,)}), slices, valid)
+    moving = {"rotation": 10.0} if kind == "affine" else {}
+    changed, _, _ = views(StackViews(**{**STILL, "kinds": (kind,), **moving}), slices, valid)
     assert (changed[0] - slices)[valid].abs().mean() > 0.005
     assert torch.isfinite(changed[0]).all()
+
+
+def test_every_view_is_moved_unless_that_is_one_of_the_changes(stacks):
+    valid = stacks[1]
+    ids, lengths = torch.arange(200), valid.sum(dim=1)[:1].repeat(200)
+    always = StackViews().draw(0, 0, ids, lengths)["views"]
+    assert all((view["angle"] != 0).all() for view in always)
+    drawn = StackViews(kinds=KINDS[:-1]).draw(0, 0, ids, lengths)["views"]
+    changes = []
+    for view in drawn:
+        moved = view["angle"] != 0
+        assert torch.equal(moved, (view["scale"] != 1) & (view["shift"] != 0).all(dim=1))
+        others = [view["noise"] > 0, view["blur"] > 0, view["gamma"] != 1, view["factor"] > 1]
+        changes.append(torch.stack([*others, (view["bias"] != 0).all(dim=1), view["flip"] > 0, moved]))
+    assert all((change.sum(dim=0) == 1).all() for change in changes)  # one change a view, as the release has it
+    assert not (changes[0] & changes[1]).any()  # and never the same one
+    assert all(change.any(dim=1).all() for change in changes)  # each comes up
+
+
+def test_a_drawn_flip_mirrors_left_and_right(stacks):
+    slices, valid = stacks
+    (first, _), _, _ = views(StackViews(**{**STILL, "kinds": ("flip",)}), slices, valid)
+    torch.testing.assert_close(first, slices.flip(4), rtol=0, atol=1e-5)
+
+
+def test_a_wide_blur_is_not_cut_off(rng):
+    slices, valid = torch.rand(1, 2, 1, 24, 24, generator=rng), torch.ones(1, 2, dtype=torch.bool)
+    transform = StackViews(**{**STILL, "kinds": ("blur",)}, blur=(2.5, 2.5))
+    (first, _), _, _ = views(transform, slices, valid)
+    expected = gaussian_filter(slices[0, 1, 0].numpy(), 2.5, mode="nearest", radius=8)
+    torch.testing.assert_close(first[0, 1, 0], torch.from_numpy(expected), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
