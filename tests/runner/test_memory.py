@@ -110,11 +110,46 @@ method:
   assigner: {name: deepcluster, num_prototypes: 4}
 train: {epochs: 1, steps_per_epoch: 2, batch_size: 8, optimizer: {name: adamw}, schedule: {name: constant}}
 """
+MASKED = """
+kind: train
+data: {name: stacks, source: {name: sample}, axis: 1, size: [48, 48]}
+method:
+  name: masked
+  encoder:
+    name: volume
+    slice_encoder: {name: resnet, width: 32}
+    attention: {name: ms1d}
+  views: {name: stack_views, num_slices: 24}
+  loss: {name: masked_prediction}
+  num_cached_views: 0
+train: {epochs: 1, steps_per_epoch: 2, batch_size: 16, optimizer: {name: adamw}, schedule: {name: constant}}
+"""
+JOINT = """
+kind: train
+data:
+  name: images_and_stacks
+  image_data: {name: slices, source: {name: sample}, axis: 1, size: [48, 48]}
+  volume_data: {name: stacks, source: {name: sample}, axis: 1, size: [48, 48]}
+  images_per_batch: 64
+method:
+  name: joint
+  encoder:
+    name: volume
+    slice_encoder: {name: resnet, width: 16}
+    attention: {name: ms1d}
+  image_views: {name: multi_crop, sizes: [48], counts: [2], areas: [[0.4, 1.0]]}
+  volume_views: {name: stack_views, num_slices: 24}
+  loss: {name: prototype_cross_entropy}
+  mask_loss: {name: masked_prediction, measure: cosine}
+  image_assigner: {name: swav, queue_size: 0}
+  volume_assigner: {name: deepcluster, num_prototypes: 4}
+train: {epochs: 1, steps_per_epoch: 2, batch_size: 8, optimizer: {name: adamw}, schedule: {name: constant}}
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system tells no peak")
-@pytest.mark.parametrize("text", [INTRA, INTER], ids=["intra", "inter"])
+@pytest.mark.parametrize("text", [INTRA, INTER, MASKED, JOINT], ids=["intra", "inter", "masked", "joint"])
 def test_the_measured_peak_lies_within_a_fifth_of_the_forecast(text, tmp_path):
     """Of a process of its own, as a user starts it; and what a step takes is not lost in what libraries take."""
     (tmp_path / "pipeline.yaml").write_text(PIPELINE)
