@@ -22,7 +22,11 @@ features = encoder(encoder.preprocess("image.nii.gz"))
 _LIMITS = """- A research model. It is no medical device and must not guide the care of a patient.
 - It saw the data above and nothing else: other scanners, protocols, organs, ages or species are untested.
 - Whatever is unevenly present in those data is unevenly present in its features; check this before you use them.
-- Input must be prepared as in training; `encoder.preprocess(path)` does that."""
+"""
+_KNOWN = "- Input must be prepared as in training; `encoder.preprocess(path)` does that."
+_UNPREPARED = (
+    "- Input must be prepared as in training; how that was is not recorded here, so ask where the weights come from."
+)
 _CODE = "- Code: Apache-2.0."
 _UNKNOWN = """- Data: not recorded. The weights come under what the owners of the data demand: look it up before you
   hand them on. A source takes `licence`, and a file LICENSE beside the data is read."""
@@ -57,14 +61,15 @@ def card(facts: dict[str, Any], metrics: list[str]) -> str:
         "Method": "\n\n".join(_explained(kind, name) for kind, name in _unique(parts)),
         "Settings": f"```json\n{json.dumps(settings, indent=2)}\n```",
         "Metrics": "\n".join(metrics) or "None were measured in this run.",
-        "Limits": _LIMITS,
+        "Limits": _LIMITS + (_KNOWN if data is not None else _UNPREPARED),
         "Citations": "\n".join(f"- {line}" for line in _citations(parts)) or "None of its parts names a paper.",
         "Licence": _licence(told.get("licences") or []),
     }
     title = f"# {facts['encoder']['name']} encoder of {told.get('pipeline', 'medgraph')}, stage {told.get('stage')}"
     body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items())
     tags = _TAGS.replace("LICENCE", _short(told.get("licences") or []))
-    return f"{tags}\n{title}\n\nWritten by medgraph {facts['medgraph']}.\n\n{_USE}\n\n{body}\n"
+    use = _USE if data is not None else _USE.replace('encoder.preprocess("image.nii.gz")', "images")
+    return f"{tags}\n{title}\n\nWritten by medgraph {facts['medgraph']}.\n\n{use}\n\n{body}\n"
 
 
 def _licence(found: list[str]) -> str:
@@ -88,7 +93,11 @@ def _data(node: dict[str, Any] | None, spec: dict[str, Any], found: dict[str, An
     lines = [f"- Part: {name}"]
     if "spatial_dims" in spec:
         size = " x ".join(map(str, spec["size"]))
-        lines += [f"- {spec['num_examples']} training examples in {spec['spatial_dims']}D, {spec['channels']} x {size}"]
+        shape = f"{spec['spatial_dims']}D, {spec['channels']} x {size}"
+        count = (
+            f"{spec['num_examples']} training examples" if spec["num_examples"] else "Training examples not recorded"
+        )
+        lines += [f"- {count} in {shape}" if spec["num_examples"] else f"- {count}; adopted for images in {shape}"]
         lines += [f"- Classes: {', '.join(spec['classes'])}"] if spec["classes"] else []
     else:
         lines += [f"- {sum(spec['node_counts'].values())} nodes, of which {spec['target_type']} are embedded"]

@@ -12,7 +12,8 @@ from medgraph import config
 from medgraph.data.spec import ImageSpec
 from medgraph.errors import CheckpointError, ConfigError
 from medgraph.runner import checkpoint
-from medgraph.runner.encoder_folder import FACTS
+from medgraph.runner.card import CARD, card
+from medgraph.runner.encoder_folder import FACTS, read_facts
 from medgraph.runner.export import export_encoder
 from medgraph.runner.handover import fits_summed
 
@@ -35,7 +36,7 @@ _CONVOLVED = (
 
 
 def adopt(weights: str | Path, node: dict[str, Any], spec: ImageSpec, out: str | Path) -> dict[str, list[str]]:
-    """Write an encoder folder that holds foreign weights, for `start_from: path/of/the/folder` and all else.
+    """Write an encoder folder that holds foreign weights and a card, for `start_from: path/of/the/folder` and all else.
 
     Every tensor of the encoder must be found, or nothing is written. A stem for three channels enters one for a single
     channel with its channels summed, which is the same as three equal channels. The convolution on a shortcut may lack
@@ -62,6 +63,7 @@ def adopt(weights: str | Path, node: dict[str, Any], spec: ImageSpec, out: str |
     encoder.load_state_dict({**own, **tensors})
     facts = {"stage": f"adopted from {weights.name}", "pipeline": "elsewhere", "data": None, "report": report}
     export_encoder(out, encoder.eval(), node, spec, facts)
+    (out / CARD).write_text(card(read_facts(out), []), encoding="utf-8")
     return report
 
 

@@ -44,6 +44,12 @@ def test_a_color_network_gives_the_same_features_on_gray_images_three_times(tmp_
         expected = pooled(net, x.expand(2, 3, 32, 32))
         torch.testing.assert_close(medgraph.load_encoder(tmp_path / "encoder")(x), expected, rtol=1e-4, atol=1e-4)
     assert len(report["summed"]) == 1
+    text = (tmp_path / "encoder" / "README.md").read_text()
+    assert "# resnet encoder of elsewhere, stage adopted from a.pth" in text
+    assert "- Training examples not recorded; adopted for images in 2D, 1 x 32 x 32" in text
+    assert "encoder(images)" in text
+    assert "preprocess" not in text
+    assert "- Data: not recorded. The weights come under what the owners of the data demand" in text
     assert report["zero"][0] == "network.layer2.0.downsample.0.bias (128,), as the file has no such bias"
     assert len(report["zero"]) == 3
     assert report["left behind"] == ["module.fc.weight (5, 512)", "module.fc.bias (5,)"]
