@@ -125,6 +125,7 @@ TABLES: dict[str, dict[str, str]] = {
         "measured_arrays": "medgraph.data.measured:MeasuredArraysData",
         "targeted_volumes": "medgraph.data.targeted:TargetedVolumeData",
         "targeted_slices": "medgraph.data.targeted:TargetedSliceData",
+        "targeted_stacks": "medgraph.data.targeted_stacks:TargetedStackData",
         "digits_over_images": "medgraph.data.digits_over_images:DigitsOverImagesData",
         "shapes_over_digits": "medgraph.data.shapes_over_digits:ShapesOverDigitsData",
         "lesion_volumes": "medgraph.data.lesion_volumes:LesionVolumesData",

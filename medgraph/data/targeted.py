@@ -21,11 +21,11 @@ from medgraph.data.unseen import NewCase, NewImage, slice_case, volume_case
 from medgraph.data.volumes import VolumeCache
 
 
-class _Targeted(ABC):
+class Targeted(ABC):
     """The parts of a source whose cases have targets."""
 
     test_part: str
-    _chosen: "_Chosen"
+    _chosen: "Chosen"
 
     def train(self) -> Any:
         """Examples of the labelled training volumes."""
@@ -47,7 +47,7 @@ class _Targeted(ABC):
     def _part(self, cases: Sequence[Case], labels: Tensor) -> Any: ...
 
 
-class TargetedVolumeData(_Targeted):
+class TargetedVolumeData(Targeted):
     """Whole volumes of a source in 3D, each with the class or number that `target` gives it.
 
     Volumes are cropped around their centre, and padded where they are smaller. Padding tells how large a volume was:
@@ -82,7 +82,7 @@ class TargetedVolumeData(_Targeted):
         self.cache = VolumeCache(checks.interval("percentiles", percentiles, 0, 100), spacing)
         self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
         self.source, self.target, self.seed = source, target, seed
-        self._chosen = _Chosen(source, target, seed, num_labelled)
+        self._chosen = Chosen(source, target, seed, num_labelled)
 
     @property
     def spec(self) -> ImageSpec:
@@ -98,7 +98,7 @@ class TargetedVolumeData(_Targeted):
         return TargetedVolumes(cases, labels, self.cache, self.size)
 
 
-class TargetedSliceData(_Targeted):
+class TargetedSliceData(Targeted):
     """Slices of volumes, each with the class or number of its volume; scores and predictions are means over slices.
 
     Args:
@@ -134,7 +134,7 @@ class TargetedSliceData(_Targeted):
         self.cache = VolumeCache(checks.interval("percentiles", percentiles, 0, 100), spacing)
         self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
         self.source, self.target, self.seed = source, target, seed
-        self._chosen = _Chosen(source, target, seed, num_labelled)
+        self._chosen = Chosen(source, target, seed, num_labelled)
 
     @property
     def spec(self) -> ImageSpec:
@@ -206,7 +206,7 @@ class TargetedSlices:
         return ClassBatch(self.ids[index], self._slices.images(index), self.labels[index])
 
 
-class _Chosen:
+class Chosen:
     """Which cases of a source are used, and what is known of them."""
 
     def __init__(self, source: Source, target: Any, seed: int, num_labelled: int | float | None):

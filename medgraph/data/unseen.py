@@ -49,7 +49,7 @@ class NewImage:
 
     Attributes:
         file: Where it was read from.
-        images: It, prepared, `(1, c, *size)`.
+        images: It, prepared, `(1, c, *size)`; of a volume seen as one stack of slices, these, `(n, c, h, w)`.
     """
 
     file: CaseFile

@@ -93,11 +93,9 @@ def _data(node: dict[str, Any] | None, spec: dict[str, Any], found: dict[str, An
     lines = [f"- Part: {name}"]
     if "spatial_dims" in spec:
         size = " x ".join(map(str, spec["size"]))
-        shape = f"{spec['spatial_dims']}D, {spec['channels']} x {size}"
-        count = (
-            f"{spec['num_examples']} training examples" if spec["num_examples"] else "Training examples not recorded"
-        )
-        lines += [f"- {count} in {shape}" if spec["num_examples"] else f"- {count}; adopted for images in {shape}"]
+        count = spec["num_examples"]
+        told = f"{count} training examples in" if count else "Training examples not recorded; adopted for images in"
+        lines += [f"- {told} {spec['spatial_dims']}D, {spec['channels']} x {size}"]
         lines += [f"- Classes: {', '.join(spec['classes'])}"] if spec["classes"] else []
     else:
         lines += [f"- {sum(spec['node_counts'].values())} nodes, of which {spec['target_type']} are embedded"]

@@ -252,6 +252,9 @@ def _logits(job: _Job, case: Any) -> Iterator[torch.Tensor]:
             predict_part, case.images, spec.num_classes, window, budget, lambda line: job.console.print(say + line)
         )
         return
+    if not _segments(job.loaded) and getattr(method.encoder, "takes_stacks", False):
+        yield predict_part(case.images[None])  # one answer for the whole stack
+        return
     at_once = max(1, _VALUES_AT_ONCE // case.images[0].numel(), getattr(job.loaded.data, "num_slices", 1))
     for part in case.images.tensor_split(-(-len(case.images) // at_once)):  # a slice with context keeps its neighbours
         yield predict_part(part)

@@ -53,7 +53,7 @@ class Classification(HeadedMethod):
         checks.positive("encoder_lr_scale", encoder_lr_scale)
         checks.at_least("head_warmup", head_warmup, 0)
         checks.between("layer_decay", layer_decay, 0.01, 1.0)
-        super().__init__(encoder, spec.num_classes, views, freeze, encoder_lr_scale, head_warmup, layer_decay)
+        super().__init__(spec, encoder, spec.num_classes, views, freeze, encoder_lr_scale, head_warmup, layer_decay)
         self.balanced = balanced
         self.label_smoothing = checks.fraction("label_smoothing", label_smoothing)
         self.register_buffer("class_weights", torch.ones(spec.num_classes))

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from medgraph.data.spec import ImageSpec
 from medgraph.method import Step
 from medgraph.volume.fine_tuning import FineTuning
 
@@ -13,6 +14,7 @@ class HeadedMethod(FineTuning):
     """An encoder, frozen or fine-tuned, and a linear head on its features. A method adds its loss.
 
     Args:
+        spec: Facts of the data.
         encoder: Pre-trained or fresh.
         num_outputs: Width of the head.
         views: Augmentation that gives two views; None trains on examples as they are.
@@ -21,6 +23,7 @@ class HeadedMethod(FineTuning):
 
     def __init__(
         self,
+        spec: ImageSpec,
         encoder: Any,
         num_outputs: int,
         views: Any,
@@ -29,6 +32,13 @@ class HeadedMethod(FineTuning):
         head_warmup: int,
         layer_decay: float,
     ):
+        stacked, stacks = getattr(encoder, "takes_stacks", False), spec.num_volumes > 0
+        if stacked != stacks:
+            there = "looks across slices" if stacked else "sees one image at a time"
+            here = "stacks of slices" if stacks else "single images"
+            raise ValueError(f"encoder: it {there}, but the data give {here}. Take data and encoder of one kind.")
+        if stacks and views is not None:
+            raise ValueError("views: the data give stacks of slices, which no views of images augment; leave it out.")
         super().__init__(encoder, freeze, encoder_lr_scale, head_warmup, layer_decay)
         self.views = views
         self.head = nn.Linear(encoder.out_dim, num_outputs)

@@ -64,7 +64,7 @@ class Regression(HeadedMethod):
         checks.positive("encoder_lr_scale", encoder_lr_scale)
         checks.at_least("head_warmup", head_warmup, 0)
         checks.between("layer_decay", layer_decay, 0.01, 1.0)
-        super().__init__(encoder, 1, views, freeze, encoder_lr_scale, head_warmup, layer_decay)
+        super().__init__(spec, encoder, 1, views, freeze, encoder_lr_scale, head_warmup, layer_decay)
         self.error = checks.one_of("error", error, ("absolute", "squared", "huber"))
         self.auxiliary_weight = checks.positive("auxiliary_weight", auxiliary_weight)
         checks.at_least("embedding_dim", embedding_dim, 1)

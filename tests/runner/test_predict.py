@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +203,37 @@ def test_a_model_that_predicts_a_number_writes_it(stage, tmp_path, cases, shape,
         assert float(value) == pytest.approx(method.eval().predict(images).mean().item(), rel=1e-4)
     with pytest.raises(ConfigError, match="--largest-component: are for models that segment"):
         predict(tmp_path / "run", cases, tmp_path / "again", keep_largest=True, device="cpu")
+
+
+STACKS = """
+kind: train
+data: {name: targeted_stacks, source: {name: folder, root: nowhere}, target: TARGET, size: [16, 16], num_slices: 6}
+method:
+  name: METHOD
+  encoder: {name: volume, slice_encoder: {name: conv}, attention: {name: none}, dim: 8, num_layers: 1}
+train: {epochs: 1, batch_size: 4, optimizer: {name: adamw, lr: 0.1}, schedule: {name: constant}}
+"""
+
+
+@pytest.mark.parametrize(("name", "target"), [("regression", "{name: label_volume}"), ("classification", "COLUMN")])
+def test_an_encoder_that_looks_across_slices_answers_for_the_whole_volume(stage, tmp_path, cases, name, target):
+    column = "{name: column, path: nowhere.csv, column: kind, classes: [well, ill]}"
+    text = STACKS.replace("METHOD", name).replace("TARGET", target.replace("COLUMN", column))
+    (tmp_path / "fine.yaml").write_text(text)
+    stage = config.load(tmp_path / "tiny.yaml").stages["fine"]
+    spec = ImageSpec(2, 1, (16, 16), 8, num_volumes=8, num_slices=(6, 6))
+    spec = replace(spec, **({"target": "volume, ml"} if name == "regression" else {"classes": ("well", "ill")}))
+    method = config.build(stage.method, "methods", spec=spec, seed=3)
+    export_model(tmp_path / "run" / "fine" / "model", method, stage, spec, {"seed": 3})
+    predict(tmp_path / "run", cases, tmp_path / "out", device="cpu")
+    data = config.build(stage.data, "data", seed=3)
+    _, *rows = [line.split(",") for line in (tmp_path / "out" / "predictions.csv").read_text().splitlines()]
+    for row, number in zip(rows, range(3), strict=True):
+        stack = data.new_case(formats.case_file(cases / f"case{number}.nii.gz")).images
+        assert stack.shape == (6, 1, 16, 16)
+        answer = method.eval().predict(stack[None])[0]
+        expected = answer if name == "regression" else answer.softmax(dim=0)
+        assert [float(cell) for cell in row[-len(expected) :]] == pytest.approx(expected.tolist(), rel=1e-4)
 
 
 def test_only_the_largest_piece_of_each_label_is_kept(run_folder, tmp_path):

@@ -7,6 +7,8 @@ from medgraph.method import Step
 from medgraph.nn.encoders import ResNetEncoder
 from medgraph.transforms.image_views import ImageViews
 from medgraph.volume.classification import Classification
+from medgraph.volume.encoder import VolumeEncoder
+from medgraph.volume.slice_attention import Identity
 
 SPEC = ImageSpec(2, 1, (16, 16), 8, ("dark", "bright"))
 
@@ -14,6 +16,22 @@ SPEC = ImageSpec(2, 1, (16, 16), 8, ("dark", "bright"))
 def make(spec=SPEC, **arguments) -> Classification:
     torch.manual_seed(3)
     return Classification(spec, ResNetEncoder(spec, depth=18, width=4), **arguments)
+
+
+def test_an_encoder_that_looks_across_slices_and_stacks_go_together_alone():
+    stacks = ImageSpec(2, 1, (16, 16), 8, ("dark", "bright"), num_volumes=8, num_slices=(5, 5))
+    volume = VolumeEncoder(stacks, ResNetEncoder(SPEC, width=4), Identity(), dim=8)
+    with pytest.raises(ValueError, match="encoder: it looks across slices, but the data give single images"):
+        Classification(SPEC, volume)
+    with pytest.raises(ValueError, match="encoder: it sees one image at a time, but the data give stacks of slices"):
+        make(stacks)
+    with pytest.raises(ValueError, match="views: the data give stacks of slices, which no views of images augment"):
+        Classification(stacks, volume, views=ImageViews())
+    images = torch.rand(3, 5, 1, 16, 16)
+    batch = ClassBatch(torch.arange(3), images, torch.tensor([0, 1, 0]))
+    method = Classification(stacks, volume)
+    method.training_step(batch, Step(0, 0, 0))["loss"].backward()
+    assert method.predict(images).shape == (3, 2)
 
 
 def batch_of(rng, dims=2):
