@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from medgraph import checks, processes
 from medgraph.clustering.bank import Bank
@@ -122,7 +123,14 @@ class SwAVAssigner(nn.Module):
         self.scores = scores[0].detach()
         self.watch.observe(ids, codes[0].argmax(dim=1), sources)
         metrics = {"code_entropy": diagnostics.entropy(codes[0])}
-        return _share(scores[0]) * torch.stack(terms).mean(), metrics | _source_metric(self.watch, step)
+        return share(scores[0]) * torch.stack(terms).mean(), metrics | _source_metric(self.watch, step)
+
+    def shared(self, vectors: Tensor, others: Tensor, step: Step) -> list[tuple[Tensor, Tensor]]:
+        """Scores (b, k) of `vectors` and codes (n, k), balanced without the queue, of `others`, under one set of
+        prototypes."""
+        settings, rows = self.settings, self.prototypes.scores(others).detach()
+        codes = sinkhorn(rows, settings.epsilon, settings.sinkhorn_iterations, together=True)
+        return [(self._scores(vectors, step), codes)]
 
     def _scores(self, embeddings: Tensor, step: Step) -> Tensor:
         if step.number < self.settings.num_frozen_steps:
@@ -204,8 +212,16 @@ class DeepClusterAssigner(nn.Module):
         known = self.labels[0][self.labels[0] >= 0]
         shares = torch.bincount(known, minlength=self.settings.num_prototypes) / len(known)
         metrics = {"code_entropy": diagnostics.entropy(shares[None])}
-        mean = _share(own[0][own[0] >= 0]) * torch.stack(terms).mean()  # an example is labelled in all heads or in none
+        mean = share(own[0][own[0] >= 0]) * torch.stack(terms).mean()  # an example is labelled in all heads or in none
         return mean, metrics | _source_metric(self.watch, step)
+
+    def shared(self, vectors: Tensor, others: Tensor, step: Step) -> list[tuple[Tensor, Tensor]]:
+        """Scores (b, k) of `vectors`, and for each of `others` its nearest centroid as a code (n, k); for each head."""
+        found = []
+        for centroids in self.centroids:
+            nearest = (others @ centroids.T).argmax(dim=1)
+            found.append((vectors @ centroids.T, F.one_hot(nearest, len(centroids)).to(others.dtype)))
+        return found
 
     def _write(self, ids: Tensor, embeddings: Sequence[Tensor]) -> None:
         for bank, z in zip(self._banks(), embeddings, strict=False):
@@ -226,7 +242,7 @@ def fill(assigner: Any, module: nn.Module, batches: Iterable[tuple[Tensor, Seque
     module.train(was_training)
 
 
-def _share(examples: Tensor) -> float:
+def share(examples: Tensor) -> float:
     """What the mean over the own examples is multiplied by: 1, unless other processes have more or fewer of them."""
     sizes = processes.counts(examples)
     return len(examples) * len(sizes) / max(sum(sizes), 1)

@@ -1,5 +1,6 @@
 """Volume encoder: slice encoder, tokens and slice transformer as one part that stages hand on."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -68,8 +69,15 @@ class VolumeEncoder(nn.Module):
         if valid is None:  # no choice of slices by value: torch.export follows this way for any number of them
             slices = volumes.flatten(0, 1).contiguous(memory_format=torch.channels_last)
             return self.tokens(self.slice_encoder.pyramid(slices)).unflatten(0, volumes.shape[:2])
-        slices = volumes[valid].contiguous(memory_format=torch.channels_last)
-        known = self.tokens(self.slice_encoder.pyramid(slices))
+        return self.placed_tokens(self.slice_maps(volumes, valid), valid)
+
+    def slice_maps(self, volumes: Tensor, valid: Tensor) -> list[Tensor]:
+        """Pyramid of all valid slices in a row, each map (t, c_k, ...), of volumes (b, n, c, h, w)."""
+        return self.slice_encoder.pyramid(volumes[valid].contiguous(memory_format=torch.channels_last))
+
+    def placed_tokens(self, maps: Sequence[Tensor], valid: Tensor) -> Tensor:
+        """Tokens (b, n, d) of such a pyramid, each at its slice; 0 on padding."""
+        known = self.tokens(maps)
         tokens = known.new_zeros(*valid.shape, known.shape[1])
         return tokens.index_put((valid,), known)
 

@@ -1,6 +1,7 @@
 """Inter: cluster agreement between two views of one volume."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,10 @@ class Inter(Method):
     def training_step(self, batch: StackBatch, step: Step) -> dict[str, Tensor]:
         """Loss of one batch of volumes (b, n, c, h, w), and what is watched."""
         views = make_views(self.views, batch, step)
-        embeddings, tokens, valid = embed_volumes(self.encoder, self.center, views)
-        loss, metrics = self.assigner(embeddings, views.ids, views.sources, self.loss, step)
-        self._watched = {"embeddings": embeddings[0].detach(), "scores": self.assigner.scores}
-        return {"loss": loss, **metrics, **order_sensitivity(self.encoder.transformer, tokens, valid, step)}
+        found = embed_volumes(self.encoder, self.center, views)
+        loss, metrics = self.assigner(found.vectors, views.ids, views.sources, self.loss, step)
+        self._watched = {"embeddings": found.vectors[0].detach(), "scores": self.assigner.scores}
+        return {"loss": loss, **metrics, **order_sensitivity(self.encoder.transformer, found.tokens, found.valid, step)}
 
     def watched(self) -> dict[str, Tensor]:
         """Embeddings (b, d) and scores (b, k) of the first view of the last step."""
@@ -86,15 +87,33 @@ class Inter(Method):
 
     def _assigned_views(self, step: Step, batches: Iterable[StackBatch]) -> Iterator[tuple[Tensor, list[Tensor]]]:
         for batch in batches:
-            yield batch.ids, embed_volumes(self.encoder, self.center, make_views(self.views, batch, step))[0]
+            yield batch.ids, embed_volumes(self.encoder, self.center, make_views(self.views, batch, step)).vectors
 
 
-def embed_volumes(encoder: Any, center: nn.Module, views: VolumeViews) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Unit vectors (b, d) of both views; tokens (2 b, n, d) and validity (2 b, n) they came from."""
+@dataclass(frozen=True, eq=False)
+class EmbeddedVolumes:
+    """Two views of volumes, embedded.
+
+    Attributes:
+        vectors: Unit vectors of each view, `(b, d)` each.
+        tokens: What they came from, first views first, `(2 b, n, d)`.
+        valid: Which slices there are, `(2 b, n)`.
+        coarsest: Coarsest map of all valid slices in a row, `(t, c, ...)`.
+    """
+
+    vectors: list[Tensor]
+    tokens: Tensor
+    valid: Tensor
+    coarsest: Tensor
+
+
+def embed_volumes(encoder: Any, center: nn.Module, views: VolumeViews) -> EmbeddedVolumes:
+    """Both views through slice encoder, token map and slice transformer."""
     volumes, valid = views.flat()
-    tokens = encoder.slice_tokens(volumes, valid)
+    maps = encoder.slice_maps(volumes, valid)
+    tokens = encoder.placed_tokens(maps, valid)
     vectors = F.normalize(center(mean_slices(encoder.transformer(tokens, valid), valid)), dim=1)
-    return list(vectors.chunk(2)), tokens, valid
+    return EmbeddedVolumes(list(vectors.chunk(2)), tokens, valid, maps[-1])
 
 
 def make_center(dim: int, center: bool) -> nn.Module:

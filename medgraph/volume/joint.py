@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from medgraph import checks
@@ -13,7 +14,8 @@ from medgraph.method import Method, Step
 from medgraph.nn.projector import MLPProjector
 from medgraph.volume.assigner import fill
 from medgraph.volume.batch import make_views, require_slices
-from medgraph.volume.inter import embed_volumes, make_center, require_few_prototypes, split_groups
+from medgraph.volume.cross import cross_loss
+from medgraph.volume.inter import EmbeddedVolumes, embed_volumes, make_center, require_few_prototypes, split_groups
 from medgraph.volume.intra import embed_crops
 from medgraph.volume.masked import Masker
 from medgraph.volume.monitor import cluster_metrics, order_sensitivity
@@ -23,8 +25,9 @@ from medgraph.volume.plots import plot_volumes
 class Joint(Method):
     """One loss over a batch of images and a batch of volumes [1], with one slice encoder for both.
 
-    loss = image_weight intra + volume_weight inter + mask_weight masked.
-    The masked term sees tokens without graph, so that only the slice transformer learns from it.
+    loss = image_weight intra + volume_weight inter + mask_weight masked + cross_weight cross.
+    The masked term sees tokens without graph, so that only the slice transformer learns from it. The cross-dimensional
+    term, see `cross_loss`, is ours and left out unless asked for.
 
     [1] Nguyen et al., AAAI 2023, arXiv:2212.01893. There the parts are trained one after the other.
 
@@ -46,6 +49,8 @@ class Joint(Method):
         embedding_dim: Width of the projected embeddings of images.
         center_embeddings: Takes out of both kinds of embeddings what a batch shares.
         slice_encoder_lr_scale: Factor on the slice encoder's learning rate.
+        cross_weight: Weight of the agreement between a volume's vector and the mean code of its slices under the
+            prototypes of images; embedding_dim must then be the encoder's dim.
     """
 
     takes_part_batches = True
@@ -69,12 +74,19 @@ class Joint(Method):
         embedding_dim: int = 128,
         center_embeddings: bool = False,
         slice_encoder_lr_scale: float = 1.0,
+        cross_weight: float = 0.0,
     ):
         super().__init__()
         self.image_weight = checks.not_negative("image_weight", image_weight)
         self.volume_weight = checks.not_negative("volume_weight", volume_weight)
         self.mask_weight = checks.not_negative("mask_weight", mask_weight)
         self.slice_encoder_lr_scale = checks.positive("slice_encoder_lr_scale", slice_encoder_lr_scale)
+        self.cross_weight = checks.not_negative("cross_weight", cross_weight)
+        if cross_weight and embedding_dim != encoder.out_dim:
+            raise ValueError(
+                f"cross_weight: scores volumes of width {encoder.out_dim} against prototypes of images of width "
+                f"{embedding_dim}. Set embedding_dim to {encoder.out_dim}, or cross_weight to 0."
+            )
         if image_weight == volume_weight == 0:
             raise ValueError("image_weight: and volume_weight are 0; the masked term alone cannot train the encoder.")
         self.masker = Masker(encoder.out_dim, mask_ratio, scope, fewest=require_slices(spec, volume_views))
@@ -103,23 +115,26 @@ class Joint(Method):
         crops = embed_crops(self.encoder.slice_encoder, self.projector, self._crops(batch.images, step))
         image_loss, image_metrics = self.image_assigner(crops, batch.images.ids, batch.images.sources, self.loss, step)
         views = make_views(self.volume_views, batch.volumes, step)
-        vectors, tokens, valid = embed_volumes(self.encoder, self.center, views)
-        volume_loss, volume_metrics = self.volume_assigner(vectors, views.ids, views.sources, self.loss, step)
-        volume_metrics |= cluster_metrics(volume_loss, vectors[0], self.volume_assigner.scores, step)
-        mask_loss = self._mask_loss(tokens.detach(), valid, views.ids, step)
+        found = embed_volumes(self.encoder, self.center, views)
+        volume_loss, volume_metrics = self.volume_assigner(found.vectors, views.ids, views.sources, self.loss, step)
+        volume_metrics |= cluster_metrics(volume_loss, found.vectors[0], self.volume_assigner.scores, step)
+        mask_loss = self._mask_loss(found.tokens.detach(), found.valid, views.ids, step)
+        total = self.image_weight * image_loss + self.volume_weight * volume_loss + self.mask_weight * mask_loss
+        crossed = self._crossed(found, step)
         self._watched = {
             "embeddings": crops[0].detach(),
             "scores": self.image_assigner.scores,
             "loss": image_loss.detach(),
         }
         return {
-            "loss": self.image_weight * image_loss + self.volume_weight * volume_loss + self.mask_weight * mask_loss,
+            "loss": total + self.cross_weight * sum(crossed.values()),
             "image_loss": image_loss,
             "volume_loss": volume_loss,
             "mask_loss": mask_loss,
+            **crossed,
             **image_metrics,
             **{f"volume_{name}": value for name, value in volume_metrics.items()},
-            **order_sensitivity(self.encoder.transformer, tokens, valid, step),
+            **order_sensitivity(self.encoder.transformer, found.tokens, found.valid, step),
         }
 
     def watched(self) -> dict[str, Tensor]:
@@ -146,6 +161,14 @@ class Joint(Method):
         predicted = self.masker(self.encoder.transformer, tokens, valid, mask)
         return self.mask_loss(predicted, tokens, self.masker.scored(mask, valid), valid)
 
+    def _crossed(self, found: EmbeddedVolumes, step: Step) -> dict[str, Tensor]:
+        """The cross-dimensional term by name; nothing where it is left out."""
+        if self.cross_weight == 0:
+            return {}
+        features, vectors = found.coarsest.flatten(2).mean(dim=2), torch.cat(found.vectors)
+        parts = (self.image_assigner, self.projector, features, vectors, found.valid)
+        return {"cross_loss": cross_loss(*parts, self.loss, step)}
+
     def _fill(self, step: Step, batches: Iterable[ImageStackBatch]) -> None:
         """One pass over images and volumes, for both assigners."""
         kept: list[StackBatch] = []
@@ -166,7 +189,10 @@ class Joint(Method):
             self.volume_assigner,
             self,
             (
-                (batch.ids, embed_volumes(self.encoder, self.center, make_views(self.volume_views, batch, step))[0])
+                (
+                    batch.ids,
+                    embed_volumes(self.encoder, self.center, make_views(self.volume_views, batch, step)).vectors,
+                )
                 for batch in kept
             ),
         )

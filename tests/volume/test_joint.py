@@ -19,7 +19,8 @@ def make(spec, make_encoder):
     def make(images=CLUSTER, volumes=CLUSTER, **arguments) -> Joint:
         crops = MultiCrop(sizes=(16,), counts=(2,), areas=((0.4, 1.0),))
         losses = PrototypeCrossEntropy(temperature=0.1), MaskedPrediction()
-        return Joint(spec, make_encoder(), crops, StackViews(), *losses, images, volumes, embedding_dim=8, **arguments)
+        arguments = {"embedding_dim": 8, **arguments}
+        return Joint(spec, make_encoder(), crops, StackViews(), *losses, images, volumes, **arguments)
 
     return make
 
@@ -56,6 +57,19 @@ def test_the_loss_is_the_weighted_sum(make, batch):
     expected = 2 * out["image_loss"] + 0.5 * out["volume_loss"] + 3 * out["mask_loss"]
     torch.testing.assert_close(out["loss"], expected)
     assert step_of(make_ready(make(mask_weight=0.0), batch), batch)["mask_loss"] == 0
+
+
+def test_the_cross_dimensional_term_is_added_where_asked_for(make, batch):
+    plain = step_of(make_ready(make(SWAV, SWAV, hidden_dim=8), batch), batch)
+    assert "cross_loss" not in plain
+    method = make_ready(make(SWAV, SWAV, hidden_dim=8, embedding_dim=16, cross_weight=0.5), batch)
+    out = step_of(method, batch)
+    parts = out["image_loss"] + out["volume_loss"] + out["mask_loss"] + 0.5 * out["cross_loss"]
+    torch.testing.assert_close(out["loss"], parts)
+    out["cross_loss"].backward()
+    for part in (method.encoder.slice_encoder.network.conv1, method.encoder.tokens.linear):
+        assert part.weight.grad.abs().sum() > 0
+    assert all(p.grad is None for p in method.projector.parameters())
 
 
 def make_ready(method, batch):
@@ -123,6 +137,8 @@ def test_every_parameter_is_in_one_group(make):
         ({"mask_ratio": 1.0}, "mask_ratio: 1.0 hides 5 of the 5 slices"),
         ({"image_weight": -1.0}, "image_weight: expected 0 or more"),
         ({"volume_weight": -1.0}, "volume_weight: expected 0 or more"),
+        ({"cross_weight": -1.0}, "cross_weight: expected 0 or more"),
+        ({"cross_weight": 1.0}, "cross_weight: scores volumes of width 16 against prototypes of images of width 8"),
         ({"mask_weight": -1.0}, "mask_weight: expected 0 or more"),
         ({"image_weight": 0.0, "volume_weight": 0.0}, "the masked term alone cannot train the encoder"),
     ],
