@@ -34,10 +34,13 @@ class Method(nn.Module, ABC):
         encoder: The part that is exported and handed to the next stage.
         takes_part_batches: A step also works on a few examples of a batch, every k-th, so that the memory of training
             can be forecast from two small steps.
+        constants: Names of parameters and buffers that stay as the first `on_epoch_start` left them; checkpoints store
+            them once.
     """
 
     encoder: Any  # an nn.Module with out_dim, see nn/encoders.py
     takes_part_batches = False
+    constants: tuple[str, ...] = ()
 
     @abstractmethod
     def training_step(self, batch: Any, step: Step) -> dict[str, Tensor]:

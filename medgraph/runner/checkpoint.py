@@ -1,4 +1,4 @@
-"""Everything a run needs to go on after it was killed, in one file that is replaced in one move.
+"""Everything a run needs to go on after it was killed, in one file that is replaced in one move, and one that stays.
 
 The only importer of safetensors. No pickles: tensors are stored flat by name, everything else as JSON beside them.
 """
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from medgraph.errors import CheckpointError
 
 FILE = "checkpoint.safetensors"
+CONSTANTS = "constants.safetensors"  # what no step changes, beside it
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,15 @@ def save(
     position: Position,
     average: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write model, optimiser, position and the average of the weights, replacing the last checkpoint in one move."""
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    """Write model, optimiser, position and the average of the weights, replacing the last checkpoint in one move.
+
+    The `constants` of a model (see `Method`) are written with the first checkpoint of a folder alone.
+    """
+    own = model.state_dict()
+    constants = {name: own.pop(name) for name in getattr(model, "constants", ())}
+    if constants and not (folder / FILE).exists():
+        write_tensors(folder / CONSTANTS, constants, {})
+    tensors = {f"model.{name}": value for name, value in own.items()}
     tensors |= {f"average.{name}": value for name, value in (average or {}).items()}
     plain: dict[str, dict[str, Any]] = {}
     state = optimizer.state_dict()
@@ -68,6 +76,8 @@ def restore(
     tensors, metadata = read_tensors(path)
     facts = json.loads(metadata["facts"])
     own = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    if getattr(model, "constants", ()) and (folder / CONSTANTS).exists():
+        own |= read_tensors(folder / CONSTANTS)[0]
     try:
         model.load_state_dict(own)
         for name, value in (average or {}).items():

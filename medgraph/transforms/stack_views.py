@@ -90,15 +90,19 @@ class StackViews:
             lengths: Their numbers of slices (n,).
         """
         u = uniforms(seed, epoch, ids, 3, stream=501)
-        room = (lengths - self.span).clamp_min(0) + 1 if self.num_slices else lengths.clamp_max(self.stride)
         count = len(self.kinds)
         first = (u[:, 1] * count).long()
         step = 1 + (u[:, 2] * (count - 1)).long() if self.different else (u[:, 2] * count).long()
         kinds = (first, (first + step) % count)
         return {
-            "start": (u[:, 0] * room).long(),
+            "start": self.draw_start(seed, epoch, ids, lengths),
             "views": [self._draw_view(uniforms(seed, epoch, ids, 22, stream=502 + v), k) for v, k in enumerate(kinds)],
         }
+
+    def draw_start(self, seed: int, epoch: int, ids: Tensor, lengths: Tensor) -> Tensor:
+        """First slice of each window (n,), the one that `draw` gives."""
+        room = (lengths - self.span).clamp_min(0) + 1 if self.num_slices else lengths.clamp_max(self.stride)
+        return (uniforms(seed, epoch, ids, 1, stream=501)[:, 0] * room).long()
 
     def window(self, lengths: Tensor, record: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Numbers of the slices shown of each volume (n, m), and where they exist (n, m)."""

@@ -71,6 +71,8 @@ class Masked(Method):
         self.register_buffer("cache", torch.zeros(spec.num_volumes, 2 * num_cached_views, most, encoder.out_dim))
         self.register_buffer("lengths", torch.zeros(spec.num_volumes, dtype=torch.long))
         self.register_buffer("is_ready", torch.zeros((), dtype=torch.bool))
+        frozen = (name for name in self.state_dict() if name.startswith(("encoder.slice_encoder.", "encoder.tokens.")))
+        self.constants = ("cache", "lengths", *frozen)
 
     def train(self, mode: bool = True) -> "Masked":
         """Training mode for all but the frozen slice encoder, whose batch statistics must not move."""
@@ -125,7 +127,8 @@ class Masked(Method):
         ids = batch.ids
         pair = (uniforms(step.seed, step.epoch, ids, 1, stream=601)[:, 0] * self.num_cached_views).long()
         lengths = self.lengths[ids]
-        index, valid = self.views.window(lengths, self.views.draw(step.seed, step.epoch, ids, lengths))
+        start = self.views.draw_start(step.seed, step.epoch, ids, lengths)
+        index, valid = self.views.window(lengths, {"start": start})
         chosen = index.clamp_max(self.cache.shape[2] - 1)
         both = [self.cache[ids[:, None], (2 * pair + view)[:, None], chosen] for view in range(2)]
         return torch.cat(both) * valid.repeat(2, 1)[..., None], valid.repeat(2, 1)

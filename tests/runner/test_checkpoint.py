@@ -37,6 +37,48 @@ def test_training_goes_on_to_the_same_bits(tmp_path):
         assert torch.equal(value, other.state_dict()[name]), name
 
 
+class Filled(nn.Linear):
+    """A model with a table that is filled once."""
+
+    constants = ("table",)
+
+    def __init__(self):
+        super().__init__(4, 3)
+        self.register_buffer("table", torch.zeros(5))
+
+
+def test_what_no_step_changes_is_stored_once(tmp_path):
+    model = Filled()
+    model.table += 7
+    optimizer = AdamW().make([{"params": list(model.parameters())}])
+    checkpoint.save(tmp_path, model, optimizer, Position())
+    written = (tmp_path / checkpoint.CONSTANTS).stat().st_mtime_ns
+    assert "model.table" not in checkpoint.read_tensors(tmp_path / checkpoint.FILE)[0]
+    model.weight.data += 1
+    checkpoint.save(tmp_path, model, optimizer, Position(1))
+    assert (tmp_path / checkpoint.CONSTANTS).stat().st_mtime_ns == written
+    other = Filled()
+    assert checkpoint.restore(tmp_path, other, AdamW().make([{"params": list(other.parameters())}])) == Position(1)
+    assert torch.equal(other.table, model.table)
+    assert torch.equal(other.weight, model.weight)
+
+
+def test_constants_that_are_gone_are_told(tmp_path):
+    model = Filled()
+    optimizer = AdamW().make([{"params": list(model.parameters())}])
+    checkpoint.save(tmp_path, model, optimizer, Position())
+    (tmp_path / checkpoint.CONSTANTS).unlink()
+    with pytest.raises(CheckpointError, match=r"does not fit this model[\s\S]*table"):
+        checkpoint.restore(tmp_path, model, optimizer)
+
+
+def test_constants_of_a_run_that_was_killed_before_are_replaced(tmp_path):
+    model = Filled()
+    checkpoint.write_tensors(tmp_path / checkpoint.CONSTANTS, {"table": torch.ones(5)}, {})
+    checkpoint.save(tmp_path, model, AdamW().make([{"params": list(model.parameters())}]), Position())
+    assert not checkpoint.read_tensors(tmp_path / checkpoint.CONSTANTS)[0]["table"].any()
+
+
 def test_nothing_to_restore_says_so(tmp_path):
     assert checkpoint.restore(tmp_path, *_trained(0)) is None
 

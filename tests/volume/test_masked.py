@@ -70,6 +70,14 @@ def test_a_window_of_kept_tokens_moves_with_the_epoch(make, make_stacks):
     assert len({float(tokens.sum()) for tokens in seen}) > 1
 
 
+def test_the_window_is_the_one_that_views_would_show(make_stacks):
+    views, batch = StackViews(num_slices=2, stride=2), make_stacks()
+    lengths = batch.valid.sum(dim=1)
+    for epoch in range(5):
+        start = views.draw_start(3, epoch, batch.ids, lengths)
+        assert torch.equal(start, views.draw(3, epoch, batch.ids, lengths)["start"])
+
+
 def test_filling_reads_the_volumes_once(make, make_stacks):
     method = make()
     method.on_epoch_start(Step(0, 0, 0), [make_stacks()])
