@@ -18,7 +18,7 @@ from medgraph.data.pixels import SUFFIXES, open_image
 from medgraph.data.spec import ImageSpec
 from medgraph.data.splits import PARTS, split_subjects
 from medgraph.data.unseen import NewImage
-from medgraph.data.volumes import prepare
+from medgraph.data.volumes import prepare, score_interval
 from medgraph.errors import DataError
 
 _PART_OF_WORD = {part: part for part in PARTS} | {"val": "validation"}
@@ -54,6 +54,7 @@ class ImageFolderData:
         percentiles: Intensities are clipped to these two percentiles of the image before scaling.
         fractions: Fractions of images in train, validation and test, without a CSV file.
         split_seed: Draws that split; independent of the seed of a run.
+        score_range: Standard scores that become 0 and 1.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class ImageFolderData:
         percentiles: tuple[float, float] = (0.5, 99.5),
         fractions: tuple[float, float, float] = (1.0, 0.0, 0.0),
         split_seed: int = 0,
+        score_range: tuple[float, float] = (-3.0, 3.0),
     ):
         self.root = root
         self.labels = labels
@@ -73,6 +75,7 @@ class ImageFolderData:
         self.percentiles = checks.interval("percentiles", percentiles, 0, 100)
         self.fractions = fractions
         self.split_seed = split_seed
+        self.score_range = score_interval(score_range)
 
     @property
     def spec(self) -> ImageSpec:
@@ -115,7 +118,7 @@ class ImageFolderData:
         """
         if file.kind != "image":
             raise DataError(f"{file.path}: is a volume, but the model was trained on images. Give PNG or JPEG files.")
-        pixels = read_image(file.path, self.channels, self.size, self.percentiles)
+        pixels = self._read(file.path)
         return NewImage(file, torch.from_numpy(pixels)[None])
 
     @property
@@ -136,8 +139,12 @@ class ImageFolderData:
 
     def _images(self, part: str) -> "Images":
         files = self.of_part(part)
-        pixels = [read_image(file.path, self.channels, self.size, self.percentiles) for file in files]
-        return Images(torch.from_numpy(np.stack(pixels)), [file.label for file in files])
+        return Images(
+            torch.from_numpy(np.stack([self._read(file.path) for file in files])), [file.label for file in files]
+        )
+
+    def _read(self, path: Path) -> np.ndarray:
+        return read_image(path, self.channels, self.size, self.percentiles, self.score_range)
 
 
 class Images:
@@ -165,14 +172,20 @@ class Images:
         return ImageBatch(self.ids[index], self._images[index], torch.zeros_like(index))
 
 
-def read_image(path: Path, channels: int, size: tuple[int, int], percentiles: tuple[float, float]) -> np.ndarray:
+def read_image(
+    path: Path,
+    channels: int,
+    size: tuple[int, int],
+    percentiles: tuple[float, float],
+    score_range: tuple[float, float] = (-3.0, 3.0),
+) -> np.ndarray:
     """Pixels `(channels, *size)` in [0, 1], float32. Raises DataError for a file that is no image or shows nothing."""
     image = open_image(path, channels)
     share = min(size[0] / image.height, size[1] / image.width)
     height, width = (max(1, round(n * share)) for n in (image.height, image.width))
     scaled = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
     try:
-        scaled = prepare(scaled, percentiles)
+        scaled = prepare(scaled, percentiles, score_range)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
     planes = np.moveaxis(np.atleast_3d(scaled), 2, 0)  # (1 or 3, h, w)

@@ -7,7 +7,7 @@ from medgraph import checks
 from medgraph.data.batches import ImageStackBatch
 from medgraph.data.formats import CaseFile
 from medgraph.data.loader import draw_batches
-from medgraph.data.spec import ImageSpec
+from medgraph.data.spec import ImageSpec, settled
 from medgraph.errors import ConfigError
 
 
@@ -47,6 +47,11 @@ class ImageStackData:
             num_volumes=volumes.num_volumes,
             num_slices=volumes.num_slices,
         )
+
+    def settled(self, node: dict[str, Any]) -> dict[str, Any]:
+        """See `data.spec.settled`."""
+        inner = {"image_data": self.image_data, "volume_data": self.volume_data}
+        return {**node, **{name: settled(data, node[name]) for name, data in inner.items()}}
 
     def new_case(self, file: CaseFile, whole: bool = False) -> Any:
         """A file of no part, prepared like the volumes; an image, like the images. Raises DataError."""

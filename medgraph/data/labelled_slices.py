@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from medgraph.data.batches import LabelledImageBatch, VolumeCase
 from medgraph.data.cases import Case, Source, of_part
 from medgraph.data.formats import CaseFile, Grid
 from medgraph.data.label_counts import label_count
+from medgraph.data.preparation import Preparation
 from medgraph.data.slices import Slices, planes_of
 from medgraph.data.spec import ImageSpec
 from medgraph.data.unseen import NewCase, slice_case
@@ -33,8 +35,10 @@ class LabelledSliceData:
         num_labelled: Number of training volumes whose labels may be used, or their share: 0.1 takes a tenth, rounded
             up; None takes all.
         percentiles: Intensities are clipped to these two percentiles of the volume before scaling.
-        spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
+        spacing: Resample to these millimetres (right, anterior, superior) first; null keeps an axis, None all of them.
         test_part: Part whose volumes are scored: "test", or "validation" where the data fixes no test part.
+        score_range: Standard scores that become 0 and 1; the authors' fine-tuning takes [0, 10].
+        spacing_tolerance: As of `slices`; the median is that of all training volumes, labelled or not.
     """
 
     def __init__(
@@ -45,8 +49,10 @@ class LabelledSliceData:
         size: tuple[int, int] = (48, 48),
         num_labelled: int | float | None = None,
         percentiles: tuple[float, float] = (0.5, 99.5),
-        spacing: tuple[float, float, float] | None = None,
+        spacing: tuple[float | None, float | None, float | None] | None = None,
         test_part: str = "test",
+        score_range: tuple[float, float] = (-3.0, 3.0),
+        spacing_tolerance: float | None = None,
     ):
         self.source = source
         self.seed = seed
@@ -54,7 +60,17 @@ class LabelledSliceData:
         self.axis = checks.one_of("axis", axis, (0, 1, 2))
         self.size = (checks.at_least("size", size[0], 1), checks.at_least("size", size[1], 1))
         self.num_labelled = None if num_labelled is None else checks.count_or_share("num_labelled", num_labelled, 1)
-        self.cache = VolumeCache(checks.interval("percentiles", percentiles, 0, 100), spacing)
+        checks.interval("percentiles", percentiles, 0, 100)
+        self.preparation = Preparation(source, axis, percentiles, spacing, spacing_tolerance, score_range)
+
+    @property
+    def cache(self) -> VolumeCache:
+        """Prepares the volumes."""
+        return self.preparation.cache
+
+    def settled(self, node: dict[str, Any]) -> dict[str, Any]:
+        """See `data.spec.settled`."""
+        return self.preparation.settled(node)
 
     @property
     def spec(self) -> ImageSpec:

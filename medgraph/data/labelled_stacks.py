@@ -27,8 +27,10 @@ class LabelledStackData(LabelledSliceData):
         num_slices: Slices of a stack.
         num_labelled: As `labelled_slices`: a number of training volumes, or a share of them; None takes all.
         percentiles: Intensities are clipped to these two percentiles of the volume before scaling.
-        spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
+        spacing: Resample to these millimetres (right, anterior, superior) first; null keeps an axis, None all of them.
         test_part: Part whose volumes are scored: "test", or "validation" where the data fixes no test part.
+        score_range: Standard scores that become 0 and 1; the authors' fine-tuning takes [0, 10].
+        spacing_tolerance: As of `slices`; the median is that of all training volumes, labelled or not.
     """
 
     def __init__(
@@ -40,10 +42,13 @@ class LabelledStackData(LabelledSliceData):
         num_slices: int = 16,
         num_labelled: int | float | None = None,
         percentiles: tuple[float, float] = (0.5, 99.5),
-        spacing: tuple[float, float, float] | None = None,
+        spacing: tuple[float | None, float | None, float | None] | None = None,
         test_part: str = "test",
+        score_range: tuple[float, float] = (-3.0, 3.0),
+        spacing_tolerance: float | None = None,
     ):
-        super().__init__(source, seed, axis, size, num_labelled, percentiles, spacing, test_part)
+        rest = (percentiles, spacing, test_part, score_range, spacing_tolerance)
+        super().__init__(source, seed, axis, size, num_labelled, *rest)
         self.num_slices = checks.at_least("num_slices", num_slices, 2)
 
     @property

@@ -10,8 +10,8 @@ from medgraph import checks
 from medgraph.data.batches import ImageBatch, StackBatch
 from medgraph.data.formats import CaseFile
 from medgraph.data.images import ImageFolderData
-from medgraph.data.loader import epoch_batches
-from medgraph.data.spec import ImageSpec
+from medgraph.data.loader import epoch_batches, shown_of
+from medgraph.data.spec import ImageSpec, settled
 from medgraph.data.stacks import pad
 from medgraph.errors import ConfigError, DataError
 
@@ -77,6 +77,10 @@ class MixedData:
         """The test part of every set."""
         return self._mixed("test")
 
+    def settled(self, node: dict[str, Any]) -> dict[str, Any]:
+        """See `data.spec.settled`."""
+        return {**node, "data": [settled(data, inner) for data, inner in zip(self.data, node["data"], strict=True)]}
+
     def new_case(self, file: CaseFile, whole: bool = False) -> Any:
         """A file of no part, prepared like the first set of its kind: images by a set of images. Raises DataError."""
         fits = [data for data in self.data if isinstance(data, ImageFolderData) == (file.kind == "image")]
@@ -129,17 +133,17 @@ class Mixed:
         return StackBatch(ids, slices[back], valid[back], self._global(numbers[back], where), where)
 
     def draw_batches(self, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-        """Batches of one epoch, as many as all examples fill, each composed by the shares. Raises DataError."""
+        """Batches of one epoch, as many as its examples fill, each composed by the shares. Raises DataError."""
         cap = int(self.max_share * batch_size + 1e-9)
         if cap * len(self._sets) < batch_size:
             raise DataError(
                 f"a batch of {batch_size} cannot be filled by {len(self._sets)} sets of at most {self.max_share} each. "
                 "Raise max_share, or change train.batch_size."
             )
-        sizes = np.diff(self._starts)
-        num_batches = len(self) // batch_size
+        sizes = np.array([_num_shown(some, seed, epoch) for some in self._sets])
+        num_batches = int(sizes.sum()) // batch_size
         goal = shares(sizes, cap / batch_size) * batch_size
-        walks = [_walk(size, seed, epoch, source) for source, size in enumerate(sizes)]
+        walks = [_walk(some, seed, epoch, source) for source, some in enumerate(self._sets)]
         credit, batches = np.zeros(len(sizes)), []
         for _ in range(num_batches):
             credit += goal
@@ -172,11 +176,17 @@ def shares(sizes: np.ndarray, most: float) -> np.ndarray:
     return share / share.sum()
 
 
-def _walk(size: int, seed: int, epoch: int, source: int) -> Any:
+def _num_shown(some: Any, seed: int, epoch: int) -> int:
+    shown = shown_of(some, seed, epoch)
+    return len(some) if shown is None else int(shown.sum())
+
+
+def _walk(some: Any, seed: int, epoch: int, source: int) -> Any:
     """Positions of one set for ever, each pass in a new order."""
-    turn = 0
+    turn, seed = 0, seed + 7919 * (source + 1)
     while True:
-        yield from epoch_batches(size, size, seed + 7919 * (source + 1), epoch + 100_003 * turn)[0]
+        pass_ = epoch + 100_003 * turn
+        yield from epoch_batches(len(some), len(some), seed, pass_, False, shown_of(some, seed, pass_))[0]
         turn += 1
 
 

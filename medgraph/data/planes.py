@@ -83,12 +83,13 @@ class Planes:
         return source, target
 
 
-def resampled_shape(grid: Grid, spacing: tuple[float, ...] | None) -> tuple[int, int, int]:
-    """RAS shape of a volume brought to `spacing` (mm along right, anterior, superior); unchanged for None."""
+def resampled_shape(grid: Grid, spacing: tuple[float | None, ...] | None) -> tuple[int, int, int]:
+    """RAS shape of a volume brought to `spacing` (mm along right, anterior, superior); None keeps an axis, or all."""
     if spacing is None:
         return grid.ras_shape
     first, second, third = (
-        max(1, round(n * have / want)) for n, have, want in zip(grid.ras_shape, grid.ras_spacing, spacing, strict=True)
+        n if want is None else max(1, round(n * have / want))
+        for n, have, want in zip(grid.ras_shape, grid.ras_spacing, spacing, strict=True)
     )
     return first, second, third
 

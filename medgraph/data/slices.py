@@ -1,6 +1,7 @@
 """Slices of volumes without labels, with ids global over all training volumes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,9 @@ from medgraph.data.batches import ImageBatch
 from medgraph.data.cases import Case, Source, of_part
 from medgraph.data.formats import CaseFile
 from medgraph.data.planes import Planes
+from medgraph.data.preparation import Preparation
 from medgraph.data.spec import ImageSpec
+from medgraph.data.thinning import every_nth
 from medgraph.data.unseen import NewCase, slice_case
 from medgraph.data.volumes import VolumeCache
 from medgraph.errors import DataError
@@ -23,7 +26,7 @@ _STACK_BYTES = 2**30  # sets of slices up to this size are held in memory as one
 class SliceData:
     """Unlabelled slices of the training volumes of a source; labels are never read.
 
-    A slice is dropped when the voxels above the volume's 20th percentile cover too little of it. Its id is fixed by
+    A slice is dropped when the voxels above a percentile of its volume cover too little of it. Its id is fixed by
     (volume, slice number) and counts dropped slices too, so it does not depend on `min_foreground`.
 
     Args:
@@ -32,7 +35,14 @@ class SliceData:
         size: Height and width of a slice, by centre crop and padding.
         min_foreground: Least fraction of a slice that must be foreground.
         percentiles: Intensities are clipped to these two percentiles of the volume before scaling.
-        spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
+        spacing: Resample to these millimetres (right, anterior, superior) first; null keeps an axis, None all of them.
+        stride: An epoch shows each volume's every stride-th slice, from a start drawn anew: neighbours look almost the
+            same, and SwAV would tell them apart.
+        foreground_percentile: Percentile of a volume above which a voxel is foreground.
+        score_range: Standard scores that become 0 and 1; the authors' fine-tuning takes [0, 10].
+        spacing_tolerance: Without `spacing`: bring all volumes to the training volumes' median spacing in the plane,
+            where those differ there by a larger share than this (0.2: by 20 %). None never does.
+        channels: 1, or 3 equal ones, for a network of color images.
     """
 
     def __init__(
@@ -42,19 +52,37 @@ class SliceData:
         size: tuple[int, int] = (48, 48),
         min_foreground: float = 0.05,
         percentiles: tuple[float, float] = (0.5, 99.5),
-        spacing: tuple[float, float, float] | None = None,
+        spacing: tuple[float | None, float | None, float | None] | None = None,
+        stride: int = 1,
+        foreground_percentile: float = 20.0,
+        score_range: tuple[float, float] = (-3.0, 3.0),
+        spacing_tolerance: float | None = None,
+        channels: int = 1,
     ):
         self.source = source
         self.axis = checks.one_of("axis", axis, (0, 1, 2))
         self.size = _size(size)
         self.min_foreground = checks.fraction("min_foreground", min_foreground)
-        self.cache = VolumeCache(checks.interval("percentiles", percentiles, 0, 100), spacing)
+        self.stride = checks.at_least("stride", stride, 1)
+        self.foreground_percentile = checks.between("foreground_percentile", foreground_percentile, 0.0, 100.0)
+        self.channels = checks.one_of("channels", channels, (1, 3))
+        checks.interval("percentiles", percentiles, 0, 100)
+        self.preparation = Preparation(source, axis, percentiles, spacing, spacing_tolerance, score_range)
+
+    @property
+    def cache(self) -> VolumeCache:
+        """Prepares the volumes."""
+        return self.preparation.cache
+
+    def settled(self, node: dict[str, Any]) -> dict[str, Any]:
+        """See `data.spec.settled`."""
+        return self.preparation.settled(node)
 
     @property
     def spec(self) -> ImageSpec:
         """Facts from headers: `num_examples` counts all slices of the training volumes, dropped ones too."""
         count = sum(cut.num_slices for cut in self._planes(of_part(self.source, "train")))
-        return ImageSpec(2, 1, self.size, count)
+        return ImageSpec(2, self.channels, self.size, count)
 
     def train(self) -> "Slices":
         """Slices of the training volumes."""
@@ -70,7 +98,7 @@ class SliceData:
 
     def new_case(self, file: CaseFile, whole: bool = False) -> NewCase:
         """A file of no part, prepared like the others; `whole` crops nothing. Raises DataError."""
-        return slice_case(file, self.cache, self.axis, self.size, whole)
+        return slice_case(file, self.cache, self.axis, self.size, whole, self.channels)
 
     def _planes(self, cases: Sequence[Case]) -> list[Planes]:
         return [planes_of(case, self.cache, self.axis, self.size) for case in cases]
@@ -79,8 +107,8 @@ class SliceData:
         cases = of_part(self.source, part)
         cuts = self._planes(cases)
         volumes = [self.cache.prepared(case.image, case.frame) for case in cases]
-        numbers = [foreground(v, self.axis, self.min_foreground) for v in volumes]
-        return Slices(volumes, cuts, numbers)
+        numbers = [foreground(v, self.axis, self.min_foreground, self.foreground_percentile) for v in volumes]
+        return Slices(volumes, cuts, numbers, self.stride, self.channels)
 
 
 class Slices:
@@ -90,13 +118,22 @@ class Slices:
         volumes: Prepared volumes, `(d, h, w)` each.
         cuts: How each is cut.
         numbers: Which slices of each are taken.
+        stride: An epoch shows every stride-th of them.
+        channels: Equal channels of a slice in a batch.
 
     Attributes:
         ids: Id of each example, `(n,)` long: all slices of earlier volumes, plus the slice's number.
     """
 
-    def __init__(self, volumes: Sequence[np.ndarray], cuts: Sequence[Planes], numbers: Sequence[np.ndarray]):
-        self._volumes, self._cuts = volumes, cuts
+    def __init__(
+        self,
+        volumes: Sequence[np.ndarray],
+        cuts: Sequence[Planes],
+        numbers: Sequence[np.ndarray],
+        stride: int = 1,
+        channels: int = 1,
+    ):
+        self._volumes, self._cuts, self._stride, self._channels = volumes, cuts, stride, channels
         starts = np.cumsum([0] + [cut.num_slices for cut in cuts])
         self._volume_of = np.repeat(np.arange(len(cuts)), [len(n) for n in numbers])
         self._number_of = np.concatenate([np.asarray(n, dtype=np.int64) for n in numbers])
@@ -109,7 +146,12 @@ class Slices:
 
     def __getitems__(self, indices: Sequence[int]) -> ImageBatch:
         index = torch.as_tensor(indices, dtype=torch.long)
-        return ImageBatch(self.ids[index], self.images(index), torch.zeros(len(index), dtype=torch.long))
+        images = self.images(index).repeat(1, self._channels, 1, 1)
+        return ImageBatch(self.ids[index], images, torch.zeros(len(index), dtype=torch.long))
+
+    def shown(self, seed: int, epoch: int) -> np.ndarray:
+        """Which slices `(n,)` one epoch shows."""
+        return every_nth(self._volume_of, self._stride, seed, epoch)
 
     def images(self, index: Tensor) -> Tensor:
         """Images `(b, 1, h, w)` at these positions."""
@@ -132,9 +174,9 @@ def planes_of(case: Case, cache: VolumeCache, axis: int, size: tuple[int, int]) 
     return Planes(grid, planes.resampled_shape(grid, cache.spacing), axis, size)
 
 
-def foreground(voxels: np.ndarray, axis: int, min_foreground: float) -> np.ndarray:
-    """Numbers of the slices of which at least `min_foreground` lies above the volume's 20th percentile."""
-    above = voxels > np.float32(np.percentile(voxels, 20))
+def foreground(voxels: np.ndarray, axis: int, min_foreground: float, percentile: float = 20.0) -> np.ndarray:
+    """Numbers of the slices of which at least `min_foreground` lies above this percentile of the volume."""
+    above = voxels > np.float32(np.percentile(voxels, percentile))
     share = above.mean(axis=tuple(other for other in range(3) if other != axis))
     return np.flatnonzero(share >= min_foreground)
 

@@ -69,6 +69,12 @@ class MetapathSpec(GraphSpec):
     context_types: dict[str, tuple[str, ...]]
 
 
+def settled(data: Any, node: dict[str, Any]) -> dict[str, Any]:
+    """The config `node` that `data` was built from, with what it took from its files written out: a new case is then
+    prepared alike where those files are not."""
+    return data.settled(node) if hasattr(data, "settled") else node
+
+
 def spec_from_dict(facts: dict[str, Any]) -> ImageSpec | GraphSpec:
     """The spec that `dataclasses.asdict` wrote, after a way through JSON."""
     if "spatial_dims" in facts:

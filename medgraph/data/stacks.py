@@ -1,6 +1,7 @@
 """Volumes as stacks of slices, without labels: what methods that look across slices train on."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from medgraph.data.batches import StackBatch
 from medgraph.data.cases import Case, Source, of_part
 from medgraph.data.formats import CaseFile
 from medgraph.data.planes import Planes
+from medgraph.data.preparation import Preparation
 from medgraph.data.slices import planes_of
 from medgraph.data.spec import ImageSpec
 from medgraph.data.unseen import NewCase, slice_case
@@ -27,7 +29,11 @@ class StackData:
         axis: Axis that is sliced along: 0 sagittal, 1 coronal, 2 axial.
         size: Height and width of a slice, by centre crop and padding.
         percentiles: Intensities are clipped to these two percentiles of the volume before scaling.
-        spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
+        spacing: Resample to these millimetres (right, anterior, superior) first; null keeps an axis, None all of them.
+        score_range: Standard scores that become 0 and 1; the authors' fine-tuning takes [0, 10].
+        spacing_tolerance: Without `spacing`: bring all volumes to the training volumes' median spacing in the plane,
+            where those differ there by a larger share than this (0.2: by 20 %). None never does.
+        channels: 1, or 3 equal ones, for a network of color images.
     """
 
     def __init__(
@@ -36,18 +42,33 @@ class StackData:
         axis: int = 1,
         size: tuple[int, int] = (48, 48),
         percentiles: tuple[float, float] = (0.5, 99.5),
-        spacing: tuple[float, float, float] | None = None,
+        spacing: tuple[float | None, float | None, float | None] | None = None,
+        score_range: tuple[float, float] = (-3.0, 3.0),
+        spacing_tolerance: float | None = None,
+        channels: int = 1,
     ):
         self.source = source
         self.axis = checks.one_of("axis", axis, (0, 1, 2))
         self.size = (checks.at_least("size", size[0], 1), checks.at_least("size", size[1], 1))
-        self.cache = VolumeCache(checks.interval("percentiles", percentiles, 0, 100), spacing)
+        self.channels = checks.one_of("channels", channels, (1, 3))
+        checks.interval("percentiles", percentiles, 0, 100)
+        self.preparation = Preparation(source, axis, percentiles, spacing, spacing_tolerance, score_range)
+
+    @property
+    def cache(self) -> VolumeCache:
+        """Prepares the volumes."""
+        return self.preparation.cache
+
+    def settled(self, node: dict[str, Any]) -> dict[str, Any]:
+        """See `data.spec.settled`."""
+        return self.preparation.settled(node)
 
     @property
     def spec(self) -> ImageSpec:
         """Facts from headers; an example is a volume."""
         counts = [cut.num_slices for cut in self._planes(of_part(self.source, "train"))]
-        return ImageSpec(2, 1, self.size, len(counts), num_volumes=len(counts), num_slices=(min(counts), max(counts)))
+        span = (min(counts), max(counts))
+        return ImageSpec(2, self.channels, self.size, len(counts), num_volumes=len(counts), num_slices=span)
 
     def train(self) -> "Stacks":
         """The training volumes."""
@@ -63,14 +84,15 @@ class StackData:
 
     def new_case(self, file: CaseFile, whole: bool = False) -> NewCase:
         """A file of no part, prepared like the others; `whole` crops nothing. Raises DataError."""
-        return slice_case(file, self.cache, self.axis, self.size, whole)
+        return slice_case(file, self.cache, self.axis, self.size, whole, self.channels)
 
     def _planes(self, cases: Sequence[Case]) -> list[Planes]:
         return [planes_of(case, self.cache, self.axis, self.size) for case in cases]
 
     def _stacks(self, part: str) -> "Stacks":
         cases = of_part(self.source, part)
-        return Stacks([self.cache.prepared(case.image, case.frame) for case in cases], self._planes(cases))
+        volumes = [self.cache.prepared(case.image, case.frame) for case in cases]
+        return Stacks(volumes, self._planes(cases), self.channels)
 
 
 class Stacks:
@@ -79,13 +101,14 @@ class Stacks:
     Args:
         volumes: Prepared volumes, `(d, h, w)` each.
         cuts: How each is cut.
+        channels: Equal channels of a slice.
 
     Attributes:
         ids: Id of each volume, `(n,)` long.
     """
 
-    def __init__(self, volumes: Sequence[np.ndarray], cuts: Sequence[Planes]):
-        self._volumes, self._cuts = volumes, cuts
+    def __init__(self, volumes: Sequence[np.ndarray], cuts: Sequence[Planes], channels: int = 1):
+        self._volumes, self._cuts, self._channels = volumes, cuts, channels
         self._starts = np.cumsum([0] + [cut.num_slices for cut in cuts])
         self.ids = torch.arange(len(cuts))
 
@@ -95,7 +118,7 @@ class Stacks:
     def __getitems__(self, indices: Sequence[int]) -> StackBatch:
         stacks = [torch.from_numpy(self._cuts[i].cut(self._volumes[i]))[:, None] for i in indices]
         numbers = [torch.arange(int(self._starts[i]), int(self._starts[i + 1])) for i in indices]
-        slices, valid = pad(stacks)
+        slices, valid = pad([stack.repeat(1, self._channels, 1, 1) for stack in stacks])
         ids = self.ids[torch.as_tensor(indices, dtype=torch.long)]
         return StackBatch(ids, slices, valid, pad(numbers, fill=-1)[0], torch.zeros_like(ids))
 

@@ -56,7 +56,9 @@ class NewImage:
     images: Tensor
 
 
-def slice_case(file: CaseFile, cache: VolumeCache, axis: int, size: tuple[int, int], whole: bool) -> NewCase:
+def slice_case(
+    file: CaseFile, cache: VolumeCache, axis: int, size: tuple[int, int], whole: bool, channels: int = 1
+) -> NewCase:
     """A file as slices, prepared like the volumes of `cache`; an image is one slice.
 
     Args:
@@ -65,6 +67,7 @@ def slice_case(file: CaseFile, cache: VolumeCache, axis: int, size: tuple[int, i
         axis: Axis that is sliced along.
         size: Height and width of a slice.
         whole: Enlarge `size` where the plane is larger, so that nothing is cropped.
+        channels: Equal channels of a slice.
 
     Raises:
         DataError: The file cannot be read; shows nothing; is an image, but the training had a spacing.
@@ -76,7 +79,7 @@ def slice_case(file: CaseFile, cache: VolumeCache, axis: int, size: tuple[int, i
         plane = [n for i, n in enumerate(shape) if i != axis]
         size = (max(size[0], plane[0]), max(size[1], plane[1]))
     record = Planes(grid, shape, axis, size)
-    return NewCase(file, torch.from_numpy(record.cut(voxels))[:, None], record)
+    return NewCase(file, torch.from_numpy(record.cut(voxels))[:, None].repeat(1, channels, 1, 1), record)
 
 
 def volume_case(file: CaseFile, cache: VolumeCache) -> NewCase:
@@ -97,6 +100,7 @@ def _prepared(file: CaseFile, cache: VolumeCache) -> tuple[np.ndarray, tuple[int
     volume = formats.read(file)
     shape = planes.resampled_shape(volume.grid, cache.spacing)
     try:
-        return prepare(planes.resample(volume.voxels, shape), cache.percentiles), shape, volume.grid
+        voxels = prepare(planes.resample(volume.voxels, shape), cache.percentiles, cache.score_range)
+        return voxels, shape, volume.grid
     except ValueError as error:
         raise DataError(f"{file.path}: {error}") from error

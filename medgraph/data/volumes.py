@@ -14,6 +14,7 @@ from medgraph.data.array_cache import ArrayCache
 from medgraph.errors import DataError
 
 _NAME = "voxels"
+Spacing = tuple[float | None, float | None, float | None] | None  # millimetres by RAS axis; None keeps an axis, or all
 _VERSION = 1  # raise it when `prepare` computes something else: old cache files are then not found
 
 
@@ -43,20 +44,26 @@ class VolumeCache:
 
     Args:
         percentiles: Intensities are clipped to these two percentiles of the volume.
-        spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
+        spacing: Resample to these millimetres (right, anterior, superior) first; None keeps an axis, or all of them.
         folder: Where to cache; None means the environment variable MEDGRAPH_CACHE, or ~/.cache/medgraph.
         max_bytes: Most that the folder may hold.
+        score_range: Standard scores that become 0 and 1; what lies outside is clipped.
     """
 
     def __init__(
         self,
         percentiles: tuple[float, float] = (0.5, 99.5),
-        spacing: tuple[float, float, float] | None = None,
+        spacing: Spacing = None,
         folder: str | os.PathLike[str] | None = None,
         max_bytes: int = 20 * 2**30,
+        score_range: tuple[float, float] = (-3.0, 3.0),
     ):
         self.percentiles = checks.interval("percentiles", percentiles, 0, 100)
-        self.spacing = None if spacing is None else tuple(checks.positive("spacing", value) for value in spacing)
+        for value in spacing or ():
+            if value is not None:
+                checks.positive("spacing", value)
+        self.spacing: Spacing = spacing
+        self.score_range = score_interval(score_range)
         self._arrays = ArrayCache(max_bytes=max_bytes, folder=folder)
         self._hits = self._misses = 0
 
@@ -72,7 +79,7 @@ class VolumeCache:
         volume = formats.read_volume(path, frame)
         shape = planes.resampled_shape(volume.grid, self.spacing)
         try:
-            prepared = prepare(planes.resample(volume.voxels, shape), self.percentiles)
+            prepared = prepare(planes.resample(volume.voxels, shape), self.percentiles, self.score_range)
         except ValueError as error:
             raise DataError(f"{path}: {error}") from error
         self._arrays.put(key, {_NAME: prepared})
@@ -88,12 +95,22 @@ class VolumeCache:
         found = hashlib.sha256()
         for file in formats.files_of(path):
             found.update(file.read_bytes())
-        found.update(json.dumps([_VERSION, self.percentiles, self.spacing, frame]).encode())
+        found.update(json.dumps([_VERSION, self.percentiles, self.spacing, frame, self.score_range]).encode())
         return found.hexdigest()
 
 
-def prepare(voxels: np.ndarray, percentiles: tuple[float, float]) -> np.ndarray:
-    """Clip to two percentiles, z-score, map [-3, 3] to [0, 1] with clipping. float32.
+def score_interval(score_range: tuple[float, float]) -> tuple[float, float]:
+    """Return two standard scores, the smaller first. Raises ValueError."""
+    low, high = checks.interval("score_range", score_range, -100, 100)
+    if low == high:
+        raise ValueError(f"score_range: expected two different numbers, got {score_range!r}")
+    return low, high
+
+
+def prepare(
+    voxels: np.ndarray, percentiles: tuple[float, float], score_range: tuple[float, float] = (-3.0, 3.0)
+) -> np.ndarray:
+    """Clip to two percentiles, z-score, map `score_range` to [0, 1] with clipping. float32.
 
     Raises:
         ValueError: Nothing is left to scale by: the voxels are equal once clipped.
@@ -107,4 +124,5 @@ def prepare(voxels: np.ndarray, percentiles: tuple[float, float]) -> np.ndarray:
             "Widen percentiles, or leave this volume out."
         )
     scores = (clipped - clipped.mean()) / std
-    return np.clip((scores + 3) / 6, 0, 1).astype(np.float32)
+    first, last = score_range
+    return np.clip((scores - first) / (last - first), 0, 1).astype(np.float32)

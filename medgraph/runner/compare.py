@@ -12,6 +12,7 @@ from medgraph.config.schema import Pipeline, Stage
 from medgraph.data.fingerprint import fingerprint
 from medgraph.data.label_counts import labelled_words
 from medgraph.data.licence import licences
+from medgraph.data.spec import settled
 from medgraph.evaluation.paired import paired_rows
 from medgraph.evaluation.scores import Scores
 from medgraph.runner import checkpoint
@@ -103,6 +104,7 @@ def _run_arm(
     count = None if num_labelled == "all" else num_labelled
     method, data = build_method(stage, {**stage.data, "num_labelled": count}, seed, start, console)
     fit(stage, method, data, seed, path, device, title, console)
+    stage = replace(stage, data=settled(data, stage.data))
     facts: dict[str, Any] = {
         "stage": stage.name,
         "arm": arm,

@@ -176,7 +176,8 @@ def _forecast(job: _Job, file: CaseFile, budget: int) -> None:
     grid = formats.read_grid(file.path)
     spacing = getattr(getattr(job.loaded.data, "cache", None), "spacing", None)
     native = math.prod(grid.shape)
-    prepared = native if spacing is None else round(native * math.prod(grid.spacing) / math.prod(spacing))
+    axes = zip(grid.ras_shape, grid.ras_spacing, spacing or (None, None, None), strict=True)
+    prepared = round(math.prod(n if want is None else n * have / want for n, have, want in axes))
     maps = len(job.loaded.spec.classes) if job.probabilities else 0
     check_reading(str(file.path), native, prepared, extra=8 * maps * prepared, budget=budget)
 

@@ -1,5 +1,6 @@
 """A train stage: build, take over an earlier encoder, train, export, score."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from medgraph import config
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.data.fingerprint import fingerprint
 from medgraph.data.licence import licences
+from medgraph.data.spec import settled
 from medgraph.errors import CheckpointError
 from medgraph.method import Method
 from medgraph.runner.evaluate import evaluate
@@ -27,6 +29,7 @@ def train_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str
     method, data = build_method(stage, stage.data, pipeline.seed, start, console)
     path = folder.stage(stage.name)
     fit(stage, method, data, pipeline.seed, path, device, stage.name, console)
+    stage = replace(stage, data=settled(data, stage.data))
     facts = {
         "stage": stage.name,
         "pipeline": pipeline.name,

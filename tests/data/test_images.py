@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from medgraph.data.images import ImageFolderData, read_image
@@ -50,6 +51,18 @@ def test_images_are_scaled_to_fit_and_padded_around_the_centre(tmp_path):
     assert (pixels[0, :4] == 0).all()
     assert (pixels[0, 12:] == 0).all()
     assert (np.diff(pixels[0, 8]) > 0).all()
+
+
+def test_the_range_of_scores_is_a_setting(folder):
+    narrow, wide = (
+        ImageFolderData(str(folder), size=(20, 30), score_range=(-a, a)).train().__getitems__([1]).images
+        for a in (1, 9)
+    )
+    scores = 18 * wide - 9
+    torch.testing.assert_close(narrow, ((scores + 1) / 2).clamp(0, 1), rtol=0, atol=1e-5)
+    assert 0 < wide.min() < wide.max() < 1
+    with pytest.raises(ValueError, match="score_range: expected two different numbers"):
+        ImageFolderData(str(folder), score_range=(0, 0))
 
 
 def test_deep_gray_images_keep_their_range(tmp_path):

@@ -33,6 +33,28 @@ def test_images_and_labels_show_the_same_place(tmp_path, labelled_folder):
         assert first < second
 
 
+def test_uneven_planes_are_brought_to_one_spacing_and_back(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        label = rng.integers(0, 2, (10, 6, 10)).repeat(2, axis=0).repeat(2, axis=2).astype(np.uint8)
+        affine = np.diag([1.0 + number % 2, 1.0, 1.0, 1.0])
+        write(tmp_path / f"images/{number}.nii.gz", label.astype(np.float32), affine)
+        write(tmp_path / f"labels/{number}.nii.gz", label, affine)
+    folder = source(tmp_path, ("back", "front"))
+    data = LabelledSliceData(folder, seed=0, size=(40, 40), percentiles=(0.0, 100.0), spacing_tolerance=0.2)
+    everyone = [1.0 + int(case.id) % 2 for case in folder.cases if case.part == "train"]
+    assert data.cache.spacing == (np.median(everyone), None, 1.0)
+    few = LabelledSliceData(folder, seed=0, size=(40, 40), num_labelled=1, spacing_tolerance=0.2)
+    assert few.cache.spacing == data.cache.spacing
+    assert {(1.0 + int(case.id) % 2) for case in folder.cases if case.part == "test"} == {1.0, 2.0}
+    for case in data.test():
+        moved = case.record.cut_native(case.labels)
+        assert np.mean((case.images[:, 0].numpy() > 0.5) == moved) > 0.9  # the image is its own label
+        back = case.record.to_native(moved)
+        assert back.shape == case.labels.shape
+        assert np.mean(back == case.labels) > 0.95
+
+
 def test_few_labels_are_a_prefix_of_more(labelled_folder):
     def chosen(count, seed):
         return LabelledSliceData(source(labelled_folder), seed=seed, num_labelled=count).labelled_cases()

@@ -1,4 +1,5 @@
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -53,6 +54,22 @@ def test_a_batch_keeps_the_order_asked_for(places):
     assert batch.sources.tolist() == [1, 0, 1, 0]
     torch.testing.assert_close(batch.images[2], parts[1].train().__getitems__([1]).images[0])
     torch.testing.assert_close(batch.images[3], parts[0].train().__getitems__([35]).images[0])
+
+
+def test_slices_along_several_axes_of_one_volume_have_ids_of_their_own(places):
+    data = MixedData([volumes(places, "mr", axis=axis) for axis in range(3)])
+    train = data.train()
+    assert len(train.ids.unique()) == len(train) == data.spec.num_examples == 4 * (10 + 9 + 10)
+
+
+def test_an_epoch_shows_no_two_neighbouring_slices(places):
+    thin = MixedData([volumes(places, "mr", stride=2, min_foreground=0.0), pictures(places)], max_share=0.9).train()
+    whole = MixedData([volumes(places, "mr", min_foreground=0.0), pictures(places)], max_share=0.9).train()
+    batches, all_of_them = (draw_batches(some, 7, seed=0, epoch=0) for some in (thin, whole))
+    assert (len(batches), len(all_of_them)) == ((4 * 4 + 5) // 7, (4 * 9 + 5) // 7)
+    shown = sorted(i for batch in batches for i in batch if i < 36)
+    assert len(set(shown)) == len(shown)
+    assert all(b - a > 1 for a, b in pairwise(shown) if a // 9 == b // 9)
 
 
 def test_volumes_of_different_length_share_a_batch(places):

@@ -3,10 +3,11 @@ import pytest
 import torch
 from reference.nifti_files import write
 
-from medgraph.data import slices
+from medgraph.data import formats, slices
 from medgraph.data.folder import FolderSource
-from medgraph.data.loader import epoch_batches, load
+from medgraph.data.loader import draw_batches, epoch_batches, load
 from medgraph.data.slices import SliceData
+from medgraph.data.stacks import StackData
 from medgraph.data.volumes import VolumeCache
 from medgraph.errors import DataError
 
@@ -96,6 +97,56 @@ def test_spacing_changes_the_number_of_slices(labelled_folder):
     assert fine.spec.num_examples == len(fine.train()) > 1.9 * native.spec.num_examples
 
 
+def test_an_epoch_shows_every_second_slice_of_each_volume(labelled_folder):
+    data = SliceData(source(labelled_folder), size=(10, 10), min_foreground=0.0, stride=2)
+    train = data.train()
+    starts = set()
+    for epoch in range(8):
+        batches = draw_batches(train, 5, seed=0, epoch=epoch)
+        ids = torch.cat([train.__getitems__(batch).ids for batch in batches]).sort().values
+        assert len(ids.unique()) == len(ids)
+        apart = ids.diff()
+        assert apart.min() >= 1  # of two volumes
+        assert (apart == 1).sum() < 3  # there are three volumes, and neighbours in none of them
+        starts.add(int(ids[0]))
+    assert len(starts) > 1
+    assert len(train) == data.spec.num_examples  # banks hold all of them
+
+
+def test_what_is_foreground_is_a_setting(labelled_folder):
+    counts = [
+        len(SliceData(source(labelled_folder), min_foreground=0.5, foreground_percentile=p).train())
+        for p in (5.0, 95.0)
+    ]
+    assert counts[0] > counts[1]
+
+
+@pytest.mark.parametrize("kind", [SliceData, StackData])
+def test_three_channels_are_equal(labelled_folder, kind):
+    gray, color = (kind(source(labelled_folder), size=(10, 10), channels=channels) for channels in (1, 3))
+    assert color.spec.channels == 3
+    batches = [data.train().__getitems__([1, 0]) for data in (gray, color)]
+    one, three = (batch.images if kind is SliceData else batch.slices for batch in batches)
+    assert torch.equal(three, one.repeat_interleave(3, dim=-3))
+    file = formats.case_file(labelled_folder / "images/sub0.nii.gz")
+    assert torch.equal(color.new_case(file).images, gray.new_case(file).images.repeat(1, 3, 1, 1))
+
+
+def test_planes_of_uneven_spacing_become_even(tmp_path):
+    rng = np.random.default_rng(0)
+    for number, millimetres in enumerate((1.0, 2.0, 1.5)):
+        affine = np.diag([millimetres, 1.0, millimetres, 1.0])
+        write(tmp_path / f"{number}.nii.gz", rng.uniform(1, 2, (12, 6, 12)).astype(np.float32), affine)
+    folder = FolderSource(str(tmp_path), fractions=(1, 0, 0))
+    for kind in (SliceData, StackData):
+        data = kind(folder, axis=1, size=(12, 12), spacing_tolerance=0.2)
+        assert data.cache.spacing == (1.5, None, 1.5)
+        assert data.settled({"spacing": None})["spacing"] == [1.5, None, 1.5]
+        assert kind(folder, axis=1, size=(12, 12), spacing_tolerance=1.0).cache.spacing is None
+    first = StackData(folder, axis=1, size=(12, 12), spacing_tolerance=0.2).train().__getitems__([0]).slices
+    assert (first[0, :, 0] != 0).any(dim=0).sum() == 8 * 8  # 12 voxels of 1 mm are 8 of 1.5 mm
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -103,6 +154,11 @@ def test_spacing_changes_the_number_of_slices(labelled_folder):
         ({"size": (0, 4)}, "size: expected 1 or more, got 0"),
         ({"size": (4,)}, "size: expected height and width"),
         ({"min_foreground": 1.5}, "min_foreground: expected a number from 0.0 to 1.0"),
+        ({"stride": 0}, "stride: expected 1 or more, got 0"),
+        ({"channels": 2}, "channels: expected one of 1, 3, got 2"),
+        ({"foreground_percentile": 101.0}, "foreground_percentile: expected a number from 0.0 to 100.0"),
+        ({"score_range": (3, -3)}, "score_range: expected two numbers, the smaller first"),
+        ({"spacing_tolerance": -1.0}, "spacing_tolerance: expected 0 or more"),
         ({"percentiles": (99, 1)}, "percentiles: expected two numbers, the smaller first"),
         ({"spacing": (1.0, 0.0, 1.0)}, "spacing: expected a number above 0, got 0.0"),
     ],

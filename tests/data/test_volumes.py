@@ -24,6 +24,14 @@ def test_preparation_equals_its_formula(voxels):
     np.testing.assert_allclose(prepared.ravel(), expected, atol=1e-6)
 
 
+def test_the_range_of_scores_is_a_setting(voxels):
+    """[0, 10] is what the authors' fine-tuning takes: the score over 10, clipped."""
+    low, high = np.percentile(voxels, (0.5, 99.5))
+    clipped = np.clip(voxels.astype(np.float64), low, high)
+    scores = (clipped - clipped.mean()) / clipped.std()
+    np.testing.assert_allclose(prepare(voxels, (0.5, 99.5), (0.0, 10.0)), np.clip(scores / 10, 0, 1), atol=1e-6)
+
+
 def test_scale_and_shift_of_intensities_do_not_matter(voxels):
     np.testing.assert_allclose(prepare(voxels * 1e4 + 7, (0.5, 99.5)), prepare(voxels, (0.5, 99.5)), atol=1e-5)
 
@@ -52,7 +60,11 @@ def test_changed_content_and_parameters_are_prepared_anew(tmp_path, voxels):
     changed = VolumeCache()
     np.testing.assert_array_equal(changed.prepared(path), old[::-1])
     assert changed.report().misses == 1
-    for cache in (VolumeCache(percentiles=(5, 95)), VolumeCache(spacing=(2.0, 2.0, 2.0))):
+    for cache in (
+        VolumeCache(percentiles=(5, 95)),
+        VolumeCache(spacing=(2.0, 2.0, 2.0)),
+        VolumeCache(score_range=(0, 10)),
+    ):
         cache.prepared(path)
         assert cache.report().misses == 1
 
@@ -60,6 +72,7 @@ def test_changed_content_and_parameters_are_prepared_anew(tmp_path, voxels):
 def test_spacing_resamples_in_ras_order(tmp_path, voxels):
     path = write(tmp_path / "a.nii.gz", voxels, FLIPPED)  # RAS: 10, 6, 8 voxels of 2, 1.5, 1 mm
     assert VolumeCache(spacing=(1.0, 3.0, 1.0)).prepared(path).shape == (20, 3, 8)
+    assert VolumeCache(spacing=(1.0, None, 0.5)).prepared(path).shape == (20, 6, 16)  # None keeps an axis
 
 
 def test_a_damaged_cache_file_is_replaced(tmp_path, voxels, cache_folder):
