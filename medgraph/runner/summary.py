@@ -14,7 +14,11 @@ from medgraph.runner.export import load_encoder
 from medgraph.runner.folder import RunFolder
 from medgraph.runner.report import print_scores, print_table, write_report
 
-SHOWN = ("loss", "loss_minus_ln_k", "effective_rank", "used_prototypes", "code_entropy")
+SHOWN = (
+    *("loss", "loss_minus_ln_k", "effective_rank", "used_prototypes", "code_entropy"),
+    *("common_group_auc", "salient_group_auc", "dependence", "self_share", "above_floor"),
+    *("target_norm", "background_norm"),
+)  # of metrics.jsonl, in the report
 
 
 def finish(pipeline: Pipeline, folder: RunFolder, console: Console, seconds: float) -> None:

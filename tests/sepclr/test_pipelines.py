@@ -9,6 +9,7 @@ from reference.contrast_files import write_pictures
 from medgraph import config, load_encoder
 from medgraph.errors import DataError
 from medgraph.runner.runner import run
+from medgraph.runner.summary import curves
 
 SHORT = ["pretrain.train.epochs=1", "pretrain.train.steps_per_epoch=1", "pretrain.data.lesions_per_subject=2"]
 QUICK = [*SHORT, "pretrain.evaluator.probes=[linear]", "pretrain.evaluator.with_pca=false"]
@@ -40,6 +41,9 @@ def test_batches_of_a_run_hold_both_groups_and_a_too_large_one_is_refused(tmp_pa
     logged = json.loads((out / "pretrain" / "metrics.jsonl").read_text().splitlines()[0])
     assert logged["background_norm"] > 0
     assert logged["target_norm"] > 0
+    watched = {"common_group_auc", "salient_group_auc", "dependence", "self_share", "above_floor"}
+    assert all(0 <= logged[name] <= 1.5 for name in watched)
+    assert {f"pretrain: {name}" for name in watched} <= set(curves(out))  # and so in the report
     too_large = config.load("smoke-sepclr", [*QUICK, "pretrain.train.batch_size=30"])
     with pytest.raises(DataError, match="the background group has 12 examples, but a batch of 30 takes 15 of it"):
         run(too_large, out=tmp_path / "large", device="cpu")
