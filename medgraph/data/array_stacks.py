@@ -16,6 +16,7 @@ from medgraph.data.batches import ImageBatch, StackBatch
 from medgraph.data.classified import Classified, draw_labelled, read_arrays
 from medgraph.data.label_counts import label_count
 from medgraph.data.spec import ImageSpec
+from medgraph.data.thinning import every_nth
 from medgraph.errors import DataError
 
 
@@ -148,11 +149,14 @@ class ArraySliceData:
         axis: Axis that is sliced along: 0, 1 or 2.
         pool: Takes the mean of blocks of so many voxels along each axis; 1 keeps the voxels.
         min_foreground: Least share of a slice that must be brighter than 0.
+        stride: An epoch shows each volume's every stride-th slice, from a start drawn anew: neighbours look almost the
+            same, and SwAV would tell them apart.
     """
 
-    def __init__(self, path: str, axis: int = 0, pool: int = 1, min_foreground: float = 0.01):
+    def __init__(self, path: str, axis: int = 0, pool: int = 1, min_foreground: float = 0.01, stride: int = 1):
         self.arrays = StackedArrays(path, axis, pool)
         self.min_foreground = checks.fraction("min_foreground", min_foreground)
+        self.stride = checks.at_least("stride", stride, 1)
 
     @property
     def spec(self) -> ImageSpec:
@@ -162,7 +166,7 @@ class ArraySliceData:
 
     def train(self) -> "ArraySlices":
         """Slices of the training volumes."""
-        return ArraySlices(self.arrays.part("train")[0], self.min_foreground)
+        return ArraySlices(self.arrays.part("train")[0], self.min_foreground, self.stride)
 
     def validation(self) -> "ArraySlices":
         """Slices of the validation volumes."""
@@ -179,13 +183,14 @@ class ArraySlices:
     Args:
         stacks: `(n, slices, 1, h, w)` uint8.
         min_foreground: Least share of a slice that must be brighter than 0.
+        stride: An epoch shows every stride-th of them.
 
     Attributes:
         ids: Id of each slice, fixed by (volume, slice number), `(m,)` long.
     """
 
-    def __init__(self, stacks: Tensor, min_foreground: float):
-        self._slices = stacks.flatten(0, 1)
+    def __init__(self, stacks: Tensor, min_foreground: float, stride: int = 1):
+        self._slices, self._num_slices, self._stride = stacks.flatten(0, 1), stacks.shape[1], stride
         shown = (self._slices > 0).float().mean(dim=(1, 2, 3))
         self.ids = (shown >= min_foreground).nonzero().flatten()
 
@@ -195,6 +200,10 @@ class ArraySlices:
     def __getitems__(self, indices: Sequence[int]) -> ImageBatch:
         ids = self.ids[torch.as_tensor(indices, dtype=torch.long)]
         return ImageBatch(ids, self._slices[ids].float() / 255, torch.zeros_like(ids))
+
+    def shown(self, seed: int, epoch: int) -> np.ndarray:
+        """Which slices `(m,)` one epoch shows."""
+        return every_nth((self.ids // self._num_slices).numpy(), self._stride, seed, epoch)
 
 
 class ClassifiedStackData:

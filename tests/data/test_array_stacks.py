@@ -51,6 +51,14 @@ def test_slices_keep_the_ids_of_their_places_and_empty_ones_are_dropped(path, vo
     np.testing.assert_allclose(255 * batch.images[0, 0].numpy(), volumes["train"][1, 1], atol=1e-4)
 
 
+def test_an_epoch_shows_no_two_neighbours(path):
+    train = ArraySliceData(path, min_foreground=0.0, stride=2).train()
+    shown = train.ids[torch.from_numpy(train.shown(seed=0, epoch=3))].reshape(6, 2)
+    assert (shown // 4 == torch.arange(6)[:, None]).all()
+    assert (shown.diff(dim=1) == 2).all()
+    assert ArraySliceData(path).train().shown(0, 3).all()
+
+
 def test_each_stack_has_its_class_and_few_of_them_are_labelled(path, volumes):
     data = ClassifiedStackData(path, seed=0, classes=("a", "b"), num_labelled=4, test_part="validation")
     train, test = data.train(), data.test()
@@ -113,6 +121,7 @@ def test_images_that_are_no_volumes_are_refused(tmp_path):
         (lambda path: ArrayStackData(path, pool=5).spec, "expected volumes of uint8 with 5 voxels or more"),
         (lambda path: ClassifiedStackData(path, 0, ("a",)).spec, "has the labels 0 to 1, but classes names 1"),
         (lambda path: ClassifiedStackData(path, 0, ("a", "b"), num_labelled=1), "num_labelled: expected 2 or more"),
+        (lambda path: ArraySliceData(path, stride=0), "stride: expected 1 or more, got 0"),
         (lambda path: ArraySliceData(path, min_foreground=2.0), "min_foreground: expected a number from 0.0 to 1.0"),
     ],
 )
