@@ -65,11 +65,12 @@ def draw(num: int, seed: int) -> GroupedImages:
 
 
 def train(seed: int, steps: int, num: int = 6000, batch_size: int = 256, **settings) -> SepCLR:
-    """SepCLR on `num` examples; settings are those of its config."""
+    """SepCLR on `num` examples; settings are those of its config. Without independence_weight the term is left out."""
     torch.manual_seed(seed)
     spec, data = ImageSpec(2, 1, SIZE, num), draw(num, seed + 1)
     encoder = CommonSalientEncoder(spec, MLP(), MLP(), common_dim=8, salient_dim=4)
-    model = SepCLR(spec, encoder, NoiseViews(), KernelJointEntropy(), **settings)
+    term = KernelJointEntropy() if settings.get("independence_weight", 10.0) > 0 else None
+    model = SepCLR(spec, encoder, NoiseViews(), term, **settings)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     number, epoch = 0, 0
     while number < steps:
@@ -84,35 +85,21 @@ def train(seed: int, steps: int, num: int = 6000, batch_size: int = 256, **setti
 
 @torch.no_grad()
 def scores(model: SepCLR, num: int = 3000) -> dict[str, float]:
-    """Mean R squared of each kind of factor on targets, and AUC of the group, from each code, by a linear probe.
+    """Mean R squared of each kind of factor on targets, and AUC of the group, from each code's features, linearly."""
+    datasets = [draw(num, seed) for seed in (1001, 1002)]  # to fit on, and kept aside
+    parts = [model.encoder.parts(data.__getitems__(range(num)).images)._asdict() for data in datasets]
+    on_target, everyone = datasets[0].is_target.numpy(), np.ones(num, bool)  # alike in both
+    found = {}
+    for space in parts[0]:
 
-    Of the features; those of the projectors' outputs begin with "z ". "near" are scores of 20 nearest neighbors.
-    """
-    found: dict[str, float] = {}
-    parts = []
-    for seed in (1001, 1002):
-        data = draw(num, seed)
-        features = model.encoder.parts(data.__getitems__(range(num)).images)
-        codes = model.codes(*features)
-        parts.append((data, {"": features._asdict(), "z ": codes._asdict()}))
-    (train_data, fitted), (data, kept) = parts
-    for mark, spaces in kept.items():
-        for space, values in spaces.items():
-            pair = fitted[mark][space].numpy(), values.numpy()
-            label = f"{mark}{space}"
-            groups = [x.is_target.numpy() for x in (train_data, data)]
-            subjects = data.subjects.numpy()
-            both = ProbeData(pair[0], groups[0].astype(int), pair[1], groups[1].astype(int), subjects)
-            found[f"group from {label}"] = probe_group(both, "linear").score
-            for kind, columns in (("common", range(COMMON)), ("salient", range(COMMON, COMMON + SALIENT))):
-                for probe, words in (("linear", ""), ("neighbors", ", near")):
-                    each = []
-                    for column in columns:
-                        known = [x.attributes[:, column].numpy() for x in (train_data, data)]
-                        one = ProbeData(
-                            pair[0][groups[0]], known[0][groups[0]], pair[1][groups[1]], known[1][groups[1]],
-                            subjects[groups[1]],
-                        )  # fmt: skip
-                        each.append(probe_number(one, probe).score)
-                    found[f"{kind} from {label}{words}"] = float(np.mean(each))
+        def probed(values, rows, space=space):
+            (fit, kept), (fit_values, kept_values) = [part[space].numpy()[rows] for part in parts], values
+            return ProbeData(fit, fit_values[rows], kept, kept_values[rows], np.arange(int(rows.sum())))
+
+        groups = [data.is_target.numpy().astype(int) for data in datasets]
+        found[f"group from {space}"] = probe_group(probed(groups, everyone), "linear").score
+        for kind, columns in (("common", range(COMMON)), ("salient", range(COMMON, COMMON + SALIENT))):
+            factors = [[data.attributes[:, column].numpy() for data in datasets] for column in columns]
+            each = [probe_number(probed(values, on_target), "linear").score for values in factors]
+            found[f"{kind} from {space}"] = float(np.mean(each))
     return found

@@ -3,7 +3,7 @@
 import pytest
 from reference.vector_toy import scores, train
 
-STEPS = 500
+STEPS = 350
 
 
 @pytest.fixture(scope="module")
