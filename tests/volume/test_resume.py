@@ -1,0 +1,59 @@
+"""A staged run that is killed in any of its stages goes on to the same weights, banks, queues and optimiser."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from medgraph.runner import checkpoint
+
+PIPELINE = """
+name: staged
+seed: 31
+stages:
+  intra: {config: smoke/volume-intra.yaml}
+  masked: {config: smoke/volume-masked.yaml, start_from: intra}
+  inter: {config: smoke/volume-inter.yaml, start_from: masked}
+  joint: {config: smoke/volume-joint.yaml, start_from: masked}
+"""
+STAGES = ("intra", "masked", "inter", "joint")
+
+
+def command(folder, out):
+    (folder / "staged.yaml").write_text(PIPELINE)
+    short = ["inter.method.encoder.slice_encoder.width=4", "joint.method.encoder.slice_encoder.width=4"]
+    short += ["intra.method.encoder.width=4", "masked.method.encoder.slice_encoder.width=4"]
+    start = [sys.executable, "-m", "medgraph", "run", str(folder / "staged.yaml")]
+    return [*start, *short, "--device", "cpu", "--out", str(out)]
+
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    subprocess.run(command(folder, folder / "whole"), check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    return folder / "whole"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_stage_goes_on_to_the_same_state(finished, tmp_path, stage):
+    out = tmp_path / "run"
+    process = subprocess.Popen(command(tmp_path, out), env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    while not (out / stage / checkpoint.FILE).exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL  # in the second of its epochs, not at the end
+    assert not (out / stage / "done.json").exists()
+    subprocess.run([*command(tmp_path, out), "--resume"], check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    for name in STAGES:
+        for file in (checkpoint.FILE, "encoder/encoder.safetensors"):
+            there, here = (checkpoint.read_tensors(run / name / file)[0] for run in (finished, out))
+            assert there.keys() == here.keys()
+            assert [key for key, value in there.items() if not torch.equal(value, here[key])] == [], name
