@@ -178,6 +178,7 @@ TABLES: dict[str, dict[str, str]] = {
         "separation": "medgraph.evaluation.separation:SeparationScores",
         "linear_probe": "medgraph.evaluation.linear_probe:LinearProbe",
         "logistic_probe": "medgraph.evaluation.logistic_probe:LogisticProbe",
+        "ridge_probe": "medgraph.evaluation.ridge_probe:RidgeProbe",
         "knn_probe": "medgraph.evaluation.knn_probe:KNNProbe",
         "node_probe": "medgraph.evaluation.node_scores:NodeProbe",
         "node_clusters": "medgraph.evaluation.node_scores:NodeClusters",

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import numpy as np
-import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medgraph import checks
 from medgraph.evaluation import per_case
+from medgraph.evaluation.frozen import frozen_features
 from medgraph.evaluation.scores import Scores
 
 
@@ -49,10 +48,9 @@ class LogisticProbe:
             class_weight="balanced" if self.balanced else None,
             max_iter=self.max_iterations,
         )
-        fitted = make_pipeline(StandardScaler(), logistic).fit(
-            self._features(encoder, train, device), train.labels.numpy()
-        )
-        truth, probabilities = test.labels.numpy(), fitted.predict_proba(self._features(encoder, test, device))
+        features = [frozen_features(encoder, part, self.batch_size, device) for part in (train, test)]
+        fitted = make_pipeline(StandardScaler(), logistic).fit(features[0], train.labels.numpy())
+        truth, probabilities = test.labels.numpy(), fitted.predict_proba(features[1])
         predicted = probabilities.argmax(axis=1)
         shares = {
             "auc": per_case.mean_auc(truth, probabilities),
@@ -60,11 +58,3 @@ class LogisticProbe:
             "accuracy": (truth == predicted).astype(float),
         }
         return Scores.of_whole("all", [str(number) for number in test.ids.tolist()], shares)
-
-    @torch.no_grad()
-    def _features(self, encoder: Any, dataset: Any, device: str) -> np.ndarray:
-        starts = range(0, len(dataset), self.batch_size)
-        if getattr(encoder, "takes_stacks", False) and dataset.__getitems__([0]).images.ndim == 4:
-            encoder = encoder.slice_encoder
-        batches = (dataset.__getitems__(range(i, min(i + self.batch_size, len(dataset)))) for i in starts)
-        return torch.cat([encoder(batch.images.to(device)).float().cpu() for batch in batches]).double().numpy()

@@ -16,7 +16,12 @@ from medgraph.runner.export import load_encoder, untrained
 from medgraph.runner.folder import RunFolder
 from medgraph.runner.train import pick_device
 
-_OF_MODELS = {"segmentation": "linear_probe", "node_classifier": "node_probe"}  # and what scores an encoder instead
+_OF_MODELS = {  # and what scores an encoder instead
+    "segmentation": "linear_probe",
+    "classification": "logistic_probe",
+    "regression": "ridge_probe",
+    "node_classifier": "node_probe",
+}
 
 
 def evaluate(node: dict[str, Any], model: Any, data: Any, path: Path, device: str) -> Scores:

@@ -33,7 +33,15 @@ stages:
 """
 
 
-@pytest.mark.parametrize(("name", "instead"), [("segmentation", "linear_probe"), ("node_classifier", "node_probe")])
+INSTEAD = {
+    "segmentation": "linear_probe",
+    "classification": "logistic_probe",
+    "regression": "ridge_probe",
+    "node_classifier": "node_probe",
+}
+
+
+@pytest.mark.parametrize(("name", "instead"), INSTEAD.items())
 def test_a_fine_tuned_model_cannot_be_scored_from_an_encoder_alone(name, instead):
     stage = SimpleNamespace(name="probe", evaluator={"name": name})
     with pytest.raises(
