@@ -83,6 +83,7 @@ class ClassifiedFolderData:
             larger.
         percentiles: Intensities are clipped to these two percentiles of the image before scaling.
         test_part: Part that is scored: "test", or "validation" where the list has no test part.
+        score_range: Standard scores that become 0 and 1.
     """
 
     def __init__(
@@ -94,11 +95,12 @@ class ClassifiedFolderData:
         num_labelled: int | float | None = None,
         percentiles: tuple[float, float] = (0.5, 99.5),
         test_part: str = "test",
+        score_range: tuple[float, float] = (-3.0, 3.0),
     ):
         self.seed = seed
         self.num_labelled = None if num_labelled is None else checks.count_or_share("num_labelled", num_labelled, 2)
         self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
-        self.folder = ImageFolderData(root, "labels.csv", size, channels, percentiles)
+        self.folder = ImageFolderData(root, "labels.csv", size, channels, percentiles, score_range=score_range)
 
     @property
     def files(self):  # type: ignore[no-untyped-def]  # as ImageFolderData

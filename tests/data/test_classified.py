@@ -7,6 +7,7 @@ from PIL import Image
 
 from medgraph.data import formats
 from medgraph.data.classified import ClassifiedArraysData, ClassifiedFolderData, draw_labelled
+from medgraph.data.images import ImageFolderData
 from medgraph.errors import DataError
 
 
@@ -79,6 +80,18 @@ def test_a_share_of_the_labels_is_rounded_up(arrays, folder):
             data.check_num_labelled(0.001)
         with pytest.raises(DataError, match="num_labelled is 41, expected 2, the number of classes, to "):
             data.check_num_labelled(41)
+
+
+def test_intensities_are_prepared_as_for_pre_training(folder):
+    own, plain = (
+        data.train().__getitems__([0, 1]).images
+        for data in (
+            ClassifiedFolderData(str(folder), seed=0, score_range=(-1.0, 5.0)),
+            ImageFolderData(str(folder), score_range=(-1.0, 5.0)),
+        )
+    )
+    assert torch.equal(own, plain)
+    assert not torch.equal(own, ClassifiedFolderData(str(folder), seed=0).train().__getitems__([0, 1]).images)
 
 
 def test_a_folder_gives_the_images_of_its_list(folder):
