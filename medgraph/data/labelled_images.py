@@ -48,6 +48,7 @@ class LabelledImageData:
         fractions: Fractions of images in train, validation and test, without a CSV file.
         split_seed: Draws that split; independent of the seed of a run.
         test_part: Part that is scored: "test", or "validation" where the list has no test part.
+        score_range: Standard scores that become 0 and 1.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class LabelledImageData:
         fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
         split_seed: int = 0,
         test_part: str = "test",
+        score_range: tuple[float, float] = (-3.0, 3.0),
     ):
         self.root, self.seed, self.binary = root, seed, binary
         self.classes = tuple(classes)
@@ -76,7 +78,7 @@ class LabelledImageData:
         self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
         self._root = Path(os.path.expanduser(root))
         listed = str(self._root if index is not None else self._root / "images")
-        self.folder = ImageFolderData(listed, index, size, channels, percentiles, fractions, split_seed)
+        self.folder = ImageFolderData(listed, index, size, channels, percentiles, fractions, split_seed, score_range)
         self.size, self.channels, self.percentiles = self.folder.size, self.folder.channels, self.folder.percentiles
 
     @property
@@ -142,7 +144,7 @@ class LabelledImageData:
             shape = (max(1, round(native[0] * share)), max(1, round(native[1] * share)))
             image = image.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
         try:
-            voxels = prepare(np.asarray(image, dtype=np.float32), self.percentiles)
+            voxels = prepare(np.asarray(image, dtype=np.float32), self.percentiles, self.folder.score_range)
         except ValueError as error:
             raise DataError(f"{path}: {error}") from error
         size = (max(self.size[0], shape[0]), max(self.size[1], shape[1])) if whole else self.size

@@ -37,6 +37,7 @@ class TargetedStackData(Targeted):
         percentiles: Intensities are clipped to these two percentiles of the volume before scaling.
         spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
         test_part: Part that is scored: "test", or "validation" where the data fixes no test part.
+        score_range: Standard scores that become 0 and 1.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class TargetedStackData(Targeted):
         percentiles: tuple[float, float] = (0.5, 99.5),
         spacing: tuple[float, float, float] | None = None,
         test_part: str = "test",
+        score_range: tuple[float, float] = (-3.0, 3.0),
     ):
         self.axis = checks.one_of("axis", axis, (0, 1, 2))
         self.size = (checks.at_least("size", size[0], 1), checks.at_least("size", size[1], 1))
         self.num_slices = checks.at_least("num_slices", num_slices, 2)
         self.num_labelled = None if num_labelled is None else checks.count_or_share("num_labelled", num_labelled, 1)
-        self.cache = VolumeCache(checks.interval("percentiles", percentiles, 0, 100), spacing)
+        checks.interval("percentiles", percentiles, 0, 100)
+        self.cache = VolumeCache(percentiles, spacing, score_range=score_range)
         self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
         self.source, self.target, self.seed = source, target, seed
         self._chosen = Chosen(source, target, seed, num_labelled)

@@ -27,7 +27,10 @@ class SwinEncoder(nn.Module):
     Attributes:
         out_dim: Width of the pooled features.
         pyramid_dims, pyramid_strides: Channels and stride of each map of `pyramid`, fine to coarse.
+        exports_one_size: torch.export decides once where its windows are padded, so its program knows one size alone.
     """
+
+    exports_one_size = True
 
     def __init__(
         self,

@@ -2,10 +2,12 @@
 
 import importlib.util
 import json
+import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from medgraph.runner.card import CARD, card
 from medgraph.runner.embed import find_encoder
 from medgraph.runner.encoder_folder import FACTS, HF_FACTS, HF_WEIGHTS, WEIGHTS, read_facts, weights_file
 from medgraph.runner.export import load_encoder
-from medgraph.runner.monai_bundle import run_bundle, write_bundle
+from medgraph.runner.monai_bundle import preparation, run_bundle, write_bundle
 
 TOLERANCE = 1e-5
 _FEWEST_SLICES = 9  # of an exported stack: below, attention along slices takes other branches
@@ -100,12 +102,25 @@ def _features(model: Any, images: torch.Tensor) -> np.ndarray:
         return model(images).numpy()
 
 
-def _program(model: Any, folder: Path) -> Any:
-    """The encoder by torch.export, for any batch, and any number of slices from 9 on. Raises CheckpointError."""
+def _program(model: Any, folder: Path, any_size: bool = False) -> Any:
+    """The encoder by torch.export, for any batch, and any number of slices from 9 on. Raises CheckpointError.
+
+    With `any_size` for one image, or volume, of any size above the coarsest stride.
+    """
     (example,) = _examples(model, folder, (2,))
     dynamic: dict[int, Any] = {0: Dim("batch")}
     if getattr(model, "takes_stacks", False):
         dynamic = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}  # a named number of slices cannot be halved, as pooling them does
+    elif any_size:
+        if any(getattr(module, "exports_one_size", False) for module in model.modules()):
+            raise CheckpointError(
+                f"{folder}: was trained on patches of volumes of any size, but the windows of swin are exported for "
+                "one size. Take pt2 or onnx, which are for the size of a patch, or safetensors or hf."
+            )
+        # sizes that differ, and maps of more than one voxel, or they are taken for fixed
+        sides = [2 * max(model.pyramid_strides) + 2 * n for n in range(4, 4 + model.spatial_dims)]
+        example = torch.rand(1, model.in_channels, *sides, generator=torch.Generator().manual_seed(0))
+        dynamic = {2 + axis: Dim.DYNAMIC for axis in range(model.spatial_dims)}
     try:
         with torch.no_grad():
             return torch.export.export(
@@ -138,8 +153,7 @@ def _onnx(folder: Path, out: Path, model: Any, text: str) -> Pairs:
 
     (example,) = _examples(model, folder, (2,))
     program = _program(model, folder)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter, about itself
+    with _quiet():
         torch.onnx.export(program, (example,), out / "encoder.onnx", dynamo=True, external_data=False, verbose=False)
     (out / CARD).write_text(text, encoding="utf-8")
     session = onnxruntime.InferenceSession(out / "encoder.onnx", providers=["CPUExecutionProvider"])
@@ -147,10 +161,25 @@ def _onnx(folder: Path, out: Path, model: Any, text: str) -> Pairs:
     return [(_features(model, x), session.run(None, {name: x.numpy()})[0]) for x in _examples(model, folder, (1, 3))]
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter warns of: itself, and packages that are not needed here."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def _monai_bundle(folder: Path, out: Path, model: Any, text: str) -> Pairs:
-    write_bundle(out, _program(model, folder), model, text)
+    settings = preparation(model)
+    write_bundle(out, _program(model, folder, any_size=settings["size"] is None), model, settings, text)
     with tempfile.TemporaryDirectory() as scratch:
-        theirs, ours = run_bundle(out, model, Path(scratch))
+        theirs, ours = run_bundle(out, model, settings, Path(scratch))
     return [(ours, theirs)]
 
 

@@ -19,13 +19,16 @@ _CONFIG = "configs/inference.json"
 _TILTED = np.array([[-0.9, -0.3, 0, 40], [-0.3, 0.9, 0, 5], [0, 0, 1.5, -30], [0, 0, 0, 1]])
 
 
-def write_bundle(out: Path, program: Any, encoder: Any, card: str) -> None:
+def write_bundle(out: Path, program: Any, encoder: Any, settings: dict[str, Any], card: str) -> None:
     """Write the bundle. Its network is the exported program, so that it needs no code of ours.
 
-    Raises:
-        CheckpointError: The encoder was not trained on slices of volumes.
+    Args:
+        out: Folder.
+        program: The encoder by torch.export.
+        encoder: The encoder, for the facts.
+        settings: From `preparation`.
+        card: Its model card.
     """
-    settings = _preparation(encoder)
     for folder in ("configs", "models", "scripts", "docs"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     torch.export.save(program, out / "models" / "model.pt2")
@@ -36,7 +39,7 @@ def write_bundle(out: Path, program: Any, encoder: Any, card: str) -> None:
     (out / _CONFIG).write_text(json.dumps(_inference(settings), indent=2) + "\n")
 
 
-def run_bundle(out: Path, encoder: Any, scratch: Path) -> tuple[np.ndarray, np.ndarray]:
+def run_bundle(out: Path, encoder: Any, settings: dict[str, Any], scratch: Path) -> tuple[np.ndarray, np.ndarray]:
     """Run the bundle as a user would, on a tilted NIfTI file.
 
     Returns:
@@ -45,9 +48,10 @@ def run_bundle(out: Path, encoder: Any, scratch: Path) -> tuple[np.ndarray, np.n
     Raises:
         CheckpointError: It does not run.
     """
-    voxels = np.random.default_rng(0).normal(100, 20, (22, 26, 24)).astype(np.float32)
+    shape = _tried(settings, encoder)
+    voxels = np.random.default_rng(0).normal(100, 20, shape).astype(np.float32)
     image = scratch / "tilted.nii.gz"
-    formats.write(image, voxels, formats.Grid((22, 26, 24), _TILTED))
+    formats.write(image, voxels, formats.Grid(shape, _TILTED))
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", _CONFIG]
     command += ["--image", str(image), "--output_dir", str(scratch / "features")]
     done = subprocess.run(command, cwd=out, capture_output=True, text=True)
@@ -58,20 +62,47 @@ def run_bundle(out: Path, encoder: Any, scratch: Path) -> tuple[np.ndarray, np.n
     return np.load(scratch / "features" / "tilted.npy"), expected
 
 
-def _preparation(encoder: Any) -> dict[str, Any]:
-    """What the bundle's own preparation needs to know."""
+def preparation(encoder: Any) -> dict[str, Any]:
+    """What the bundle's own preparation needs to know, see `bundle_script.Prepare`.
+
+    Raises:
+        CheckpointError: The encoder was not trained on files of volumes.
+    """
     data = encoder.preprocess.data()
     data = getattr(data, "volume_data", data)
     for part in (data, *getattr(data, "data", ())):
-        if hasattr(part, "axis") and hasattr(part, "cache"):
-            found = {"axis": part.axis, "size": list(part.size), "percentiles": list(part.cache.percentiles)}
-            spacing = part.cache.spacing
-            stacked = getattr(encoder, "takes_stacks", False)
-            return found | {"spacing": None if spacing is None else list(spacing), "stacked": stacked}
+        if not hasattr(part, "cache") or not hasattr(part, "new_case"):
+            continue
+        if hasattr(part, "axis"):
+            found = {"axis": part.axis, "size": list(part.size), "fit": "pad"}
+            found |= {"num_slices": part.num_slices} if hasattr(part, "target") and hasattr(part, "num_slices") else {}
+        elif encoder.spatial_dims == len(part.size) == 3:  # any size where patches were cut, else the one of training
+            cut = hasattr(part, "patches_per_volume")
+            fit = getattr(part, "fit", "pad")
+            found = {"axis": None, "size": None if cut else list(part.size), "fit": None if cut else fit}
+        else:
+            continue
+        cache, spacing = part.cache, part.cache.spacing
+        found |= {"percentiles": list(cache.percentiles), "score_range": list(cache.score_range)}
+        found |= {"spacing": None if spacing is None else list(spacing), "channels": getattr(part, "channels", 1)}
+        return found | {"stacked": getattr(encoder, "takes_stacks", False)}
     raise CheckpointError(
-        "--format monai-bundle: a bundle takes volume files, but this encoder was not trained on slices of volumes. "
+        "--format monai-bundle: a bundle takes volume files, but this encoder was not trained on any. "
         "Use pt2, onnx, safetensors or hf."
     )
+
+
+def _tried(settings: dict[str, Any], encoder: Any) -> tuple[int, int, int]:
+    """The shape of a volume that the bundle takes; another one than that of training, where it may be."""
+    if settings["axis"] is not None:
+        side = max(22, settings.get("num_slices", 0))
+        return side, side + 4, side + 2
+    if settings["size"] is None:
+        side = 2 * max(encoder.pyramid_strides)
+        return side + 3, side + 7, side + 4
+    more = 0 if settings["fit"] is None else 2
+    first, second, third = (side + more for side in settings["size"])
+    return first, second, third
 
 
 def _inference(settings: dict[str, Any]) -> dict[str, Any]:

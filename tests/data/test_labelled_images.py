@@ -86,7 +86,7 @@ def test_whole_images_are_scored_on_their_own_pixels(tmp_path, fit, color):
 def test_resized_images_are_those_that_the_encoder_saw_in_pre_training(tmp_path):
     for i in range(3):
         write(tmp_path, f"{i}.png", 30, 20, color=True, seed=i)
-    settings = {"size": (16, 24), "channels": 3, "fractions": (1.0, 0.0, 0.0)}
+    settings = {"size": (16, 24), "channels": 3, "fractions": (1.0, 0.0, 0.0), "score_range": (-2.0, 4.0)}
     theirs = ImageFolderData(str(tmp_path / "images"), labels=None, **settings).train().__getitems__(range(3)).images
     case = LabelledImageData(str(tmp_path), CLASSES, 0, index=None, fit="resize", **settings).train()
     assert sorted(x.sum().item() for x in case.__getitems__(range(3)).images) == sorted(x.sum().item() for x in theirs)
