@@ -20,8 +20,8 @@ ABOVE_ZERO = [
 ]  # of these two one is a word, and of the other 0 asks for equality
 NEVER_EMPTY = {  # as every anchor has a positive of its own, and needs no negative
     "info_nce", "nt_xent", "sigmoid_pair", "y_aware_info_nce", "inverse_propensity", "adaptive_info_nce", "mv_info_nce",
-    "alignment", "uniformity", "alignment_uniformity", "joint_entropy", "kernel_joint_entropy", "vclub", "vl1out", "vub",
-    "total_correlation", "pearson", "rank_divergence",
+    "alignment", "uniformity", "alignment_uniformity", "joint_entropy", "kernel_joint_entropy", "vclub", "vl1out",
+    "vub", "total_correlation", "pearson", "rank_divergence",
 }  # fmt: skip
 SINGLE = ["dcl", "dclw", "debiased_nt_xent", "quantile_negatives", "false_negative_removal", "mv_dhel", "replay",
           "mean_normalized_negatives", "rank_n_contrast", "relational_distillation"]  # fmt: skip
