@@ -128,6 +128,12 @@ def test_another_number_of_channels_is_told(tmp_path, cases):
         embed(folder, cases, tmp_path / "out", device="cpu")
 
 
+@pytest.mark.parametrize("place", ["images", "images/features"])
+def test_features_are_not_written_among_the_cases(tmp_path, cases, place):
+    with pytest.raises(ConfigError, match="is the folder of the cases, or lies in it"):
+        embed(exported(tmp_path / "encoder", SLICES), cases, tmp_path / place)
+
+
 def test_features_are_not_overwritten(tmp_path, cases):
     folder = exported(tmp_path / "encoder", SLICES)
     line = ["embed", str(folder), str(cases), "--out", str(tmp_path / "out"), "--device", "cpu"]

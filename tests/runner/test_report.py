@@ -1,8 +1,10 @@
+import base64
 import shutil
 import subprocess
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from medgraph.evaluation.scores import Scores
@@ -78,6 +80,22 @@ def test_a_learning_curve_has_a_line_for_each_arm(monkeypatch):
     assert drawn["counts"] == [4, "all"]
     assert drawn["values"] == {arm: {4: values, "all": values} for arm, values in SEEDS.items()}
     assert learning_curves([row for row in TABLE if row["num_labelled"] == 4]) == []
+
+
+def test_a_learning_curve_names_numbers_shares_and_all():
+    table = [{**row, "num_labelled": 0.1 if row["num_labelled"] == 4 else "all"} for row in TABLE]
+    ticks = []
+
+    class Kept(Figure):
+        def savefig(self, *arguments, **settings):
+            ticks.extend(label.get_text() for label in self.axes[0].get_xticklabels())
+            return super().savefig(*arguments, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medgraph.runner.report.Figure", Kept)
+        (plot,) = learning_curves(table)
+    assert ticks == ["10 %", "all"]
+    assert base64.b64decode(plot["png"]).startswith(b"\x89PNG")
 
 
 def test_figures_of_a_whole_part_and_means_over_cases_have_intervals(capsys):

@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from medgraph import cli, config
-from medgraph.errors import ConfigError
+from medgraph.errors import ConfigError, DataError
 from medgraph.evaluation.segmentation import dice
 from medgraph.runner.handover import check_handovers
 from medgraph.runner.runner import run
@@ -74,6 +74,15 @@ def test_a_folder_of_png_becomes_a_folder_of_masks(folder, tmp_path):
         chance = np.asarray(Image.open(tmp_path / "masks" / f"{name}_nucleus.png"))
         np.testing.assert_array_equal(chance > 2**15, found == 1)
     assert "hd95_px" in (out / "report.html").read_text()
+
+
+def test_a_class_that_the_head_does_not_have_is_told_before_training(folder, tmp_path):
+    mask = folder / "masks" / "11.png"
+    Image.fromarray(np.asarray(Image.open(mask)) % 2 * 7).save(mask)  # of the part that is scored
+    keys = [*changed(folder), "segment.data.binary=false", "segment.data.classes=[background, first, second]"]
+    with pytest.raises(DataError, match=r"11\.png: label values 7, expected 0 to 2 for the classes background, first"):
+        run(config.load("segment-images", keys), out=tmp_path / "run", device="cpu")
+    assert not list((tmp_path / "run").rglob("metrics.jsonl"))
 
 
 def test_an_encoder_of_images_is_fine_tuned_if_its_channels_are_those_of_the_data(folder, tmp_path):
