@@ -30,7 +30,7 @@ class MEOW(Method):
         spec: Facts of the data, filled by the builder.
         encoder: Gives the coarse and the fine view; what is exported.
         loss: `weighted_info_nce` as published; `info_nce` for equal weights; `multi_positive_info_nce` where the data
-            names further positives.
+            names further positives, with equal weights if `num_clusters` is 1 alone.
         embedding_dim: Width of the embeddings.
         num_clusters: Clusters of each k-means; a small and a large number give weights at two granularities.
         prototype_weight: Weight of the loss against centroids; 0 leaves it out.
@@ -104,7 +104,12 @@ class MEOW(Method):
 
     @property
     def _needs_clusters(self) -> bool:
-        return bool(self.prototype_weight) or not isinstance(self.loss, InfoNCE)
+        return bool(self.prototype_weight) or not (isinstance(self.loss, InfoNCE) or self._positives_alone)
+
+    @property
+    def _positives_alone(self) -> bool:
+        """Whether negatives weigh equally, as one cluster tells none of them apart."""
+        return isinstance(self.loss, MultiPositiveInfoNCE) and max(self.clusterings.num_clusters) == 1
 
     def _is_due(self, step: Step) -> bool:
         return not self.clusterings.known or (step.epoch - self.warmup_epochs) % self.recluster_every == 0
@@ -122,7 +127,7 @@ class MEOW(Method):
         if isinstance(self.loss, MultiPositiveInfoNCE):
             if positives is None:
                 raise ValueError("loss: multi_positive_info_nce needs data.num_positives above 0")
-            return self.loss(anchors, keys, positives, codes)
+            return self.loss(anchors, keys, positives, None if self._positives_alone else codes)
         if positives is not None:
             raise ValueError("data.num_positives: this loss takes none; use multi_positive_info_nce, or set it to 0")
         return self.loss(anchors, keys, codes) if isinstance(self.loss, WeightedInfoNCE) else self.loss(anchors, keys)
@@ -134,5 +139,5 @@ def _check_clusters(num_clusters: tuple[int, ...], num_targets: int, loss: nn.Mo
     for k in num_clusters:
         if not 1 <= k <= num_targets:
             raise ValueError(f"num_clusters: expected from 1 to {num_targets}, the number of targets, got {k}")
-    if max(num_clusters) == 1 and not isinstance(loss, InfoNCE):
+    if max(num_clusters) == 1 and not isinstance(loss, (InfoNCE, MultiPositiveInfoNCE)):
         raise ValueError("num_clusters: with one cluster everywhere no pair is told apart, so no negative is left")

@@ -87,6 +87,22 @@ def test_further_positives_need_their_loss():
         fit(make(plain, loss=MultiPositiveInfoNCE(0.5)), plain, 1)
 
 
+def test_one_cluster_gives_further_positives_equal_weights():
+    data = planted_views(num_positives=2)
+    loss = MultiPositiveInfoNCE(0.5)
+    method = make(data, loss=loss, num_clusters=(1,), prototype_weight=0.0, encoder=encoder_for(data))
+    outputs = method.training_step(data.views, Step(0, 0, 0))
+    encoded = method.encoder.encode(data.views)
+    coarse, fine = method.projector(encoded.coarse), method.projector(encoded.fine)
+    positive = torch.zeros(90, 90, dtype=torch.bool)
+    positive[tuple(data.views.positives)] = True
+    scores = coarse @ fine.T / 0.5
+    negatives = scores.masked_fill(positive, -torch.inf).logsumexp(1)
+    expected = (negatives - scores.masked_fill(~positive, -torch.inf).logsumexp(1)).mean()
+    torch.testing.assert_close(outputs["loss"], expected)
+    assert not method.clusterings.known
+
+
 def test_warm_up_leaves_clusters_out(data):
     method = make(data, warmup_epochs=2)
     curve = fit(method, data, 3)
