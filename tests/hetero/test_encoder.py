@@ -86,6 +86,17 @@ def test_the_last_training_pass_can_be_what_is_extracted(data):
     assert torch.equal(copy(data.views), trained)
 
 
+@pytest.mark.parametrize("extract", ["clean", "last_train_forward"])
+def test_both_views_can_be_handed_on_as_a_sum_of_unit_rows(data, extract):
+    encoder = encoder_for(data, output="sum", extract=extract).eval()
+    encoded = encoder.encode(data.views)
+    length = encoded.fine.norm(dim=1, keepdim=True)
+    expected = encoded.fine / length + encoded.coarse / encoded.coarse.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(encoder(data.views), expected)
+    encoder.train()(data.views)  # without dropout the pass of training hands on the same
+    torch.testing.assert_close(encoder.eval()(data.views), expected)
+
+
 def test_dropout_is_drawn_anew_in_training_and_off_in_evaluation(data):
     encoder = encoder_for(data, dropout=0.3)
     assert not torch.equal(encoder(data.views), encoder(data.views))
@@ -97,6 +108,7 @@ def test_wrong_settings_are_refused(data):
     for wrong, message in (
         ({"norm": "batch"}, "norm: expected one of"),
         ({"extract": "best"}, "extract: expected one of"),
+        ({"output": "both"}, "output: expected one of 'fine', 'sum', got 'both'"),
         ({"dropout": 1.0}, "dropout: expected a number from 0"),
     ):
         with pytest.raises(ValueError, match=message):
