@@ -36,6 +36,17 @@ def to_scipy(tensor: Tensor) -> sp.csr_matrix:
     return sp.csr_matrix(tensor.numpy())
 
 
+def unit_rows(features: Tensor) -> Tensor:
+    """Rows of a CSR or dense tensor divided by their length; rows of zeros stay zero."""
+    if features.layout == torch.strided:
+        return torch.nn.functional.normalize(features, dim=1)
+    matrix = to_scipy(features)
+    length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1), dtype=np.float64)).ravel()
+    scale = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
+    values = matrix.data * np.repeat(scale, np.diff(matrix.indptr))  # a product would leave columns out of order
+    return to_torch(sp.csr_matrix((values, matrix.indices, matrix.indptr), shape=matrix.shape))
+
+
 def normalize_rows(matrix: sp.csr_matrix | np.ndarray) -> sp.csr_matrix | np.ndarray:
     """Rows divided by their sum of absolute values; rows of zeros stay zero."""
     norm = np.asarray(abs(matrix).sum(axis=1), dtype=np.float64).ravel()

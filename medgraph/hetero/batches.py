@@ -86,6 +86,7 @@ class MetapathBatches(MetapathViews):
         context: Features of intermediate nodes: "factored" as means of means, the mean over all "reachable" ones, whose
             lists can be large on long paths, or "none".
         masked_copies: Whether each path has a copy with masked features and edges.
+        unit_features: Divide the features of each node by their length; sources divide them by their sum.
         feature_mask: Probability that a feature entry of a target is masked in the copies.
         edge_masks: Probability that an edge is masked, one number per meta-path or one for all.
         resample_masks_every: Epochs after which masks are drawn anew; 0 draws once.
@@ -108,6 +109,7 @@ class MetapathBatches(MetapathViews):
         isolated: str = "self_loop",
         context: str = "factored",
         masked_copies: bool = True,
+        unit_features: bool = False,
         feature_mask: float = 0.3,
         edge_masks: tuple[float, ...] = (0.2,),
         resample_masks_every: int = 0,
@@ -126,6 +128,7 @@ class MetapathBatches(MetapathViews):
             isolated=isolated,
             context=context,
             masked_copies=masked_copies,
+            unit_features=unit_features,
             feature_mask=feature_mask,
             edge_masks=edge_masks,
             resample_masks_every=resample_masks_every,
@@ -159,7 +162,7 @@ class MetapathBatches(MetapathViews):
         return StoredViews(
             target_type=graph.target_type,
             num_targets=graph.num_targets,
-            features={name: _stored(features_of(graph, name)) for name in sorted(used)},
+            features={name: _stored(features_of(graph, name, self.unit_features)) for name in sorted(used)},
             paths=tuple(self._path(index, path) for index, path in enumerate(self._paths)),
             feature_mask=self.feature_mask.fraction,
             transpose=self.transpose,

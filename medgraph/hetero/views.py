@@ -58,6 +58,8 @@ class MetapathViews:
         context: Features of intermediate nodes: the mean over all "reachable" ones, "factored" as means of means, or
             "none".
         masked_copies: Whether each path has a copy with masked features and edges.
+        unit_features: Divide the features of each node by their length. Sources divide them by their sum, which leaves
+            a bag of n equal words at a length of 1 / sqrt(n), beside one-hot types of length 1.
         feature_mask: Share of the target's non-zero features masked in the copies.
         edge_masks: Share of edges masked, one number per meta-path or one for all.
         resample_masks_every: Epochs after which masks are drawn anew; 0 draws once, as the authors do.
@@ -78,6 +80,7 @@ class MetapathViews:
         isolated: str = "self_loop",
         context: str = "reachable",
         masked_copies: bool = True,
+        unit_features: bool = False,
         feature_mask: float = 0.3,
         edge_masks: tuple[float, ...] = (0.2,),
         resample_masks_every: int = 0,
@@ -92,7 +95,7 @@ class MetapathViews:
         self.transpose = transpose
         self.isolated = checks.one_of("isolated", isolated, ("keep", "self_loop"))
         self.context = checks.one_of("context", context, ("reachable", "factored", "none"))
-        self.masked_copies = masked_copies
+        self.masked_copies, self.unit_features = masked_copies, unit_features
         self.feature_mask = FeatureMask(checks.fraction("feature_mask", feature_mask))
         self.edge_masks = edge_masks
         for k in top_k:
@@ -151,7 +154,7 @@ class MetapathViews:
         return GraphViews(
             target_type=graph.target_type,
             ids=torch.arange(graph.num_targets),
-            features={name: features_of(graph, name) for name in sorted(used)},
+            features={name: features_of(graph, name, self.unit_features) for name in sorted(used)},
             paths=tuple(paths),
             masked_features=masks.features if masks is not None else None,
             positives=self._positives() if self.num_positives else None,
@@ -161,7 +164,7 @@ class MetapathViews:
 
     def draw_masks(self, number: int) -> Masks:
         """The augmented copies of round `number`, drawn from (seed, number)."""
-        features = _raw_features(self.graph)
+        features = _raw_features(self.graph, self.unit_features)
         masked = self.feature_mask.apply(features, self.feature_mask.draw(self.seed, number, features))
         adjacencies = []
         for index, matrix in enumerate(self._neighbours):
@@ -218,16 +221,20 @@ def for_path(values: tuple[Any, ...], index: int, num_paths: int, name: str) -> 
     return values[index if len(values) > 1 else 0]
 
 
-def _raw_features(graph: Graph) -> Tensor:
-    """The target's features; the identity where it has none."""
+def _raw_features(graph: Graph, unit: bool) -> Tensor:
+    """The target's features, of length 1 if `unit`; the identity where it has none."""
     store = graph.data[graph.target_type]
-    return store.x if "x" in store else sparse.to_torch(sp.identity(graph.num_targets, format="csr"))
+    if "x" not in store:
+        return sparse.to_torch(sp.identity(graph.num_targets, format="csr"))
+    return sparse.unit_rows(store.x) if unit else store.x
 
 
-def features_of(graph: Graph, name: str) -> Features:
-    """Features of a node type as a step uses them; None where it has none and is one-hot."""
+def features_of(graph: Graph, name: str, unit: bool = False) -> Features:
+    """Features of a node type as a step uses them, of length 1 if `unit`; None where it has none and is one-hot."""
     store = graph.data[name]
-    return _operator(store.x) if "x" in store else None
+    if "x" not in store:
+        return None
+    return _operator(sparse.unit_rows(store.x) if unit else store.x)
 
 
 def _operator(features: Tensor) -> Features:

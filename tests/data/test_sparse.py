@@ -25,3 +25,13 @@ def test_rows_are_divided_by_their_absolute_sum():
     found = sparse.normalize_rows(sp.csr_matrix(rows))
     np.testing.assert_array_equal(found.toarray(), expected)
     assert found.dtype == np.float32
+
+
+def test_unit_rows_have_length_one_and_zeros_stay():
+    matrix = sp.csr_matrix(np.array([[3.0, 0, -4], [0, 0, 0], [0, 2, 0]]))
+    expected = np.array([[0.6, 0, -0.8], [0, 0, 0], [0, 1, 0]], dtype=np.float32)
+    tensor = sparse.to_torch(matrix)
+    for form in (tensor, tensor.to_dense()):
+        unit = sparse.unit_rows(form)
+        assert unit.layout == form.layout
+        np.testing.assert_allclose(sparse.to_scipy(unit).toarray(), expected, rtol=1e-6)

@@ -3,11 +3,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from hetero.planted import PlantedSource, encoder_for, planted_graph, planted_views
 
 from medgraph.data import sparse
 from medgraph.errors import ConfigError
+from medgraph.hetero.batches import MetapathBatches
 from medgraph.hetero.views import MetapathViews
 from medgraph.transforms.metapaths import coarse_adjacency, gcn_normalise, top_k_neighbours
 
@@ -52,6 +54,23 @@ def test_masked_copies_drop_exactly_their_share(data):
         dense = path.masked.dense()
         assert (dense.diagonal() > 0).all()
         assert int((dense > 0).sum()) - 90 == edges - math.floor(0.2 * edges)
+
+
+@pytest.mark.parametrize("batches", [False, True])
+def test_features_may_have_length_one(data, batches):
+    if batches:
+        unit = MetapathBatches(PlantedSource(), unit_features=True, top_k=(20,)).views.features
+        starts, columns, values = unit["paper"].block(0, 90)
+        parts = values.numpy(), columns.numpy(), starts.numpy()
+        found = torch.from_numpy(sp.csr_matrix(parts, shape=(90, 30)).toarray())
+    else:
+        views = planted_views(unit_features=True).views
+        found, masked = views.features["paper"].dense(), views.masked_features.dense()
+        assert torch.equal(masked[masked != 0], found[masked != 0])  # masking does not stretch what stays
+        assert math.floor(0.2 * (found != 0).sum()) == ((found != 0) & (masked == 0)).sum()
+        assert views.features["subject"] is None
+    plain = data.views.features["paper"].dense()
+    torch.testing.assert_close(found, plain / plain.norm(dim=1, keepdim=True))
 
 
 def test_masks_are_drawn_anew_every_so_many_epochs():
