@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from reference.nifti_files import FLIPPED, rotation, write
 
+from medgraph.data.folder import FolderSource
+
 
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path, monkeypatch):
@@ -28,3 +30,16 @@ def labelled_folder(tmp_path):
         write(tmp_path / f"set/images/sub{i}.nii.gz", rng.normal(size=shape).astype(np.float32), affine)
         write(tmp_path / f"set/labels/sub{i}.nii.gz", rng.integers(0, 3, shape).astype(np.uint8), affine)
     return tmp_path / "set"
+
+
+@pytest.fixture
+def labelled_source(labelled_folder):
+    """Four of them to train on, two to test on."""
+    return FolderSource(str(labelled_folder), "images/*.nii.gz", "labels/*.nii.gz", fractions=(0.67, 0.0, 0.33))
+
+
+@pytest.fixture
+def ages(tmp_path):
+    """A table with an age and a kind for each."""
+    (tmp_path / "ages.csv").write_text("case,age,kind\n" + "".join(f"sub{i},{50 + i},k{i % 2}\n" for i in range(6)))
+    return str(tmp_path / "ages.csv")

@@ -1,29 +1,15 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
+from reference.six_volumes import six_volumes
 
 from medgraph.data.atrophy_volumes import AtrophyVolumesData, shrink
-from medgraph.data.cases import Case
-from medgraph.data.nifti import write_volume
 from medgraph.data.samples import SampleSource
 
 
 @pytest.fixture
-def source(tmp_path, monkeypatch):
-    """Six small volumes of as many subjects; labels are a bright box."""
-    monkeypatch.setenv("MEDGRAPH_CACHE", str(tmp_path / "cache"))
-    rng = np.random.default_rng(0)
-    cases = []
-    for number, part in enumerate(["train"] * 4 + ["test"] * 2):
-        labels = np.zeros((14, 16, 12), np.uint8)
-        labels[4:10, 4:8, 4:8], labels[4:10, 8:12, 4:8] = 1, 2
-        image, label = tmp_path / f"{number}.nii", tmp_path / f"{number}_labels.nii"
-        write_volume(image, (rng.random(labels.shape) + 3 * (labels > 0)).astype(np.float32), np.eye(4))
-        write_volume(label, labels, np.eye(4))
-        cases.append(Case(str(number), str(number), image, label, part))
-    return SimpleNamespace(cases=tuple(cases), classes=("background", "Front part", "Back"))
+def source(tmp_path):
+    return six_volumes(tmp_path, bright=3.0)
 
 
 def make(source, **changes):

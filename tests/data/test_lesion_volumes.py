@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from reference.six_volumes import six_volumes
 
 from medgraph.data.cases import Case
 from medgraph.data.lesion_volumes import LesionVolumesData, implant
@@ -13,19 +14,8 @@ from medgraph.errors import DataError
 
 
 @pytest.fixture
-def source(tmp_path, monkeypatch):
-    """Six small volumes of as many subjects; labels are a box."""
-    monkeypatch.setenv("MEDGRAPH_CACHE", str(tmp_path / "cache"))
-    rng = np.random.default_rng(0)
-    cases = []
-    for number, part in enumerate(["train"] * 4 + ["test"] * 2):
-        labels = np.zeros((14, 16, 12), np.uint8)
-        labels[4:10, 4:8, 4:8], labels[4:10, 8:12, 4:8] = 1, 2
-        image, label = tmp_path / f"{number}.nii", tmp_path / f"{number}_labels.nii"
-        write_volume(image, rng.random(labels.shape).astype(np.float32), np.diag([2.0, 1, 1, 1]))
-        write_volume(label, labels, np.diag([2.0, 1, 1, 1]))
-        cases.append(Case(str(number), str(number), image, label, part))
-    return SimpleNamespace(cases=tuple(cases), classes=("background", "Front part", "Back"))
+def source(tmp_path):
+    return six_volumes(tmp_path, spacing=(2.0, 1.0, 1.0))
 
 
 def make(source, **changes):

@@ -6,40 +6,28 @@ import torch
 
 from medgraph.data import formats
 from medgraph.data.blocks import centered
-from medgraph.data.folder import FolderSource
 from medgraph.data.targeted import TargetedSliceData, TargetedVolumeData
 from medgraph.data.targets import ColumnTarget, LabelVolumeTarget
 from medgraph.errors import DataError
 
 
-@pytest.fixture
-def source(labelled_folder):
-    return FolderSource(str(labelled_folder), "images/*.nii.gz", "labels/*.nii.gz", fractions=(0.67, 0.0, 0.33))
-
-
-@pytest.fixture
-def ages(tmp_path):
-    (tmp_path / "ages.csv").write_text("case,age,kind\n" + "".join(f"sub{i},{50 + i},k{i % 2}\n" for i in range(6)))
-    return str(tmp_path / "ages.csv")
-
-
-def test_volumes_have_the_number_of_their_case(source, ages):
-    data = TargetedVolumeData(source, ColumnTarget(ages, "age", unit="years"), seed=0, size=(8, 8, 8))
+def test_volumes_have_the_number_of_their_case(labelled_source, ages):
+    data = TargetedVolumeData(labelled_source, ColumnTarget(ages, "age", unit="years"), seed=0, size=(8, 8, 8))
     assert (data.spec.spatial_dims, data.spec.size, data.spec.num_examples) == (3, (8, 8, 8), 4)
     assert (data.spec.target, data.spec.classes) == ("age, years", ())
     train, test = data.train(), data.test()
-    names = {case.id: int(case.id[-1]) for case in source.cases}
+    names = {case.id: int(case.id[-1]) for case in labelled_source.cases}
     for part in (train, test):
         batch = part.__getitems__(range(len(part)))
         assert batch.labels.tolist() == [50 + names[name] for name in part.names]
         assert batch.images.shape == (len(part), 1, 8, 8, 8)
         for name, image in zip(part.names, batch.images, strict=True):
-            whole = data.cache.prepared(next(case.image for case in source.cases if case.id == name))
+            whole = data.cache.prepared(next(case.image for case in labelled_source.cases if case.id == name))
             np.testing.assert_array_equal(image[0].numpy(), centered(whole, (8, 8, 8)))
 
 
-def test_slices_have_the_class_of_their_volume(source, ages):
-    data = TargetedSliceData(source, ColumnTarget(ages, "kind", ("k0", "k1")), seed=0, axis=2, size=(10, 12))
+def test_slices_have_the_class_of_their_volume(labelled_source, ages):
+    data = TargetedSliceData(labelled_source, ColumnTarget(ages, "kind", ("k0", "k1")), seed=0, axis=2, size=(10, 12))
     assert (data.spec.spatial_dims, data.spec.classes, data.spec.target) == (2, ("k0", "k1"), "")
     test = data.test()
     wanted = [int(name[-1]) % 2 for name in test.names]
@@ -51,11 +39,11 @@ def test_slices_have_the_class_of_their_volume(source, ages):
 
 
 @pytest.mark.parametrize("made", [TargetedVolumeData, TargetedSliceData])
-def test_few_labels_are_nested_and_hold_each_class(source, ages, made):
+def test_few_labels_are_nested_and_hold_each_class(labelled_source, ages, made):
     size = (8, 8, 8) if made is TargetedVolumeData else (8, 8)
 
     def names(count, target):
-        return set(made(source, target, seed=3, size=size, num_labelled=count).train().names)
+        return set(made(labelled_source, target, seed=3, size=size, num_labelled=count).train().names)
 
     kinds, number = ColumnTarget(ages, "kind", ("k0", "k1")), ColumnTarget(ages, "age")
     assert names(2, kinds) <= names(3, kinds) <= names(None, kinds)
@@ -64,13 +52,13 @@ def test_few_labels_are_nested_and_hold_each_class(source, ages, made):
     with pytest.raises(DataError, match="num_labelled is 9, expected 1, the number of classes, to 4"):
         names(9, number)
     assert names(0.6, kinds) == names(3, kinds)  # of 4
-    assert made(source, kinds, seed=3, num_labelled=0.6).check_num_labelled(4) is None
+    assert made(labelled_source, kinds, seed=3, num_labelled=0.6).check_num_labelled(4) is None
     with pytest.raises(DataError, match=r"num_labelled is 0\.1, which is 1 of 4, expected 2, the number of classes"):
-        made(source, kinds, seed=3, size=size).check_num_labelled(0.1)
+        made(labelled_source, kinds, seed=3, size=size).check_num_labelled(0.1)
 
 
-def test_the_size_of_the_labelled_structure_can_be_the_number(source, labelled_folder):
-    data = TargetedVolumeData(source, LabelVolumeTarget((2,)), seed=0, size=(8, 8, 8))
+def test_the_size_of_the_labelled_structure_can_be_the_number(labelled_source, labelled_folder):
+    data = TargetedVolumeData(labelled_source, LabelVolumeTarget((2,)), seed=0, size=(8, 8, 8))
     assert data.spec.target == "volume, ml"
     train = data.train()
     labels = formats.read_labels(
@@ -83,10 +71,10 @@ def test_the_size_of_the_labelled_structure_can_be_the_number(source, labelled_f
 
 
 @pytest.mark.parametrize("made", [TargetedVolumeData, TargetedSliceData])
-def test_a_new_file_is_prepared_like_a_test_case(source, ages, labelled_folder, made):
+def test_a_new_file_is_prepared_like_a_test_case(labelled_source, ages, labelled_folder, made):
     size = (8, 8, 8) if made is TargetedVolumeData else (10, 8)
     more = {} if made is TargetedVolumeData else {"min_foreground": 0.0}
-    data = made(source, ColumnTarget(ages, "age"), seed=0, size=size, **more)
+    data = made(labelled_source, ColumnTarget(ages, "age"), seed=0, size=size, **more)
     test = data.test()
     mine = (test.groups == 1).nonzero()[:, 0].tolist()
     new = data.new_case(formats.case_file(labelled_folder / f"images/{test.names[1]}.nii.gz"), whole=True)
@@ -94,15 +82,15 @@ def test_a_new_file_is_prepared_like_a_test_case(source, ages, labelled_folder, 
 
 
 @pytest.mark.parametrize("made", [TargetedVolumeData, TargetedSliceData])
-def test_a_class_that_is_not_declared_is_told_before_training_wherever_it_is(source, ages, made):
+def test_a_class_that_is_not_declared_is_told_before_training_wherever_it_is(labelled_source, ages, made):
     size = (8, 8, 8) if made is TargetedVolumeData else (8, 8)
-    last = next(case.id for case in source.cases if case.part == "test")
+    last = next(case.id for case in labelled_source.cases if case.part == "test")
     with open(ages) as stream:
         text = stream.read().replace(f"{last},5{last[-1]},k{int(last[-1]) % 2}", f"{last},5{last[-1]},k7")
     with open(ages, "w") as stream:
         stream.write(text)
     with pytest.raises(DataError, match="kind is 'k7', expected one of the declared classes k0, k1"):
-        made(source, ColumnTarget(ages, "kind", ("k0", "k1")), seed=0, size=size).spec  # noqa: B018
+        made(labelled_source, ColumnTarget(ages, "kind", ("k0", "k1")), seed=0, size=size).spec  # noqa: B018
 
 
 def test_centering_crops_and_pads():

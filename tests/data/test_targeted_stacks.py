@@ -5,22 +5,10 @@ import pytest
 import torch
 
 from medgraph.data import formats
-from medgraph.data.folder import FolderSource
 from medgraph.data.slices import planes_of
 from medgraph.data.targeted_stacks import TargetedStackData, evenly
 from medgraph.data.targets import ColumnTarget
 from medgraph.errors import DataError
-
-
-@pytest.fixture
-def source(labelled_folder):
-    return FolderSource(str(labelled_folder), "images/*.nii.gz", "labels/*.nii.gz", fractions=(0.67, 0.0, 0.33))
-
-
-@pytest.fixture
-def ages(tmp_path):
-    (tmp_path / "ages.csv").write_text("case,age,kind\n" + "".join(f"sub{i},{50 + i},k{i % 2}\n" for i in range(6)))
-    return str(tmp_path / "ages.csv")
 
 
 @pytest.mark.parametrize("count", range(4, 40))
@@ -32,11 +20,13 @@ def test_slices_lie_at_equal_distances_over_the_whole_volume(count):
     assert evenly(count, count).tolist() == list(range(count))
 
 
-def test_each_stack_shows_its_volume_and_has_its_target(source, ages):
-    data = TargetedStackData(source, ColumnTarget(ages, "age", unit="years"), 0, axis=2, size=(10, 12), num_slices=5)
+def test_each_stack_shows_its_volume_and_has_its_target(labelled_source, ages):
+    data = TargetedStackData(
+        labelled_source, ColumnTarget(ages, "age", unit="years"), 0, axis=2, size=(10, 12), num_slices=5
+    )
     assert (data.spec.spatial_dims, data.spec.size, data.spec.target) == (2, (10, 12), "age, years")
     assert (data.spec.num_examples, data.spec.num_volumes, data.spec.num_slices) == (4, 4, (5, 5))
-    cases = {case.id: case for case in source.cases}
+    cases = {case.id: case for case in labelled_source.cases}
     for part in (data.train(), data.test()):
         batch = part.__getitems__(range(len(part)))
         assert batch.images.shape == (len(part), 5, 1, 10, 12)
@@ -49,22 +39,24 @@ def test_each_stack_shows_its_volume_and_has_its_target(source, ages):
             assert torch.equal(new.images, stack)
 
 
-def test_few_labels_are_nested(source, ages):
+def test_few_labels_are_nested(labelled_source, ages):
     def names(count):
         kinds = ColumnTarget(ages, "kind", ("k0", "k1"))
-        return set(TargetedStackData(source, kinds, 3, size=(8, 8), num_slices=4, num_labelled=count).train().names)
+        return set(
+            TargetedStackData(labelled_source, kinds, 3, size=(8, 8), num_slices=4, num_labelled=count).train().names
+        )
 
     assert names(2) <= names(0.6) <= names(None)
     assert (len(names(0.6)), len(names(None))) == (3, 4)
 
 
-def test_volumes_of_too_few_slices_are_named_before_training(source, ages):
+def test_volumes_of_too_few_slices_are_named_before_training(labelled_source, ages):
     def data(**changes):
-        return TargetedStackData(source, ColumnTarget(ages, "age"), 0, axis=2, **{"num_slices": 99, **changes})
+        return TargetedStackData(labelled_source, ColumnTarget(ages, "age"), 0, axis=2, **{"num_slices": 99, **changes})
 
     for ask in (lambda: data().spec, data().train, data().check_test):
         with pytest.raises(DataError, match=r"\d+ slices along axis 2, but a stack takes 99. Lower num_slices"):
             ask()
     with pytest.raises(DataError, match="but a stack takes 99"):
-        data().new_case(formats.case_file(source.cases[0].image))
+        data().new_case(formats.case_file(labelled_source.cases[0].image))
     data(num_slices=2).check_test()

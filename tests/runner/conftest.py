@@ -60,11 +60,17 @@ def run_folder(tmp_path, stage):
 
 
 @pytest.fixture
-def volume_run_folder(tmp_path, stage):
-    """The same in 3D, on patches by a sliding window."""
+def volume_stage(tmp_path) -> Stage:
+    """The same in 3D, on patches."""
+    (tmp_path / "tiny.yaml").write_text(PIPELINE)
     (tmp_path / "fine.yaml").write_text(VOLUMES)
-    stage = config.load(tmp_path / "tiny.yaml").stages["fine"]
-    return write_bright(tmp_path / "run3d", stage, ImageSpec(3, 1, (8, 8, 8), 10, ("background", "bright")))
+    return config.load(tmp_path / "tiny.yaml").stages["fine"]
+
+
+@pytest.fixture
+def volume_run_folder(tmp_path, volume_stage):
+    """A run with one model in 3D, which calls bright what is bright, by a sliding window."""
+    return write_bright(tmp_path / "run3d", volume_stage, ImageSpec(3, 1, (8, 8, 8), 10, ("background", "bright")))
 
 
 def write_bright(folder, stage, spec):

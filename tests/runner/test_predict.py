@@ -256,25 +256,11 @@ def test_a_case_that_cannot_be_read_into_memory_is_forecast_and_the_others_are_d
     assert (tmp_path / "out" / "case2.nii.gz").exists()
 
 
-VOLUMES = """
-kind: train
-data: {name: labelled_volumes, source: {name: folder, root: nowhere}, size: [8, 8, 8]}
-method:
-  name: patch_segmentation
-  encoder: {name: resnet, depth: 18, width: 4}
-  transform: {name: volume_segmentation_augment}
-  loss: {name: dice_cross_entropy}
-train: {epochs: 1, batch_size: 4, optimizer: {name: adamw, lr: 0.1}, schedule: {name: constant}}
-"""
-
-
 @pytest.mark.slow
-def test_a_volume_too_large_for_its_answer_is_predicted_alike_in_slabs(stage, tmp_path, monkeypatch, capsys):
-    (tmp_path / "fine.yaml").write_text(VOLUMES)
-    stage = config.load(tmp_path / "tiny.yaml").stages["fine"]
+def test_a_volume_too_large_for_its_answer_is_predicted_alike_in_slabs(volume_stage, tmp_path, monkeypatch, capsys):
     spec = ImageSpec(3, 1, (8, 8, 8), 8, ("background", "bright"))
-    method = config.build(stage.method, "methods", spec=spec, seed=3)
-    export_model(tmp_path / "run" / "fine" / "model", method, stage, spec, {"seed": 3})
+    method = config.build(volume_stage.method, "methods", spec=spec, seed=3)
+    export_model(tmp_path / "run" / "fine" / "model", method, volume_stage, spec, {"seed": 3})
     voxels = np.random.default_rng(0).normal(0, 1, (70, 12, 10)).astype(np.float32)
     write(tmp_path / "in" / "a.nii.gz", voxels, rotation(25))
     predict(tmp_path / "run", tmp_path / "in", tmp_path / "whole", probabilities=True, device="cpu")
