@@ -146,7 +146,7 @@ class Slices:
 
     def __getitems__(self, indices: Sequence[int]) -> ImageBatch:
         index = torch.as_tensor(indices, dtype=torch.long)
-        images = self.images(index).repeat(1, self._channels, 1, 1)
+        images = self.images(index).expand(-1, self._channels, -1, -1)
         return ImageBatch(self.ids[index], images, torch.zeros(len(index), dtype=torch.long))
 
     def shown(self, seed: int, epoch: int) -> np.ndarray:

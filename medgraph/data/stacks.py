@@ -118,7 +118,7 @@ class Stacks:
     def __getitems__(self, indices: Sequence[int]) -> StackBatch:
         stacks = [torch.from_numpy(self._cuts[i].cut(self._volumes[i]))[:, None] for i in indices]
         numbers = [torch.arange(int(self._starts[i]), int(self._starts[i + 1])) for i in indices]
-        slices, valid = pad([stack.repeat(1, self._channels, 1, 1) for stack in stacks])
+        slices, valid = pad([stack.expand(-1, self._channels, -1, -1) for stack in stacks])
         ids = self.ids[torch.as_tensor(indices, dtype=torch.long)]
         return StackBatch(ids, slices, valid, pad(numbers, fill=-1)[0], torch.zeros_like(ids))
 

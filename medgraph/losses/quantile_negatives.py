@@ -44,8 +44,8 @@ class QuantileNegatives(ContrastiveLoss):
 
     def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
         dtype = torch.promote_types(first.dtype, torch.float32)
-        exact = {"first": first, "second": second}
-        first, second = paired(**{k: z.double() if z.is_floating_point() else z for k, z in exact.items()})
+        first, second = (z.double() if z.is_floating_point() else z for z in (first, second))
+        first, second = paired(first=first, second=second)
         views, scale = torch.cat([first, second]), 1 / self.temperature
         positive = own_logits(first, second, scale).repeat(2)  # (2n,)
         ids = everyone.ids(first, self.dist).repeat(2)
