@@ -19,7 +19,8 @@ class DebiasedNTXent(ContrastiveLoss):
     N_i = max( (R_i - prior m exp(x_ip)) / (1 - prior), m exp(-1 / temperature) ),
     R_i = m sum_j exp((1 + beta) x_ij) / sum_j exp(beta x_ij).
 
-    With prior 0 and beta 0 this is NT-Xent. A single example has no negatives: the loss is 0.
+    With prior 0 and beta 0 this is NT-Xent. A single example has no negatives: the loss is 0. With a prior all runs in
+    double precision: where N_i nearly cancels, rounding would be the larger part of it.
 
     [1] Chuang et al., 2020, arXiv:2007.00224, Eq. 8. [2] Robinson et al., 2021, arXiv:2010.04592, Eq. 4.
 
@@ -53,6 +54,9 @@ class DebiasedNTXent(ContrastiveLoss):
         self.beta = checks.not_negative("beta", beta)
 
     def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
+        dtype = torch.promote_types(first.dtype, torch.float32)
+        if self.positive_prior > 0:
+            first, second = (z.double() if z.is_floating_point() else z for z in (first, second))
         first, second = paired(first=first, second=second)
         scale, num_negatives = 1 / self.temperature, max(2 * everyone.count(first, self.dist) - 2, 1)
         positive = own_logits(first, second, scale).repeat(2)  # (2n,)
@@ -64,8 +68,8 @@ class DebiasedNTXent(ContrastiveLoss):
         total = sums[0] if self.beta == 0 else sums[0] - sums[1] + math.log(num_negatives)
         corrected = self._without_false_negatives(total.masked_fill(~valid, 0), positive, num_negatives)
         floor = math.log(num_negatives) - scale
-        loss = with_positive(corrected.clamp_min(floor), positive).to(total.dtype)
-        return self.reduce(loss, valid, "negative", positive=positive, denominator=total)
+        loss = with_positive(corrected.clamp_min(floor), positive)
+        return self.reduce(loss, valid, "negative", positive=positive, denominator=total).to(dtype)
 
     def _without_false_negatives(self, total: Tensor, positive: Tensor, num_negatives: int) -> Tensor:
         """log of (exp(total) - prior m exp(positive)) / (1 - prior); -inf where that is not above 0."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from medgraph.losses.pairs.products import products
 from medgraph.losses.pairs.term import Block, PairTerm, add_terms
 
 Heads = Sequence[tuple[float, Sequence[PairTerm]]]
@@ -16,7 +17,7 @@ def scores(
     """x_ij = scale_i <q_i, k_j> + row_bias_i + column_bias_j, all pairs (n, m)."""
     if isinstance(scale, Tensor) and scale.ndim == 1:
         scale = scale[:, None]
-    x = scale * queries @ keys.T
+    x = products(scale * queries, keys)
     x = x if row_bias is None else x + row_bias[:, None]
     return x if column_bias is None else x + column_bias[None, :]
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from medgraph.losses.pairs.products import products
 from medgraph.losses.pairs.term import Block, PairTerm, add_terms
 
 TILE = 512  # rows and columns; fits the cache of one core (our measurement)
@@ -282,7 +283,7 @@ def _without_empty(gradient: Tensor, statistic: Tensor) -> tuple[Tensor, Tensor]
 def tile_scores(q: Tensor, k: Tensor, scale: Tensor, a: Tensor | None, b: Tensor | None, block: Block) -> Tensor:
     """x_ij = scale_i <q_i, k_j> + a_i + b_j for one tile."""
     scaled = q[block.rows] * (scale if scale.ndim == 0 else scale[block.rows, None])
-    x = scaled @ k[block.columns].T
+    x = products(scaled, k[block.columns])
     if a is not None:
         x += a[block.rows, None]
     if b is not None:
