@@ -20,7 +20,7 @@ from medgraph.data.unseen import NewCase, slice_case
 from medgraph.data.volumes import VolumeCache
 from medgraph.errors import DataError
 
-_STACK_BYTES = 2**30  # sets of slices up to this size are held in memory as one tensor
+HELD_BYTES = 2**30  # sets of slices up to this size are held in memory as one tensor
 
 
 class SliceData:
@@ -139,7 +139,7 @@ class Slices:
         self._number_of = np.concatenate([np.asarray(n, dtype=np.int64) for n in numbers])
         self.ids = torch.from_numpy(starts[self._volume_of] + self._number_of)
         bytes_needed = 4 * len(self.ids) * int(np.prod(cuts[0].size))
-        self._stack = self._cut(np.arange(len(self.ids))) if bytes_needed <= _STACK_BYTES else None
+        self._stack = self._cut(np.arange(len(self.ids))) if bytes_needed <= HELD_BYTES else None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -13,7 +13,7 @@ from medgraph.data.cases import Case, Source, of_part
 from medgraph.data.formats import CaseFile
 from medgraph.data.planes import Planes
 from medgraph.data.preparation import Preparation
-from medgraph.data.slices import planes_of
+from medgraph.data.slices import HELD_BYTES, planes_of
 from medgraph.data.spec import ImageSpec
 from medgraph.data.unseen import NewCase, slice_case
 from medgraph.data.volumes import VolumeCache
@@ -96,7 +96,7 @@ class StackData:
 
 
 class Stacks:
-    """Prepared volumes, cut into slices when they are asked for.
+    """Prepared volumes as slices. A set of up to 1 GiB is cut once and held, of a larger one what is asked for.
 
     Args:
         volumes: Prepared volumes, `(d, h, w)` each.
@@ -111,16 +111,21 @@ class Stacks:
         self._volumes, self._cuts, self._channels = volumes, cuts, channels
         self._starts = np.cumsum([0] + [cut.num_slices for cut in cuts])
         self.ids = torch.arange(len(cuts))
+        bytes_needed = 4 * int(self._starts[-1]) * int(np.prod(cuts[0].size))
+        self._held = [self._cut(i) for i in range(len(cuts))] if bytes_needed <= HELD_BYTES else None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitems__(self, indices: Sequence[int]) -> StackBatch:
-        stacks = [torch.from_numpy(self._cuts[i].cut(self._volumes[i]))[:, None] for i in indices]
+        stacks = [self._cut(i) if self._held is None else self._held[i] for i in indices]
         numbers = [torch.arange(int(self._starts[i]), int(self._starts[i + 1])) for i in indices]
         slices, valid = pad([stack.expand(-1, self._channels, -1, -1) for stack in stacks])
         ids = self.ids[torch.as_tensor(indices, dtype=torch.long)]
         return StackBatch(ids, slices, valid, pad(numbers, fill=-1)[0], torch.zeros_like(ids))
+
+    def _cut(self, index: int) -> Tensor:
+        return torch.from_numpy(self._cuts[index].cut(self._volumes[index]))[:, None]
 
 
 def pad(stacks: Sequence[Tensor], fill: float = 0) -> tuple[Tensor, Tensor]:

@@ -28,8 +28,11 @@ def blur(images: Tensor, sigma: Tensor, radius: int = 3) -> Tensor:
 
     The radius is fixed, not taken from the batch: an example's blur must not depend on its neighbours.
     """
-    if not bool((sigma > 0).any()):
-        return images
+    rows = (sigma > 0).nonzero()[:, 0]
+    return images if len(rows) == 0 else images.index_copy(0, rows, _blurred(images[rows], sigma[rows], radius))
+
+
+def _blurred(images: Tensor, sigma: Tensor, radius: int) -> Tensor:
     offset = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     kernel = torch.exp(-0.5 * (offset / sigma.clamp_min(1e-3)[:, None]) ** 2)  # 1e-3 voxels: a single tap
     kernel = kernel / kernel.sum(dim=1, keepdim=True)

@@ -60,7 +60,7 @@ def test_empty_slices_are_dropped_and_ids_stay(tmp_path):
 def test_a_set_too_large_for_memory_gives_the_same_batches(labelled_folder, monkeypatch):
     data = SliceData(source(labelled_folder), size=(10, 10))
     held = data.train()
-    monkeypatch.setattr(slices, "_STACK_BYTES", 0)
+    monkeypatch.setattr(slices, "HELD_BYTES", 0)
     mapped = data.train()
     for indices in epoch_batches(len(held), 7, seed=0, epoch=0, drop_last=False):
         torch.testing.assert_close(

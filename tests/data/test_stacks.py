@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from medgraph.data import stacks
 from medgraph.data.folder import FolderSource
 from medgraph.data.stacks import StackData, pad
 from medgraph.data.volumes import VolumeCache
@@ -41,6 +42,15 @@ def test_spec_reads_headers_only(labelled_folder, cache_folder):
 def test_parts_share_no_volume(labelled_folder):
     data = StackData(source(labelled_folder))
     assert len(data.train()) + len(data.validation()) + len(data.test()) == 6
+
+
+def test_a_set_too_large_for_memory_gives_the_same_batches(labelled_folder, monkeypatch):
+    data = StackData(source(labelled_folder), size=(10, 10))
+    held = data.train().__getitems__([1, 0])
+    monkeypatch.setattr(stacks, "HELD_BYTES", 0)
+    cut = data.train().__getitems__([1, 0])
+    torch.testing.assert_close(cut.slices, held.slices, rtol=0, atol=0)
+    assert torch.equal(cut.valid, held.valid)
 
 
 def test_batches_move_between_devices(labelled_folder):
