@@ -90,8 +90,17 @@ def restore(
             _, index, key = name.split(".", 2)
             state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
+    _lay_out(optimizer)
     position = facts["position"]
     return Position(**{**position, "losses": tuple(position["losses"])})
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Give every state of a parameter's shape its strides: torch's fused steps go through memory and do not look."""
+    for parameter, entries in optimizer.state.items():
+        for key, value in entries.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                entries[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -37,6 +37,33 @@ def test_training_goes_on_to_the_same_bits(tmp_path):
         assert torch.equal(value, other.state_dict()[name]), name
 
 
+def test_training_goes_on_to_the_same_bits_whatever_the_layout(tmp_path):
+    """A fused step takes weights, gradients and states in order of memory."""
+
+    def trained(steps):
+        torch.manual_seed(len(steps))
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())
+        model = nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
+        optimizer = AdamW(lr=0.01).make([{"params": list(model.parameters())}])
+        for step in steps:
+            take(model, optimizer, step)
+        return model, optimizer
+
+    def take(model, optimizer, step):
+        x = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        model(x).pow(3).sum().backward()
+        optimizer.step()
+
+    model, optimizer = trained(range(3))
+    checkpoint.save(tmp_path, model, optimizer, Position())
+    other, other_optimizer = trained(range(1))
+    checkpoint.restore(tmp_path, other, other_optimizer)
+    for each in ((model, optimizer), (other, other_optimizer)):
+        take(*each, 3)
+    assert torch.equal(model[0].weight, other[0].weight)
+
+
 class Filled(nn.Linear):
     """A model with a table that is filled once."""
 
