@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from medgraph import checks
 from medgraph.data.spec import ImageSpec
 
-_SAFE_WIDTH = 8  # below it, torch 2.13 on CPU writes past the memory of channels-last images of 2 to 4 channels
+# Below it, torch 2.13 on CPU writes past the memory of channels-last maps: in the gradient of a stem for 2 to 4
+# channels, and in that of a strided convolution 1 wide, as on shortcuts, of maps of 56 x 56 and larger.
+_SAFE_WIDTH = 16
 
 LAYERS: dict[int, tuple[type[ResNetBlock] | type[ResNetBottleneck], list[int]]] = {
     10: (ResNetBlock, [1, 1, 1, 1]),
@@ -67,9 +69,9 @@ class ResNetEncoder(nn.Module):
     def pyramid(self, x: Float[Tensor, "n c *size"]) -> list[Tensor]:
         """The maps of the four stages, fine to coarse, each (n, pyramid_dims[i], ...)."""
         net = self.network
-        if self.in_channels > 1 and net.conv1.out_channels < _SAFE_WIDTH:
-            x = x.contiguous()
-        x = net.act(net.bn1(net.conv1(x)))
+        narrow = self.spatial_dims == 2 and net.conv1.out_channels < _SAFE_WIDTH
+        x = net.conv1(x.contiguous() if narrow else x)
+        x = net.act(net.bn1(x.contiguous() if narrow else x))  # an image of one channel has either layout
         if not net.no_max_pool:
             x = net.maxpool(x)
         maps = []

@@ -43,6 +43,14 @@ def test_unknown_stem_and_depth():
         ResNetEncoder(spec(), depth=19)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("width", "channels_last"), [(8, False), (15, False), (16, True)])
+def test_narrow_maps_are_not_channels_last(width, channels_last, channels):
+    images = torch.rand(2, channels, 32, 32).contiguous(memory_format=torch.channels_last)
+    maps = ResNetEncoder(spec(channels=channels), width=width).pyramid(images)
+    assert [m.is_contiguous(memory_format=torch.channels_last) for m in maps] == [channels_last] * 4
+
+
 COLOURS = """
 import torch
 from medgraph.data.spec import ImageSpec
@@ -55,8 +63,21 @@ for step in range(60):
 """
 
 
+LARGE = """
+import torch
+from medgraph.data.spec import ImageSpec
+from medgraph.nn.encoders import ResNetEncoder
+
+encoder = ResNetEncoder(ImageSpec(spatial_dims=2, channels=1, size=(128, 128), num_examples=9), width=8)
+for size in (112, 128):
+    images = torch.rand(4, 1, size, size).contiguous(memory_format=torch.channels_last)
+    encoder(images).square().sum().backward()
+"""
+
+
 @pytest.mark.slow
-def test_a_narrow_one_leaves_the_memory_beside_colour_images_alone():
+@pytest.mark.parametrize("steps", [COLOURS, LARGE])
+def test_a_narrow_one_leaves_the_memory_beside_its_maps_alone(steps):
     checked = {**os.environ, "MALLOC_CHECK_": "3", "OMP_NUM_THREADS": "1"}  # glibc then ends a process that overwrote
-    done = subprocess.run([sys.executable, "-c", COLOURS], env=checked, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", steps], env=checked, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
