@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from medgraph.data.label_counts import labelled_words
@@ -63,6 +64,7 @@ src="data:image/png;base64,{{ figure.png }}"><figcaption>{{ figure.title }}</fig
 </body></html>
 """
 
+_ANY_WIDTH = 10_000  # of a terminal: more than any table asks for
 MANY = 24  # cases; more are not listed one by one on the terminal
 HEADER = ("labelled", "label", "metric", "first and second", "first", "second", "difference [95 % interval]")
 
@@ -164,14 +166,8 @@ def _learning_png(values: dict[str, dict[Any, list[float]]], counts: list[Any], 
 
 
 def print_scores(title: str, scores: Scores, console: Console) -> None:
-    """The rows of a train or evaluate stage's scores on the terminal; of many cases, the means."""
-    if len({row["case"] for row in scores.rows}) > MANY:
-        intervals = scores.intervals()
-        for name, value in scores.summary().items():
-            console.print(f"  {title}, {name}: {value:.4f}{_between(intervals.get(name), 4)}")
-        return
+    """The rows of a train or evaluate stage's scores on the terminal; of many cases, or wide rows, the means."""
     names = scores.metrics()
-    shown = Table(title=title, box=box.SIMPLE)
     if {"low", "high"} <= set(names):  # intervals beside their score; what does not fit 80 columns is in the report
         rows = [
             [row["case"], row["label"], _shown(row[names[0]]) + _bounds(row), _shown(row.get("chance"))]
@@ -180,10 +176,17 @@ def print_scores(title: str, scores: Scores, console: Console) -> None:
         header = ["case", "label", f"{names[0]} [95 %]", "chance"]
     else:
         header, rows = ["case", "label", *names], _score_rows(scores)
+    shown = Table(title=title, box=box.SIMPLE)
     for index, name in enumerate(header):
         shown.add_column(name, justify="left" if index < 2 else "right", no_wrap=index != 1)
     for cells in rows:
         shown.add_row(*cells)
+    is_wide = Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), shown).minimum > console.width
+    if is_wide or len({row["case"] for row in scores.rows}) > MANY:
+        intervals = scores.intervals()
+        for name, value in scores.summary().items():
+            console.print(f"  {title}, {name}: {value:.4f}{_between(intervals.get(name), 4)}")
+        return
     console.print(shown)
 
 

@@ -115,6 +115,23 @@ def test_the_terminal_shows_all_arms(capsys):
     assert "scratch" in said
 
 
+def test_scores_too_wide_for_the_terminal_are_averaged_and_lose_no_label(capsys):
+    metrics = ("dice", "hd95", "surface_dice", "volume_error")
+    rows = [
+        {"case": case, "label": label, **dict.fromkeys(metrics, value)}
+        for case, value in (("hippocampus_001", 0.2), ("hippocampus_002", 0.4))
+        for label in ("Anterior", "Posterior")
+    ]
+    print_scores("segment", Scores(rows), Console(width=80))
+    said = capsys.readouterr().out
+    assert "segment, Posterior surface_dice: 0.3000 [" in said
+    assert "…" not in said
+    print_scores("segment", Scores(rows), Console(width=200))
+    said = capsys.readouterr().out
+    assert "hippocampus_002" in said
+    assert "Posterior" in said
+
+
 def test_scores_of_many_cases_are_averaged(capsys):
     rows = [{"case": f"c{index}", "label": "front", "recall": index / 30} for index in range(31)]
     print_scores("content", Scores(rows[:3]), Console(width=80))
