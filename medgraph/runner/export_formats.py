@@ -65,6 +65,8 @@ def export(run: str | Path, format: str, out: str | Path, *, encoder: str | None
         raise ConfigError(f"--out {out}: exists already and is not an empty folder; choose another one.")
     folder = find_encoder(Path(run), encoder)
     model = load_encoder(folder)
+    for parameter in model.parameters():  # kernels may be channels-last, which torch.export takes for parts of others
+        parameter.data = parameter.data.contiguous()
     if not hasattr(model, "in_channels"):
         raise CheckpointError(f"{folder}: an encoder of graphs cannot be exported; use medgraph.load_encoder.")
     out.mkdir(parents=True, exist_ok=True)

@@ -76,6 +76,14 @@ def test_another_process_without_medgraph_gives_the_same_features(tmp_path, form
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=0, atol=1e-5)
 
 
+def test_kernels_that_lie_channels_last_are_saved_plainly(tmp_path):
+    folder = exported(tmp_path / "encoder", node={**RESNET, "depth": 10, "width": 16})
+    kernel = medgraph.load_encoder(folder).network.layer1[0].conv1.weight
+    assert not kernel.is_contiguous()
+    stored = torch.export.load(export(folder, "pt2", tmp_path / "out") / "encoder.pt2").state_dict
+    assert all(value.is_contiguous() for value in stored.values())
+
+
 @pytest.mark.parametrize("attention", ["full", "ms1d"])
 def test_a_volume_encoder_takes_any_number_of_slices(tmp_path, attention):
     chosen = {"name": "ms1d", "num_heads": 2, "num_levels": 2, "num_points": 2}
