@@ -124,6 +124,11 @@ def make_center(dim: int, center: bool) -> nn.Module:
 def require_few_prototypes(key: str, assigner: Any, spec: ImageSpec) -> None:
     """Raise ValueError with more volume prototypes than a quarter of the volumes: codes would be nearly uniform."""
     most = spec.num_volumes // 4
+    if most < 2:
+        raise ValueError(
+            f"{key}: {spec.num_volumes} training volumes, expected 8 or more: a prototype is for at least 4 of them. "
+            "Give the stage more volumes, or leave it out."
+        )
     if assigner.num_prototypes > most:
         raise ValueError(
             f"{key}.num_prototypes: {assigner.num_prototypes} prototypes for {spec.num_volumes} training volumes; "

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from medgraph.transforms.stack_views import StackViews
 from medgraph.volume.assigner import DeepCluster, SwAV
 from medgraph.volume.batch import make_views
 from medgraph.volume.encoder import mean_slices
-from medgraph.volume.inter import Inter
+from medgraph.volume.inter import Inter, require_few_prototypes
 from medgraph.volume.slice_attention import Identity, MultiScale
 from medgraph.volume.slice_transformer import SliceTransformer
 
@@ -97,6 +98,13 @@ def test_more_volume_prototypes_than_a_quarter_are_refused(make):
     words = r"assigner.num_prototypes: 5 prototypes for 16 training volumes; expected at most a quarter, 4"
     with pytest.raises(ValueError, match=words):
         make(SwAV(num_prototypes=5))
+
+
+def test_too_few_volumes_for_any_prototypes_are_told_so(spec):
+    with pytest.raises(
+        ValueError, match="assigner: 7 training volumes, expected 8 or more: a prototype is for at least"
+    ):
+        require_few_prototypes("assigner", SwAV(num_prototypes=2), replace(spec, num_volumes=7))
 
 
 def test_volumes_with_fewer_slices_than_asked_are_refused(make):
