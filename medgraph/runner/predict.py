@@ -123,7 +123,8 @@ def report_failed(failed: dict[str, str], count: int) -> None:
     """Raise CasesFailed with a line for each case that failed; nothing if none did."""
     if failed:
         lines = "\n".join(f"  {name}: {message}" for name, message in failed.items())
-        raise CasesFailed(f"{len(failed)} of {count} cases failed; the others are done.\n{lines}")
+        others = "; the others are done" if count > len(failed) else ""
+        raise CasesFailed(f"{len(failed)} of {count} cases failed{others}.\n{lines}")
 
 
 def _load(run: Path, name: str | None, console: Console) -> Model:

@@ -44,10 +44,12 @@ class Preprocess:
         """The same of a case that was found in a folder."""
         data = self.data()
         if not hasattr(data, "new_case"):
-            name = "nothing" if self._node is None else f"`{self._node['name']}`"
+            why = "its training data are not recorded here, as of adopted weights"
+            if self._node is not None:
+                why = f"the encoder was trained on `{self._node['name']}`, which reads no single files"
             raise CheckpointError(
-                f"{self._source}: the encoder was trained on {name}, which reads no single files, so nothing says how "
-                "to prepare one. Make the tensor yourself and call the encoder."
+                f"{self._source}: {why}, so nothing says how to prepare one. Make the tensor yourself and call the "
+                "encoder."
             )
         images = data.new_case(file).images
         return images[None] if self._stacked else images

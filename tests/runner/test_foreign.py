@@ -50,6 +50,10 @@ def test_a_color_network_gives_the_same_features_on_gray_images_three_times(tmp_
     assert "encoder(images)" in text
     assert "preprocess" not in text
     assert "- Data: not recorded. The weights come under what the owners of the data demand" in text
+    with pytest.raises(
+        CheckpointError, match="its training data are not recorded here, as of adopted weights, so nothing"
+    ):
+        medgraph.load_encoder(tmp_path / "encoder").preprocess(tmp_path / "a.png")
     assert report["zero"][0] == "network.layer2.0.downsample.0.bias (128,), as the file has no such bias"
     assert len(report["zero"]) == 3
     assert report["left behind"] == ["module.fc.weight (5, 512)", "module.fc.bias (5,)"]
