@@ -21,11 +21,13 @@ class Metric:
         title: Its name in tables, with the unit.
         digits: Decimals.
         lower_is_better: True for distances and errors.
+        is_share: True where 1 is the best there is, unless it is given in percent.
     """
 
     title: str
     digits: int = 4
     lower_is_better: bool = False
+    is_share: bool = False
 
 
 METRICS = {
@@ -35,20 +37,25 @@ METRICS = {
     "surface_dice": Metric("surface Dice"),
     "volume_error": Metric("volume error, ml", 3, lower_is_better=True),
     "area_error_px": Metric("area error, px", 1, lower_is_better=True),
-    "auc": Metric("AUC"),
-    "balanced_accuracy": Metric("balanced accuracy"),
+    "auc": Metric("AUC", is_share=True),
+    "balanced_accuracy": Metric("balanced accuracy", is_share=True),
     "macro_f1": Metric("Macro-F1"),
     "micro_f1": Metric("Micro-F1"),
     "nmi": Metric("NMI"),
     "ari": Metric("ARI"),
     "mae": Metric("mean absolute error", lower_is_better=True),
-    "r2": Metric("R squared"),
+    "r2": Metric("R squared", is_share=True),
 }
 
 
 def metric(name: str) -> Metric:
     """How the metric `name` is shown; one that is not listed shows under its own name."""
     return METRICS.get(name, Metric(name.replace("_", " ")))
+
+
+def _within(name: str, ends: tuple[float, float], figure: float) -> tuple[float, float]:
+    """An interval cut off where its metric ends; a figure above 1 is in percent."""
+    return (ends[0], min(ends[1], 1.0)) if metric(name).is_share and figure <= 1 else ends
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,10 @@ class Scores:
         return self.per_case or self.rows
 
     def intervals(self) -> dict[str, tuple[float, float]]:
-        """Ends of the 95 % bootstrap interval over cases of what `summary` says; none for a single case."""
+        """Ends of the 95 % bootstrap interval over cases of what `summary` says; none for a single case.
+
+        Of few cases, what each adds to a share may add up to more than 1: the interval ends there.
+        """
         found: dict[str, dict[str, list[float]]] = {}
         for row in self.units():
             for name, value in row.items():
@@ -94,7 +104,8 @@ class Scores:
                     for key in (f"{row['label']} {name}", f"mean {name}"):
                         found.setdefault(key, {}).setdefault(row["case"], []).append(value)
         means = {key: [sum(values) / len(values) for values in cases.values()] for key, cases in found.items()}
-        return {key: mean_interval(values) for key, values in means.items() if len(values) > 1}
+        drawn = {key: mean_interval(values) for key, values in means.items() if len(values) > 1}
+        return {key: _within(key.split()[-1], ends, sum(means[key]) / len(means[key])) for key, ends in drawn.items()}
 
     def metrics(self) -> list[str]:
         """Names of the metrics, in the order of the rows; the first is the one a verdict is about."""

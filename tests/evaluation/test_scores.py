@@ -1,6 +1,9 @@
+import numpy as np
 import pytest
 
 from medgraph.errors import DataError
+from medgraph.evaluation import per_case
+from medgraph.evaluation.bootstrap import mean_interval
 from medgraph.evaluation.scores import Scores
 
 ROWS = [
@@ -29,3 +32,14 @@ def test_another_file_is_named(tmp_path):
     (tmp_path / "scores.json").write_text("{}")
     with pytest.raises(DataError, match="expected scores as written by an evaluator"):
         Scores.from_json(tmp_path / "scores.json")
+
+
+def test_an_interval_of_a_share_ends_at_1_and_one_in_percent_does_not():
+    values, predicted = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.1, 2.0, 2.0, 4.0])
+    shares = {"r2": per_case.r_squared(values, predicted)}
+    assert mean_interval(shares["r2"])[1] > 1
+    low, high = Scores.of_whole("age", list("abcd"), shares).intervals()["age r2"]
+    assert low < 1
+    assert high == 1
+    percent = {"auc": np.array([99.0, 101.0, 98.0, 102.0])}
+    assert Scores.of_whole("node", list("abcd"), percent).intervals()["node auc"][1] > 100
