@@ -65,9 +65,14 @@ def embed(
     present = [path.name for name in ("cases", "slices") for path in sorted(out.glob(f"{name}.*"))]
     if present:
         raise ConfigError(f"--out {out}: already holds {', '.join(present)}; choose another folder.")
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)  # before the work, so that a place that takes no files is told in time
     model.to(pick_device(device))
-    rows, failed = _encode_all(model, files, workers, console)
+    rows: list[tuple[str, np.ndarray]] = []
+    try:
+        rows, failed = _encode_all(model, files, workers, console)
+    finally:
+        if not rows and not any(out.iterdir()):
+            out.rmdir()
     if rows:
         _write(out, rows)
         console.print(f"{len(rows)} cases, {model.out_dim} numbers each -> {out}")

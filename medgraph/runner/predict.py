@@ -267,7 +267,8 @@ def _told(done: dict[str, Any]) -> str:
         return str(done["class"])
     if "value" in done:
         return f"{done['value']:.4g}"
-    return ", ".join(f"{name} {count}" for name, count in list(done["voxels"].items())[1:]) + " voxels"
+    unit = "pixels" if done["written"][0].endswith(".png") else "voxels"
+    return ", ".join(f"{name} {count}" for name, count in list(done["voxels"].items())[1:]) + f" {unit}"
 
 
 def _answered(loaded: Model, file: CaseFile, outputs: torch.Tensor) -> dict[str, Any]:

@@ -120,12 +120,14 @@ def test_data_without_files_say_that_nothing_tells_how_to_prepare_one(tmp_path, 
         folder = exported(tmp_path / "encoder", data)
         with pytest.raises(CheckpointError, match="nothing says how to prepare one"):
             embed(folder, cases, tmp_path / f"out{data is None}", device="cpu")
+        assert not (tmp_path / f"out{data is None}").exists()
 
 
 def test_another_number_of_channels_is_told(tmp_path, cases):
     folder = exported(tmp_path / "encoder", SLICES, spec=ImageSpec(2, 3, (16, 16), 10))
     with pytest.raises(CasesFailed, match="has 1 channels, but the encoder takes 3"):
         embed(folder, cases, tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("place", ["images", "images/features"])
