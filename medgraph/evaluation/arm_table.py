@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from medgraph.errors import DataError
+from medgraph.errors import DataError, MedgraphError
 from medgraph.evaluation.scores import Scores
 
 _FEWEST = 3  # seeds that an interval over seeds needs
@@ -162,7 +162,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--metric", default="score", help="the figure that is shown, e.g. mae; %(default)s if not given"
     )
     given = parser.parse_args(arguments)
-    print(arm_table(given.folders, given.rows, given.metric))
+    try:
+        print(arm_table(given.folders, given.rows, given.metric))
+    except MedgraphError as error:
+        parser.exit(error.exit_code, f"{error}\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from medgraph.errors import DataError
+from medgraph.errors import DataError, MedgraphError
 from medgraph.evaluation.scores import Scores, metric
 
 _METRICS = ("macro_f1", "micro_f1", "auc", "nmi", "ari")
@@ -85,7 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table of the run folders named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folders", nargs="+", type=Path, help="run folders called <arm>-s<seed>")
-    print(node_table(parser.parse_args(arguments).folders))
+    folders = parser.parse_args(arguments).folders
+    try:
+        print(node_table(folders))
+    except MedgraphError as error:
+        parser.exit(error.exit_code, f"{error}\n")
 
 
 if __name__ == "__main__":

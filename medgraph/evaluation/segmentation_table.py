@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medgraph.data.label_counts import labelled_words
-from medgraph.errors import DataError
+from medgraph.errors import DataError, MedgraphError
 from medgraph.evaluation.paired import paired_rows
 from medgraph.evaluation.scores import Scores
 
@@ -138,7 +138,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--against", metavar="RUN/STAGE", help="an arm that every other is also set against")
     parser.add_argument("--merge", action="store_true", help="the runs are one pipeline at several seeds")
     options = parser.parse_args(arguments)
-    print(segmentation_table(options.folders, options.against, options.merge))
+    try:
+        print(segmentation_table(options.folders, options.against, options.merge))
+    except MedgraphError as error:
+        parser.exit(error.exit_code, f"{error}\n")
 
 
 if __name__ == "__main__":

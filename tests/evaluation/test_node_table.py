@@ -49,3 +49,11 @@ def test_unfinished_and_misnamed_runs_are_named(runs, tmp_path):
         node_table([tmp_path / "empty-s0"])
     with pytest.raises(DataError, match="expected a run folder called <arm>-s<seed>"):
         node_table([tmp_path / "runs"])
+
+
+def test_a_folder_without_scores_is_told_without_a_traceback(tmp_path, capsys):
+    (tmp_path / "meow-s1").mkdir()
+    with pytest.raises(SystemExit) as stopped:
+        main([str(tmp_path / "meow-s1")])
+    assert stopped.value.code == 2
+    assert "holds no scores of nodes" in capsys.readouterr().err

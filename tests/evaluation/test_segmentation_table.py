@@ -112,3 +112,10 @@ def test_what_is_not_there_is_named(runs):
         segmentation_table([runs / "swav" / "intra"])
     with pytest.raises(DataError, match=r"--against x: no such arm. There are: swav/segment"):
         segmentation_table([runs / "swav"], against="x")
+
+
+def test_a_folder_without_scores_is_told_without_a_traceback(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([str(tmp_path)])
+    assert stopped.value.code == 2
+    assert "holds no fine-tuned segmentation" in capsys.readouterr().err
