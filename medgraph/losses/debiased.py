@@ -9,6 +9,7 @@ from torch import Tensor
 from medgraph import checks
 from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, own_logits, paired, with_positive
+from medgraph.losses.inputs import in_double
 from medgraph.losses.pairs.terms import ExcludeSameId
 
 
@@ -56,7 +57,7 @@ class DebiasedNTXent(ContrastiveLoss):
     def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
         dtype = torch.promote_types(first.dtype, torch.float32)
         if self.positive_prior > 0:
-            first, second = (z.double() if z.is_floating_point() else z for z in (first, second))
+            first, second = in_double(first, second)
         first, second = paired(first=first, second=second)
         scale, num_negatives = 1 / self.temperature, max(2 * everyone.count(first, self.dist) - 2, 1)
         positive = own_logits(first, second, scale).repeat(2)  # (2n,)

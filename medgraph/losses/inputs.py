@@ -44,6 +44,11 @@ def same_width(**embeddings: Tensor) -> None:
         raise ValueError("expected the same width, got " + ", ".join(f"{name}: {d}" for name, d in widths.items()))
 
 
+def in_double(*embeddings: Tensor) -> tuple[Tensor, ...]:
+    """All in double precision; what holds no floating-point numbers stays, for the checks to refuse."""
+    return tuple(z.double() if z.is_floating_point() else z for z in embeddings)
+
+
 def warn_of_zero(reason: str) -> None:
     """Warn that a batch gives the loss nothing to work on; a compiled loss, which cannot ask, stays silent."""
     if not torch.compiler.is_compiling():

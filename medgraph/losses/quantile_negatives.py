@@ -9,6 +9,7 @@ from torch import Tensor
 from medgraph import checks
 from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, own_logits, paired, with_positive
+from medgraph.losses.inputs import in_double
 from medgraph.losses.pairs.terms import ExcludeSameId, ScoreFloor
 
 BLOCK = 512  # rows searched at once
@@ -44,7 +45,7 @@ class QuantileNegatives(ContrastiveLoss):
 
     def forward(self, first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "..."]:
         dtype = torch.promote_types(first.dtype, torch.float32)
-        first, second = (z.double() if z.is_floating_point() else z for z in (first, second))
+        first, second = in_double(first, second)
         first, second = paired(first=first, second=second)
         views, scale = torch.cat([first, second]), 1 / self.temperature
         positive = own_logits(first, second, scale).repeat(2)  # (2n,)

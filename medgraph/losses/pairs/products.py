@@ -2,9 +2,7 @@
 
 from torch import Tensor
 
-PIECE = (
-    64  # coordinates; two of them take a third off the error of float32 gradients at temperature 0.05 (our measurement)
-)
+PIECE = 64  # coordinates; takes a third off the error of float32 gradients at width 128, temperature 0.05 (measured)
 
 
 def products(rows: Tensor, columns: Tensor) -> Tensor:
