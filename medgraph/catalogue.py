@@ -155,6 +155,7 @@ TABLES: dict[str, dict[str, str]] = {
         "sample_graph": "medgraph.data.sample_graph:SampleGraph",
         "tables": "medgraph.data.tables:TablesGraph",
         "walk_features": "medgraph.data.walk_features:WalkFeatures",
+        "factorized_walks": "medgraph.data.factorized_walks:FactorizedWalks",
         "planted_graph": "medgraph.data.synthetic_graph:PlantedGraph",
     },
     "targets": {

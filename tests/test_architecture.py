@@ -57,7 +57,7 @@ DOORS = {
         "hetero/",
     ],
     "monai": ["nn/", "data/", "transforms/", "evaluation/segmentation.py", "runner/export.py"],
-    "sklearn": ["evaluation/"],
+    "sklearn": ["data/factorized_walks.py", "evaluation/"],
     "safetensors": ["runner/checkpoint.py"],
     "onnxruntime": ["runner/export_formats.py"],
     "torch.distributed": ["processes.py"],

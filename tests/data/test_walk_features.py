@@ -86,7 +86,7 @@ def test_same_seed_same_vectors_whatever_was_drawn_before(monkeypatch, tmp_path)
 
 def test_what_was_trained_once_is_not_trained_again(monkeypatch):
     first = WalkFeatures(PLANTED, **TINY).graph.data["group_0"].x
-    monkeypatch.setattr(WalkFeatures, "_train", None)
+    monkeypatch.setattr(WalkFeatures, "train", None)
     assert WalkFeatures(PLANTED, **TINY).graph.data["group_0"].x.equal(first)
     for change in ({"dim": 4}, {"epochs": 2}, {"lr": 0.1}, {"walk_seed": 5}):
         with pytest.raises(TypeError, match="not callable"):

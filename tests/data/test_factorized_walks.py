@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import torch
+
+from medgraph.data import factorized_walks
+from medgraph.data.factorized_walks import FactorizedWalks
+from medgraph.data.graphs import make_graph
+from medgraph.data.synthetic_graph import PlantedGraph
+from medgraph.data.walk_features import WalkFeatures
+from medgraph.errors import ConfigError
+
+PLANTED = PlantedGraph(num_targets=80, num_classes=2, nodes_per_type=12, labelled=5, agreement=0.95)
+
+
+class Given(PlantedGraph):
+    """A graph that is there already."""
+
+    def __init__(self, graph):
+        self.given = graph
+
+    def read(self):
+        return self.given
+
+
+def bipartite(papers=12, authors=7):
+    """Papers with one to three authors each; the last paper and the last author have no edge."""
+    rng = np.random.default_rng(0)
+    pairs = {(paper, int(a)) for paper in range(papers - 1) for a in rng.integers(0, authors - 1, 1 + paper % 3)}
+    pairs |= {(author, author) for author in range(authors - 1)}
+    edges = {("paper", "to", "author"): np.array(sorted(pairs)).T}
+    with pytest.warns(UserWarning, match="no instance of any meta-path"):
+        return Given(make_graph("paper", {"paper": papers, "author": authors}, edges, {}, metapaths=["pap"]))
+
+
+def dense_steps(graph):
+    count = {name: graph.data[name].num_nodes for name in ("paper", "author")}
+    joined = np.zeros((count["paper"], count["author"]))
+    joined[tuple(graph.data["paper", "to", "author"].edge_index.numpy())] = 1
+    there = joined / np.maximum(joined.sum(1, keepdims=True), 1)
+    back = joined.T / np.maximum(joined.T.sum(1, keepdims=True), 1)
+    return there, back
+
+
+def test_inner_products_are_the_log_co_occurrences_of_walks():
+    """With as many dimensions as nodes, U s U^T = M where M is symmetric; and rows of V give M for authors too."""
+    source = bipartite()
+    found = FactorizedWalks(source, {"paper": ["pap"], "author": ["pap"]}, dim=12, rounds=4, normalize=False).graph
+    there, back = dense_steps(source.graph)
+    once = there @ back
+    visits = sum(np.linalg.matrix_power(once, round) for round in range(4)) / 4
+    noise = (once @ visits).mean(0)
+    ratio = np.where(noise > 0, np.divide(once @ visits, noise, where=noise > 0, out=np.ones_like(visits)), 1)
+    expected = np.log(np.maximum(ratio, 1))
+    left = found.data["paper"].x.double().numpy()
+    u, s, vt = np.linalg.svd(expected)
+    np.testing.assert_allclose(left @ left.T, (u * s) @ u.T, atol=1e-5)
+    of_authors = np.divide(back @ visits, noise, where=noise > 0, out=np.ones((7, 12)))
+    projected = np.log(np.maximum(of_authors, 1)) @ (vt.T / np.sqrt(np.maximum(s, 1e-12)))[:, s > 1e-6]
+    right = found.data["author"].x.double().numpy()
+    np.testing.assert_allclose(right @ left.T, projected @ (u * np.sqrt(s))[:, s > 1e-6].T, atol=1e-4)
+
+
+def test_endless_skip_gram_comes_closer_to_it_than_a_short_one():
+    """Cosines between papers agree more and more with those of the factorization as the walks grow in number."""
+    source = bipartite(40, 15)
+    target = _cosines(FactorizedWalks(source, {"paper": ["pap"]}, dim=8, rounds=2).graph)
+    shape = {"dim": 8, "walk_length": 8, "walks_per_node": 20, "context_size": 5, "lr": 0.02}
+    short, long = (_cosines(WalkFeatures(source, {"paper": ["pap"]}, **shape, epochs=e).graph) for e in (1, 60))
+    agreement = [np.corrcoef(target, other)[0, 1] for other in (short, long)]
+    assert agreement[1] > agreement[0] + 0.1
+    assert agreement[1] > 0.6
+
+
+def _cosines(graph):
+    x = torch.nn.functional.normalize(graph.data["paper"].x[:-1], dim=1)
+    return (x @ x.T).numpy()[np.triu_indices(len(x), 1)]
+
+
+def test_types_without_features_get_vectors_and_nodes_without_edges_zeros():
+    found = FactorizedWalks(bipartite(), {"paper": ["pap"], "author": ["pap"]}, dim=16).graph
+    for name, count in (("paper", 12), ("author", 7)):
+        x = found.data[name].x
+        assert x.shape == (count, 16)  # zeros beyond the 12 that there are
+        assert (x[:, 12:] == 0).all()
+        assert (x == 0).all(1).nonzero().flatten().tolist() == [count - 1]
+        torch.testing.assert_close(x.abs().sum(1)[:-1], torch.ones(count - 1))
+
+
+def test_longer_paths_average_what_they_pass_twice():
+    """author-paper-venue-paper-author passes paper on the way there and back."""
+    edges = {
+        ("author", "writes", "paper"): np.array([[0, 0, 1, 2, 3], [0, 1, 1, 2, 3]]),
+        ("paper", "in", "venue"): np.array([[0, 1, 2, 3], [0, 0, 1, 1]]),
+    }
+    counts = {"author": 4, "paper": 4, "venue": 2}
+    source = Given(make_graph("author", counts, edges, {}, metapaths=["author-paper-venue-paper-author"]))
+    found = FactorizedWalks(source, dim=3, rounds=5).graph
+    for name, count in counts.items():
+        x = torch.nn.functional.normalize(found.data[name].x, dim=1)
+        half = count // 2
+        assert (x @ x.T)[:half, half:].abs().max() < 0.05  # the two venues never meet
+        assert (x @ x.T)[:half, :half].min() > 0.5
+
+
+def test_what_was_made_once_is_not_made_again(monkeypatch):
+    first = FactorizedWalks(PLANTED, dim=6).graph.data["group_0"].x
+    monkeypatch.setattr(FactorizedWalks, "train", None)
+    assert FactorizedWalks(PLANTED, dim=6).graph.data["group_0"].x.equal(first)
+    for change in ({"dim": 5}, {"rounds": 2}, {"walk_seed": 5}):
+        with pytest.raises(TypeError, match="not callable"):
+            FactorizedWalks(PLANTED, **{"dim": 6, **change}).read()
+
+
+def test_too_many_nodes_for_a_dense_matrix_are_told_before_anything_is_computed(monkeypatch):
+    monkeypatch.setattr(factorized_walks, "MAX_NODES", 79)
+    with pytest.raises(ConfigError, match=r"starts from 80 nodes of type target; .* at most 79. Use walk_features"):
+        _ = FactorizedWalks(PLANTED).spec
