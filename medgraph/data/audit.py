@@ -39,10 +39,10 @@ def recognize(path: Path) -> Any:
 
 def lines(source: Any) -> list[str]:
     """The audit of a source as lines of text. Raises DataError for a kind of source that has none."""
-    if hasattr(source, "graph"):
+    if hasattr(source, "structure"):
         from medgraph.data.graph_audit import graph_lines
 
-        return [repr(source), *graph_lines(source.graph)]
+        return [repr(source), *graph_lines(source.structure, source.spec)]
     if hasattr(source, "cases"):
         from medgraph.data.volume_audit import volume_lines
 

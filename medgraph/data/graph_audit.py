@@ -7,6 +7,7 @@ import numpy as np
 from medgraph.data.graphs import Graph, reaches_back
 from medgraph.data.incidence import halves, self_counts
 from medgraph.data.metapath import MetaPath
+from medgraph.data.spec import GraphSpec
 
 _EXACT_INSTANCES = 20_000_000  # a meta-path graph with more path instances is bounded, not counted
 _NEIGHBOURS = 100  # of the forecast
@@ -14,21 +15,27 @@ _DIM = 64  # of the forecast
 _MINI_BATCH_TARGETS = 200_000  # above, a full-batch epoch is out of proportion
 
 
-def graph_lines(graph: Graph) -> list[str]:
-    """The audit as lines of text: types, edges, labels, splits, meta-paths, memory."""
+def graph_lines(graph: Graph, spec: GraphSpec | None = None) -> list[str]:
+    """The audit as lines of text: types, edges, labels, splits, meta-paths, memory.
+
+    Args:
+        graph: The graph, perhaps still without features that take long to compute.
+        spec: Its facts once they are there; None: those of `graph`.
+    """
+    spec = spec or graph.spec
     return [
-        *_type_lines(graph),
+        *_type_lines(spec),
         *_edge_lines(graph),
         *_label_lines(graph),
         *_split_lines(graph),
         *_metapath_lines(graph),
-        *_forecast_lines(graph),
+        *_forecast_lines(graph, spec),
         *(f"note: {note}" for note in graph.notes),
     ]
 
 
-def _type_lines(graph: Graph) -> list[str]:
-    spec, lines = graph.spec, []
+def _type_lines(spec: GraphSpec) -> list[str]:
+    lines = []
     for name, count in spec.node_counts.items():
         width = spec.feature_dims[name]
         mark = "  (target)" if name == spec.target_type else ""
@@ -117,10 +124,10 @@ def _agreement(graph: Graph, counts) -> str:  # type: ignore[no-untyped-def]  # 
     return f" ({(labels[rows] == labels[columns])[chosen].mean():.0%} of the same class)"
 
 
-def _forecast_lines(graph: Graph) -> list[str]:
+def _forecast_lines(graph: Graph, spec: GraphSpec) -> list[str]:
     """Memory in three sums: what is stored, what the context adds, what a full-batch epoch holds."""
     num_targets, paths = graph.num_targets, [graph.metapath(name) for name in graph.metapaths]
-    stored = [_stored(graph.data[name].x) for name in graph.data.node_types if "x" in graph.data[name]]
+    stored = [_stored(graph, spec, name) for name, width in spec.feature_dims.items() if width]
     width = min(_NEIGHBOURS, num_targets)
     neighbours = 8 * num_targets * width * len(paths)
     hidden = 4 * _DIM * sum(graph.spec.node_counts.values())
@@ -135,7 +142,11 @@ def _forecast_lines(graph: Graph) -> list[str]:
     ]
 
 
-def _stored(x) -> int:  # type: ignore[no-untyped-def]  # a tensor of any layout
+def _stored(graph: Graph, spec: GraphSpec, name: str) -> int:
+    """Bytes of a type's features; those that are still to be computed are dense."""
+    if "x" not in graph.data[name]:
+        return 4 * spec.node_counts[name] * spec.feature_dims[name]
+    x = graph.data[name].x
     return 4 * x.numel() if not x.is_sparse_csr else 12 * x.values().numel()
 
 

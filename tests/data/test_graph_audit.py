@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 from reference.graphs import dense_counts, random_graph
 
-from medgraph.data import graph_audit
+from medgraph.data import audit, graph_audit
+from medgraph.data.factorized_walks import FactorizedWalks
 from medgraph.data.graph_audit import graph_lines
 from medgraph.data.graphs import make_graph, reaches_back
 from medgraph.data.sample_graph import SampleGraph
+from medgraph.data.synthetic_graph import PlantedGraph
 
 
 @pytest.fixture
@@ -94,3 +96,13 @@ def test_targets_without_any_path_are_a_warning():
     with pytest.warns(UserWarning, match="graph: 1 of 3 paper nodes have no instance of any meta-path, the first is 1"):
         graph = make_graph("paper", {"paper": 3, "author": 1}, edges, {})
     assert any(line.startswith("note: graph: 1 of 3 paper nodes") for line in graph_lines(graph))
+
+
+def test_features_that_take_long_are_foretold_not_made():
+    source = FactorizedWalks(PlantedGraph(num_targets=200, nodes_per_type=12), dim=6)
+    lines = audit.lines(source)
+    assert "graph" not in vars(source)
+    assert "nodes  group_0                   12  features: 6" in lines
+    assert next(line for line in lines if line.startswith("memory features")) == next(
+        line for line in graph_lines(source.graph) if line.startswith("memory features")
+    )
