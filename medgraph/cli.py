@@ -3,6 +3,8 @@
 import json
 import shutil
 import sys
+import warnings
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -319,14 +321,31 @@ def doctor() -> None:
 
 
 def main() -> None:
-    """Run the command line; errors of input leave with exit code 2 and no traceback."""
+    """Run the command line; errors of input leave with exit code 2 and no traceback, a warning is told once."""
     try:
-        app()
+        with warnings.catch_warnings():
+            if _DEBUG not in sys.argv:
+                warnings.showwarning = _teller()
+            app()
     except MedgraphError as error:
         if _DEBUG in sys.argv:
             raise
         typer.echo(str(error), err=True)
         sys.exit(error.exit_code)
+
+
+def _teller() -> Callable[..., None]:
+    """Prints each warning once, and its place only where it is not ours: a graph is read for several stages."""
+    told: set[str] = set()
+
+    def tell(message: Warning | str, category: type[Warning], filename: str, line: int, *_: Any) -> None:
+        ours = Path(filename).is_relative_to(Path(__file__).parent)
+        text = f"Warning: {message}" if ours else f"{filename}:{line}: {category.__name__}: {message}"
+        if text not in told:
+            told.add(text)
+            typer.echo(text, err=True)
+
+    return tell
 
 
 def _report_check(name: str, overrides: list[str]) -> None:

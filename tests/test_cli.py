@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 
@@ -70,6 +71,25 @@ def test_exit_code_is_that_of_the_error(monkeypatch, capsys):
         cli.main()
     assert stop.value.code == 77
     assert capsys.readouterr().err == "odd thing\n"
+
+
+def test_a_warning_is_told_once_and_where_it_comes_from_if_not_from_us(monkeypatch, capsys):
+    def warn(*arguments, **keywords):
+        for _ in range(2):
+            with warnings.catch_warnings():  # forgets what was shown before
+                warnings.simplefilter("default")
+                warnings.warn_explicit("labels start at 1", UserWarning, str(Path(cli.__file__)), 7)
+                warnings.warn_explicit("old name", UserWarning, "/lib/elsewhere.py", 8)
+        return config.Pipeline("tiny", 1, {}), []
+
+    monkeypatch.setattr(medgraph, "check", warn)
+    monkeypatch.setattr(sys, "argv", ["medgraph", "check", "x"])
+    before = warnings.showwarning
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 0
+    assert warnings.showwarning is before
+    assert capsys.readouterr().err == "Warning: labels start at 1\n/lib/elsewhere.py:8: UserWarning: old name\n"
 
 
 def test_run_hands_everything_on(monkeypatch, tmp_path):
