@@ -15,6 +15,8 @@ def seed_all(*parts: int | str) -> None:
     """
     digest = hashlib.sha256(repr(parts).encode()).digest()
     number = int.from_bytes(digest[:4], "little")
-    torch.manual_seed(number)
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_available():  # torch.manual_seed would queue a stack trace for each absent backend, at every step
+        torch.cuda.manual_seed_all(number)
     np.random.seed(number)
     random.seed(number)
