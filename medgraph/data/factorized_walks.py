@@ -89,7 +89,7 @@ class FactorizedWalks(WalkVectors):
         ahead = _transitions(graph, path)
         visits = _visits(ahead[0], self.rounds)
         together = ahead[0] @ visits
-        noise = np.maximum(together.mean(axis=0), np.finfo(np.float32).tiny)
+        noise = together.mean(axis=0)
         u, s, vt = randomized_svd(_log_ratio(together, noise), min(self.dim, len(noise)), random_state=self.walk_seed)
         root = np.sqrt(np.where(s > s[0] * len(noise) * np.finfo(np.float32).eps, s, 0))  # below: rounding alone
         basis = np.divide(vt.T, root, out=np.zeros_like(vt.T), where=root > 0)
@@ -122,10 +122,11 @@ def _visits(once: sp.csr_matrix, rounds: int) -> np.ndarray:
     for _ in range(rounds - 1):
         visits = once @ visits
         visits[np.diag_indices_from(visits)] += 1
-    return visits / rounds
+    visits /= rounds
+    return visits
 
 
 def _log_ratio(chances: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """log max(chances / noise, 1), in place."""
-    chances /= noise
+    """log max(chances / noise, 1), in place; 0 for what no walk from the first type meets."""
+    np.divide(chances, noise, out=chances, where=noise > 0)
     return np.log(np.maximum(chances, 1, out=chances), out=chances)

@@ -115,3 +115,15 @@ def test_too_many_nodes_for_a_dense_matrix_are_told_before_anything_is_computed(
     monkeypatch.setattr(factorized_walks, "MAX_NODES", 79)
     with pytest.raises(ConfigError, match=r"starts from 80 nodes of type target; .* at most 79. Use walk_features"):
         _ = FactorizedWalks(PLANTED).spec
+
+
+def test_paths_of_one_way_reach_what_no_walk_from_their_start_meets():
+    """Paper 2 has no author, but author 3 reviews it: from that paper a walk goes where none from an author goes."""
+    writes, reviews = ("author", "writes", "paper"), ("paper", "reviewed_by", "author")
+    edges = {writes: np.array([[0, 1, 3], [0, 1, 1]]), reviews: np.array([[0, 1, 2], [1, 0, 3]])}
+    counts = {"author": 4, "paper": 3}
+    with pytest.warns(UserWarning, match="no instance of any meta-path"):
+        source = Given(make_graph("author", counts, edges, {}, metapaths=[[list(writes), list(reviews)]]))
+    found = FactorizedWalks(source, dim=4, rounds=3).graph
+    assert all(found.data[name].x.isfinite().all() for name in counts)
+    assert (found.data["paper"].x[:2] != 0).any(1).all()
