@@ -16,10 +16,9 @@ def brighten(images: Tensor, shift: Tensor, contrast: Tensor, gamma: Tensor) -> 
 
 def add_noise(images: Tensor, std: Tensor, seeds: Tensor) -> Tensor:
     """Gaussian noise of standard deviation `std` (n,), drawn per example from `seeds` (n,)."""
-    noise = torch.empty_like(images)
-    for row, seed in enumerate(seeds.tolist()):
-        generator = torch.Generator(images.device).manual_seed(seed)
-        noise[row] = torch.randn(images.shape[1:], generator=generator, device=images.device)
+    noise, generator = torch.empty(images.shape, device=images.device), torch.Generator(images.device)
+    for one, seed in zip(noise.unbind(), seeds.tolist(), strict=True):
+        one.normal_(generator=generator.manual_seed(seed))
     return images + _column(std, images) * noise
 
 
