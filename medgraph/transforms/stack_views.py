@@ -39,7 +39,12 @@ class StackViews:
         noise: Standard deviation of the noise, from and to.
         bias: Largest coefficient of the bias field's logarithm, a polynomial of degree 3.
         anisotropy: Factor by which one in-plane axis loses resolution, from and to.
+
+    Attributes:
+        takes_stacks: It changes all slices of a volume alike.
     """
+
+    takes_stacks = True
 
     def __init__(
         self,
@@ -74,6 +79,11 @@ class StackViews:
         self.noise = checks.interval("noise", noise, 0.0, 1.0)
         self.bias = checks.not_negative("bias", bias)
         self.anisotropy = checks.interval("anisotropy", anisotropy, 1.0, 8.0)
+
+    @property
+    def shows_windows(self) -> bool:
+        """Whether a view leaves slices out."""
+        return self.num_slices is not None or self.stride > 1
 
     @property
     def span(self) -> int:

@@ -23,8 +23,8 @@ class Classification(HeadedMethod):
     Args:
         spec: Facts of the data, filled by the builder.
         encoder: Pre-trained or fresh.
-        views: Augmentation of images (`image_views`) or volumes (`volume_views`), whose first view is used; None
-            trains on images as they are.
+        views: Augmentation of images (`image_views`), volumes (`volume_views`) or stacks of slices (`stack_views`),
+            whose first view is used; None trains on images as they are.
         freeze: Train the classifier alone: a probe. The encoder's running statistics stay too.
         encoder_lr_scale: Factor on the encoder's learning rate; below 1 keeps it closer to where it started.
         head_warmup: Optimiser steps in which the classifier alone learns, so that its first, random gradients do not

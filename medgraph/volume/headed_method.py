@@ -37,8 +37,11 @@ class HeadedMethod(FineTuning):
             there = "looks across slices" if stacked else "sees one image at a time"
             here = "stacks of slices" if stacks else "single images"
             raise ValueError(f"encoder: it {there}, but the data give {here}. Take data and encoder of one kind.")
-        if stacks and views is not None:
-            raise ValueError("views: the data give stacks of slices, which no views of images augment; leave it out.")
+        if views is not None and getattr(views, "takes_stacks", False) != stacks:
+            given, fit = ("stacks of slices", "stack_views") if stacks else ("single images", "image or volume views")
+            raise ValueError(f"views: the data give {given}, expected {fit}, or none.")
+        if stacks and views is not None and views.shows_windows:
+            raise ValueError("views: num_slices, stride: here whole volumes are seen; leave both out.")
         super().__init__(encoder, freeze, encoder_lr_scale, head_warmup, layer_decay)
         self.views = views
         self.head = nn.Linear(encoder.out_dim, num_outputs)
@@ -47,8 +50,13 @@ class HeadedMethod(FineTuning):
         """The first `num_views` views of a batch; its images where nothing augments."""
         if self.views is None:
             return [batch.images]
-        record = self.views.draw(step.seed, step.epoch, batch.ids, batch.images.shape[1:])
-        return self.views.apply(batch.images, record)[:num_views]
+        images = batch.images
+        if getattr(self.views, "takes_stacks", False):  # (b, n, c, h, w), of one length
+            valid = torch.ones(images.shape[:2], dtype=torch.bool, device=images.device)
+            record = self.views.draw(step.seed, step.epoch, batch.ids, valid.sum(dim=1))
+            return self.views.apply(images, valid, record)[0][:num_views]
+        record = self.views.draw(step.seed, step.epoch, batch.ids, images.shape[1:])
+        return self.views.apply(images, record)[:num_views]
 
     def answers(self, features: Tensor, step: Step) -> Tensor:
         """The head's outputs; in the warm-up no gradient passes to the features."""

@@ -6,6 +6,7 @@ from medgraph.data.spec import ImageSpec
 from medgraph.method import Step
 from medgraph.nn.encoders import ResNetEncoder
 from medgraph.transforms.image_views import ImageViews
+from medgraph.transforms.stack_views import StackViews
 from medgraph.volume.classification import Classification
 from medgraph.volume.encoder import VolumeEncoder
 from medgraph.volume.slice_attention import Identity
@@ -25,13 +26,30 @@ def test_an_encoder_that_looks_across_slices_and_stacks_go_together_alone():
         Classification(SPEC, volume)
     with pytest.raises(ValueError, match="encoder: it sees one image at a time, but the data give stacks of slices"):
         make(stacks)
-    with pytest.raises(ValueError, match="views: the data give stacks of slices, which no views of images augment"):
+    with pytest.raises(ValueError, match="views: the data give stacks of slices, expected stack_views, or none"):
         Classification(stacks, volume, views=ImageViews())
+    with pytest.raises(ValueError, match="views: the data give single images, expected image or volume views"):
+        make(views=StackViews())
+    with pytest.raises(ValueError, match="views: num_slices, stride: here whole volumes are seen"):
+        Classification(stacks, volume, views=StackViews(num_slices=3))
     images = torch.rand(3, 5, 1, 16, 16)
     batch = ClassBatch(torch.arange(3), images, torch.tensor([0, 1, 0]))
     method = Classification(stacks, volume)
     method.training_step(batch, Step(0, 0, 0))["loss"].backward()
     assert method.predict(images).shape == (3, 2)
+
+
+def test_stacks_are_augmented_alike_in_all_their_slices():
+    stacks = ImageSpec(2, 1, (16, 16), 8, ("dark", "bright"), num_volumes=8, num_slices=(5, 5))
+    volume = VolumeEncoder(stacks, ResNetEncoder(SPEC, width=4), Identity(), dim=8)
+    views = StackViews(kinds=("flip", "none"), different=False, rotation=0.0, shift=0.0, scale=(1.0, 1.0))
+    method = Classification(stacks, volume, views=views)
+    images = torch.rand(16, 5, 1, 16, 16)
+    (seen,) = method.seen(ClassBatch(torch.arange(16), images, torch.zeros(16).long()), Step(0, 0, 0))
+    flipped = [torch.allclose(one, image.flip(3), atol=1e-5) for one, image in zip(seen, images, strict=True)]
+    kept = [torch.allclose(one, image, atol=1e-5) for one, image in zip(seen, images, strict=True)]
+    assert sum(flipped) + sum(kept) == 16
+    assert min(sum(flipped), sum(kept)) > 3
 
 
 def batch_of(rng, dims=2):
