@@ -17,6 +17,7 @@ from medgraph.data.loader import draw_batches, load
 from medgraph.errors import ConfigError, DataError, MedgraphError
 from medgraph.method import Method, Step
 from medgraph.runner import checkpoint
+from medgraph.runner.allocator import keep_freed_memory
 from medgraph.runner.average import Average
 from medgraph.runner.checkpoint import Position
 from medgraph.runner.cost import Cost
@@ -74,6 +75,7 @@ def train(
             f"{title}: {len(dataset)} training examples, but one batch takes {plan.batch_size}. "
             "Give more data, or lower train.batch_size."
         )
+    keep_freed_memory()
     AcceleratorState._reset_state(True)  # one process runs many stages, each with its own precision
     accelerator = Accelerator(
         mixed_precision=PRECISIONS[plan.precision],

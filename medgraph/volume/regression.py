@@ -27,8 +27,8 @@ class Regression(HeadedMethod):
     Args:
         spec: Facts of the data, filled by the builder.
         encoder: Pre-trained or fresh.
-        views: Augmentation of images (`image_views`), volumes (`volume_views`) or stacks of slices (`stack_views`); None
-            trains on examples as they are. It must not change what is predicted: a zoom changes a volume.
+        views: Augmentation of images (`image_views`), volumes (`volume_views`) or stacks of slices (`stack_views`);
+            None trains on examples as they are. It must not change what is predicted: a zoom changes a volume.
         freeze: Train the linear layer alone: a probe. The encoder's running statistics stay too.
         encoder_lr_scale: Factor on the encoder's learning rate; below 1 keeps it closer to where it started.
         head_warmup: Optimiser steps in which the linear layer alone learns.
