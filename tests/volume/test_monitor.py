@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from medgraph.method import Step
 from medgraph.volume.monitor import SourceWatch, cluster_metrics, order_sensitivity
@@ -52,3 +53,23 @@ def test_padding_stays_last_when_slices_are_shuffled(rng):
     valid = (torch.arange(6) < 3).expand(2, 6)
     transformer = SliceTransformer(8, Identity())
     assert order_sensitivity(transformer, tokens, valid, Step(0, 0, 0))["order_sensitivity"].abs() < 1e-6
+
+
+class Ramp(nn.Module):
+    """Weighs slices by their number, and adds what all volumes share."""
+
+    def __init__(self, shared: float):
+        super().__init__()
+        self.shared = shared
+
+    def forward(self, tokens, valid):
+        return tokens * torch.arange(tokens.shape[1])[:, None] + self.shared
+
+
+def test_what_all_volumes_share_does_not_hide_the_order(rng):
+    tokens, valid = torch.randn(6, 9, 16, generator=rng, dtype=torch.float64), torch.ones(6, 9, dtype=torch.bool)
+    plain, shared = (
+        order_sensitivity(Ramp(value), tokens, valid, Step(0, 0, 0))["order_sensitivity"] for value in (0.0, 1e3)
+    )
+    assert 0.1 < plain < 1
+    assert torch.allclose(plain, shared, rtol=1e-2)
