@@ -20,9 +20,10 @@ def spec() -> ImageSpec:
 def make_encoder(spec):
     """Makes a volume encoder, the same each time."""
 
-    def make(attention=None) -> VolumeEncoder:
+    def make(attention=None, **arguments) -> VolumeEncoder:
         torch.manual_seed(3)
-        return VolumeEncoder(spec, ResNetEncoder(spec, width=4), attention or MultiScale(), dim=16, num_layers=1)
+        slices = ResNetEncoder(spec, width=4)
+        return VolumeEncoder(spec, slices, attention or MultiScale(), dim=16, num_layers=1, **arguments)
 
     return make
 

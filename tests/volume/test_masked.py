@@ -13,8 +13,9 @@ STILL = StackViews(rotation=0, scale=(1, 1), shift=0, kinds=("none",), different
 
 @pytest.fixture
 def make(spec, make_encoder):
-    def make(views=None, **arguments) -> Masked:
-        return Masked(spec, make_encoder(), views or StackViews(), MaskedPrediction(), **arguments).train()
+    def make(views=None, token_norm=False, **arguments) -> Masked:
+        encoder = make_encoder(token_norm=token_norm)
+        return Masked(spec, encoder, views or StackViews(), MaskedPrediction(), **arguments).train()
 
     return make
 
@@ -30,14 +31,14 @@ def trained(method, batch, steps=3):
     return outputs
 
 
-@pytest.mark.parametrize("cached", [0, 2])
-def test_slice_encoder_and_map_stay_bitwise_equal(cached, make, make_stacks):
+@pytest.mark.parametrize(("cached", "token_norm"), [(0, False), (2, False), (0, True), (2, True)])
+def test_slice_encoder_and_map_stay_bitwise_equal(cached, token_norm, make, make_stacks):
     """Every parameter and buffer of the frozen part, batch statistics included (10.10)."""
-    method = make(num_cached_views=cached)
+    method = make(num_cached_views=cached, token_norm=token_norm)
     before = copy.deepcopy(method.encoder.state_dict())
     trained(method, make_stacks())
     after = method.encoder.state_dict()
-    frozen = [name for name in before if name.startswith(("slice_encoder", "tokens.linear"))]
+    frozen = [name for name in before if name.startswith(("slice_encoder", "tokens.linear", "tokens.norm"))]
     assert all(torch.equal(before[name], after[name]) for name in frozen)
     moved = [name for name in before if name.startswith("transformer") and not torch.equal(before[name], after[name])]
     assert len(moved) > 5
@@ -52,9 +53,10 @@ def test_tokens_are_standardised_and_the_statistics_leave_with_the_encoder(make,
     assert {"tokens.mean", "tokens.std"} <= method.encoder.state_dict().keys()
 
 
-@pytest.mark.parametrize("standardize", [True, False])
-def test_kept_tokens_are_those_of_the_encoder(standardize, make, make_stacks):
-    method, batch = make(STILL, num_cached_views=2, standardize=standardize), make_stacks()
+@pytest.mark.parametrize(("standardize", "token_norm"), [(True, False), (True, True), (False, False)])
+def test_kept_tokens_are_those_of_the_encoder(standardize, token_norm, make, make_stacks):
+    method = make(STILL, token_norm=token_norm, num_cached_views=2, standardize=standardize)
+    batch = make_stacks()
     method.on_epoch_start(Step(0, 0, 0), [batch])
     tokens, valid = method._cached(batch, Step(0, 3, 7))
     expected = method.encoder.slice_tokens(batch.slices, batch.valid).repeat(2, 1, 1)

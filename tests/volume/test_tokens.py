@@ -42,3 +42,22 @@ def test_a_channel_that_does_not_vary_keeps_its_scale():
     tokens = TokenMap((3,), 2)
     tokens.fit_(torch.ones(5, 2))
     assert tokens.std.tolist() == [1.0, 1.0]
+
+
+def test_a_batch_norm_follows_the_slice_encoder_and_is_fitted_away(rng):
+    pyramid, tokens = maps(rng, 50), TokenMap((3, 5), 4, batch_norm=True)
+    plain = TokenMap((3, 5), 4)
+    plain.linear.load_state_dict(tokens.linear.state_dict())
+    with torch.no_grad():
+        found = tokens.train()(pyramid)
+        torch.testing.assert_close(found.mean(dim=0), torch.zeros(4), rtol=0, atol=1e-5)
+        torch.testing.assert_close(found.std(dim=0, correction=0), torch.ones(4), rtol=0, atol=0.05)
+        made = tokens.eval()(pyramid)
+        assert not torch.allclose(made, plain(pyramid), atol=1e-3)  # its running statistics have moved
+        torch.testing.assert_close(tokens.raw(made), plain(pyramid))
+        torch.testing.assert_close(tokens.standardised(plain(pyramid)), made, rtol=0, atol=1e-4)
+        raw = tokens.raw(made)
+        tokens.fit_(made)
+        again = tokens(pyramid)
+    torch.testing.assert_close(again, tokens.standardised(raw), rtol=0, atol=1e-4)
+    torch.testing.assert_close(again.mean(dim=0), torch.zeros(4), rtol=0, atol=1e-5)
