@@ -30,7 +30,7 @@ class VolumeEncoder(nn.Module):
         dropout_place: "branch" or "output", see `SliceTransformer`.
         position: What queries know of their place: "slice", "relative" or "none".
         repeat_last: Take the coarsest map twice into the token, as the authors' release does.
-        token_norm: Standardise tokens by each batch while the slice encoder learns, see `TokenMap`.
+        tokens_by_batch: Standardise tokens by each batch while the slice encoder learns, see `TokenMap`.
 
     Attributes:
         out_dim: Width of the volume's vector.
@@ -51,11 +51,11 @@ class VolumeEncoder(nn.Module):
         dropout_place: str = "branch",
         position: str = "slice",
         repeat_last: bool = False,
-        token_norm: bool = False,
+        tokens_by_batch: bool = False,
     ):
         super().__init__()
         self.slice_encoder = slice_encoder
-        self.tokens = TokenMap(slice_encoder.pyramid_dims, dim, repeat_last, token_norm)
+        self.tokens = TokenMap(slice_encoder.pyramid_dims, dim, repeat_last, tokens_by_batch)
         self.transformer = SliceTransformer(dim, attention, num_layers, hidden_dim, dropout, dropout_place, position)
         self.out_dim = dim
         self.spatial_dims, self.in_channels = spec.spatial_dims, spec.channels

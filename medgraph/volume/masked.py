@@ -75,7 +75,7 @@ class Masked(Method):
         self.constants = ("cache", "lengths", *frozen)
 
     def train(self, mode: bool = True) -> "Masked":
-        """Training mode for all but the frozen slice encoder and token map, whose batch statistics must not move."""
+        """Training mode for all but the frozen slice encoder and token map, whose statistics must not move."""
         super().train(mode)
         self.encoder.slice_encoder.eval()
         self.encoder.tokens.eval()
@@ -99,9 +99,9 @@ class Masked(Method):
                     self.cache[batch.ids, 2 * pair : 2 * pair + 2, : both.shape[2]] = both
         if self.standardize:
             known = self.encoder.tokens
-            raw = known.raw(self.cache)
+            mean, std = known.mean.clone(), known.std.clone()
             known.fit_(torch.cat(found))
-            self.cache.copy_(known.standardised(raw))
+            self.cache.copy_((self.cache * std + mean - known.mean) / known.std)
         self.is_ready.fill_(True)
 
     def training_step(self, batch: StackBatch, step: Step) -> dict[str, Tensor]:

@@ -6,66 +6,61 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medgraph import checks
+from medgraph import checks, processes
+
+_MOMENTUM, _FLOOR = 0.1, 1e-5  # as of torch's batch norm
 
 
 class TokenMap(nn.Module):
     """token = W concat_k unit(mean over space of map_k) + b, then standardised by stored statistics.
 
-    The statistics are those of `fit_`, and do nothing before it. Map and statistics are part of the encoder's
-    checkpoint: a stage that starts from it sees the same tokens.
+    The statistics are those of `fit_`, and do nothing before it, or those of the batches of a training. Map and
+    statistics are part of the encoder's checkpoint: a stage that starts from it sees the same tokens.
 
     Args:
         pyramid_dims: Channels of the slice encoder's maps, fine to coarse.
         dim: Width of a token.
         repeat_last: Take the coarsest map twice, as the authors' release does.
-        batch_norm: While training, standardise once more by each batch, for stages in which the slice encoder learns:
-            its maps move away from stored statistics, and what all tokens share drowns what they tell and their places.
+        by_batch: While training, standardise by the batch, and let the stored statistics follow: for stages in which
+            the slice encoder learns, and moves away from statistics that stay. What all tokens share would else drown
+            what tells them apart, and their places.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, pyramid_dims: Sequence[int], dim: int, repeat_last: bool = False, batch_norm: bool = False):
+    def __init__(self, pyramid_dims: Sequence[int], dim: int, repeat_last: bool = False, by_batch: bool = False):
         super().__init__()
-        self.repeat_last = repeat_last
+        self.repeat_last, self.by_batch = repeat_last, by_batch
         width = sum(pyramid_dims) + (pyramid_dims[-1] if repeat_last else 0)
         self.linear = nn.Linear(width, checks.at_least("dim", dim, 1))
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
-        self.norm = nn.BatchNorm1d(dim, affine=False) if batch_norm else None
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Tokens (n, dim) of the maps (n, c_k, ...), fine to coarse."""
         pooled = [F.normalize(m.flatten(2).mean(dim=2), dim=1) for m in maps]
         pooled += pooled[-1:] if self.repeat_last else []
-        tokens = (self.linear(torch.cat(pooled, dim=1)) - self.mean) / self.std
-        return tokens if self.norm is None else self.norm(tokens)
+        raw = self.linear(torch.cat(pooled, dim=1))
+        return self._by_batch(raw) if self.by_batch and self.training else (raw - self.mean) / self.std
 
     @torch.no_grad()
     def fit_(self, tokens: Tensor) -> None:
-        """Standardise each channel so that these tokens (n, dim), made in evaluation, get mean 0 and deviation 1."""
-        raw = self.raw(tokens)
+        """Standardise each channel so that these tokens (n, dim), made by this map, get mean 0 and deviation 1."""
+        raw = tokens * self.std + self.mean
         self.mean.copy_(raw.mean(dim=0))
         # a channel that does not vary keeps its scale
         std = raw.std(dim=0, correction=0)
         self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
-        if self.norm is not None:
-            self.norm.reset_running_stats()
 
-    def raw(self, tokens: Tensor) -> Tensor:
-        """Tokens (..., dim) made in evaluation as they were before they were standardised."""
-        mean, std = self._statistics()
-        return tokens * std + mean
-
-    def standardised(self, raw: Tensor) -> Tensor:
-        """The other way round: raw tokens (..., dim) as they are in evaluation."""
-        mean, std = self._statistics()
-        return (raw - mean) / std
-
-    def _statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation (dim,) that evaluation takes out, the stored ones and those of the batch norm together."""
-        if self.norm is None or self.norm.running_mean is None or self.norm.running_var is None:
-            return self.mean, self.std
-        deviation = (self.norm.running_var + self.norm.eps).sqrt()
-        return self.mean + self.std * self.norm.running_mean, self.std * deviation
+    def _by_batch(self, raw: Tensor) -> Tensor:
+        """Standardised by the mean and deviation over the rows of all processes, as a batch norm does."""
+        moved = raw - self.mean  # sums of what is near 0 lose no digits
+        count = processes.total(raw.new_tensor(float(len(raw))))
+        mean = processes.total(moved.sum(dim=0)) / count
+        centred = moved - mean
+        variance = processes.total(centred.square().sum(dim=0)) / count
+        with torch.no_grad():
+            self.mean.add_(mean, alpha=_MOMENTUM)
+            self.std.copy_(self.std.square().lerp(variance + _FLOOR, _MOMENTUM).sqrt())
+        return centred / (variance + _FLOOR).sqrt()

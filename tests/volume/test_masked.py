@@ -13,8 +13,8 @@ STILL = StackViews(rotation=0, scale=(1, 1), shift=0, kinds=("none",), different
 
 @pytest.fixture
 def make(spec, make_encoder):
-    def make(views=None, token_norm=False, **arguments) -> Masked:
-        encoder = make_encoder(token_norm=token_norm)
+    def make(views=None, by_batch=False, **arguments) -> Masked:
+        encoder = make_encoder(tokens_by_batch=by_batch)
         return Masked(spec, encoder, views or StackViews(), MaskedPrediction(), **arguments).train()
 
     return make
@@ -31,14 +31,14 @@ def trained(method, batch, steps=3):
     return outputs
 
 
-@pytest.mark.parametrize(("cached", "token_norm"), [(0, False), (2, False), (0, True), (2, True)])
-def test_slice_encoder_and_map_stay_bitwise_equal(cached, token_norm, make, make_stacks):
+@pytest.mark.parametrize(("cached", "by_batch"), [(0, False), (2, False), (0, True), (2, True)])
+def test_slice_encoder_and_map_stay_bitwise_equal(cached, by_batch, make, make_stacks):
     """Every parameter and buffer of the frozen part, batch statistics included (10.10)."""
-    method = make(num_cached_views=cached, token_norm=token_norm)
+    method = make(num_cached_views=cached, by_batch=by_batch)
     before = copy.deepcopy(method.encoder.state_dict())
     trained(method, make_stacks())
     after = method.encoder.state_dict()
-    frozen = [name for name in before if name.startswith(("slice_encoder", "tokens.linear", "tokens.norm"))]
+    frozen = [name for name in before if name.startswith(("slice_encoder", "tokens.linear"))]
     assert all(torch.equal(before[name], after[name]) for name in frozen)
     moved = [name for name in before if name.startswith("transformer") and not torch.equal(before[name], after[name])]
     assert len(moved) > 5
@@ -53,9 +53,9 @@ def test_tokens_are_standardised_and_the_statistics_leave_with_the_encoder(make,
     assert {"tokens.mean", "tokens.std"} <= method.encoder.state_dict().keys()
 
 
-@pytest.mark.parametrize(("standardize", "token_norm"), [(True, False), (True, True), (False, False)])
-def test_kept_tokens_are_those_of_the_encoder(standardize, token_norm, make, make_stacks):
-    method = make(STILL, token_norm=token_norm, num_cached_views=2, standardize=standardize)
+@pytest.mark.parametrize(("standardize", "by_batch"), [(True, False), (True, True), (False, False)])
+def test_kept_tokens_are_those_of_the_encoder(standardize, by_batch, make, make_stacks):
+    method = make(STILL, by_batch=by_batch, num_cached_views=2, standardize=standardize)
     batch = make_stacks()
     method.on_epoch_start(Step(0, 0, 0), [batch])
     tokens, valid = method._cached(batch, Step(0, 3, 7))

@@ -1,4 +1,5 @@
 import torch
+from spawned import run_in_processes
 
 from medgraph.volume.tokens import TokenMap
 
@@ -44,20 +45,24 @@ def test_a_channel_that_does_not_vary_keeps_its_scale():
     assert tokens.std.tolist() == [1.0, 1.0]
 
 
-def test_a_batch_norm_follows_the_slice_encoder_and_is_fitted_away(rng):
-    pyramid, tokens = maps(rng, 50), TokenMap((3, 5), 4, batch_norm=True)
-    plain = TokenMap((3, 5), 4)
-    plain.linear.load_state_dict(tokens.linear.state_dict())
-    with torch.no_grad():
-        found = tokens.train()(pyramid)
-        torch.testing.assert_close(found.mean(dim=0), torch.zeros(4), rtol=0, atol=1e-5)
-        torch.testing.assert_close(found.std(dim=0, correction=0), torch.ones(4), rtol=0, atol=0.05)
-        made = tokens.eval()(pyramid)
-        assert not torch.allclose(made, plain(pyramid), atol=1e-3)  # its running statistics have moved
-        torch.testing.assert_close(tokens.raw(made), plain(pyramid))
-        torch.testing.assert_close(tokens.standardised(plain(pyramid)), made, rtol=0, atol=1e-4)
-        raw = tokens.raw(made)
-        tokens.fit_(made)
-        again = tokens(pyramid)
-    torch.testing.assert_close(again, tokens.standardised(raw), rtol=0, atol=1e-4)
-    torch.testing.assert_close(again.mean(dim=0), torch.zeros(4), rtol=0, atol=1e-5)
+def test_by_batch_it_is_a_batch_norm_whose_statistics_are_stored(rng):
+    tokens, norm = TokenMap((3, 5), 4, by_batch=True).double(), torch.nn.BatchNorm1d(4, affine=False).double()
+    plain = TokenMap((3, 5), 4).double()
+    plain.load_state_dict(tokens.state_dict())
+    for _ in range(3):
+        pyramid = [m.double() for m in maps(rng, 500)]
+        raw = plain(pyramid)
+        found = tokens(pyramid)
+        torch.testing.assert_close(found, norm(raw))
+        torch.testing.assert_close(tokens.mean, norm.running_mean)
+        torch.testing.assert_close(tokens.std.square(), norm.running_var, rtol=1e-2, atol=1e-4)  # n against n - 1
+    weights = torch.rand(found.shape, generator=rng, dtype=torch.float64)
+    theirs = torch.autograd.grad((norm(raw) * weights).sum(), plain.linear.weight)[0]
+    ours = torch.autograd.grad((found * weights).sum(), tokens.linear.weight)[0]
+    torch.testing.assert_close(ours, theirs)
+    tokens.eval()
+    torch.testing.assert_close(tokens(pyramid), (raw - tokens.mean) / tokens.std)
+
+
+def test_a_batch_is_that_of_all_processes(tmp_path):
+    run_in_processes("reference.token_checks", "batch_of_all", 2, tmp_path)
