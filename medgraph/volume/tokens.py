@@ -42,7 +42,7 @@ class TokenMap(nn.Module):
         pooled = [F.normalize(m.flatten(2).mean(dim=2), dim=1) for m in maps]
         pooled += pooled[-1:] if self.repeat_last else []
         raw = self.linear(torch.cat(pooled, dim=1))
-        return self._by_batch(raw) if self.by_batch and self.training else (raw - self.mean) / self.std
+        return self._normed(raw) if self.by_batch and self.training else (raw - self.mean) / self.std
 
     @torch.no_grad()
     def fit_(self, tokens: Tensor) -> None:
@@ -53,7 +53,7 @@ class TokenMap(nn.Module):
         std = raw.std(dim=0, correction=0)
         self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
 
-    def _by_batch(self, raw: Tensor) -> Tensor:
+    def _normed(self, raw: Tensor) -> Tensor:
         """Standardised by the mean and deviation over the rows of all processes, as a batch norm does."""
         moved = raw - self.mean  # sums of what is near 0 lose no digits
         count = processes.total(raw.new_tensor(float(len(raw))))
