@@ -44,11 +44,21 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def training_step(self, batch: Any, step: Step) -> dict[str, Tensor]:
-        """Return a dictionary with the scalar "loss"; every other scalar is logged under its name."""
+        """Return a dictionary with the scalar "loss"; every other scalar is logged under its name.
 
-    def forward(self, batch: Any, step: Step) -> dict[str, Tensor]:
+        A method with views of its own takes them as a third argument; None makes them now.
+        """
+
+    def views_of(self, batch: Any, step: Step) -> Any:
+        """What a step makes of a batch before any weight comes in: augmented copies, samples. None: nothing.
+
+        On a CPU with a core to spare the runner asks for the next step's in a second thread, while this step computes.
+        """
+        return None
+
+    def forward(self, batch: Any, step: Step, views: Any = None) -> dict[str, Tensor]:
         """The training step, under the name that data-parallel wrappers hook into."""
-        return self.training_step(batch, step)
+        return self.training_step(batch, step, *(() if views is None else (views,)))
 
     def on_epoch_start(self, step: Step, batches: Iterable[Any]) -> None:
         """Refresh banks, cluster, draw masks. `batches` iterates once over the training data, in order, undropped."""

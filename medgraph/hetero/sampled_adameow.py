@@ -11,6 +11,7 @@ from medgraph.hetero.batches import TargetBatch
 from medgraph.hetero.queued_keys import contrast
 from medgraph.hetero.reconstruction import FeatureReconstruction
 from medgraph.hetero.sampled_meow import check_encoder, check_queue, step_metrics
+from medgraph.hetero.sampler import SampledViews
 from medgraph.hetero.throughput import Throughput
 from medgraph.losses.adaptive_info_nce import AdaptiveInfoNCE
 from medgraph.method import Method, Step
@@ -63,9 +64,9 @@ class SampledAdaMEOW(Method):
         self.reconstruction = FeatureReconstruction(spec, encoder.out_dim, reconstruction_weight)
         self._clock = Throughput()
 
-    def training_step(self, batch: TargetBatch, step: Step) -> dict[str, Tensor]:
+    def training_step(self, batch: TargetBatch, step: Step, views: SampledViews | None = None) -> dict[str, Tensor]:
         """Loss of a batch."""
-        views = batch.sample(step.seed, step.epoch)
+        views = self.views_of(batch, step) if views is None else views
         encoded = self.encoder.encode(views)
         coarse, fine = self.projector(encoded.coarse), self.projector(encoded.fine)
         loss = contrast(self.loss, fine, coarse, self.queue, self.loss.temperature)
@@ -78,3 +79,7 @@ class SampledAdaMEOW(Method):
         if self.queue is not None:
             self.queue.push(coarse, ids=views.ids)
         return {"loss": loss, **outputs, **step_metrics(encoded.attention, self._clock, len(batch))}
+
+    def views_of(self, batch: TargetBatch, step: Step) -> SampledViews:
+        """Samples around the targets of a batch."""
+        return batch.sample(step.seed, step.epoch)

@@ -15,6 +15,7 @@ from medgraph.hetero.clusterings import Clusterings, KMeans
 from medgraph.hetero.queued_keys import contrast
 from medgraph.hetero.reconstruction import FeatureReconstruction
 from medgraph.hetero.sampled_encoder import SampledMetapathEncoder
+from medgraph.hetero.sampler import SampledViews
 from medgraph.hetero.throughput import Throughput
 from medgraph.losses.given_weight_info_nce import GivenWeightInfoNCE
 from medgraph.losses.info_nce import InfoNCE
@@ -108,9 +109,9 @@ class SampledMEOW(Method):
         ids = torch.arange(self.bank.num_examples, device=self.bank.valid.device)
         self.clusterings.refresh(self.bank.vectors(ids).float(), self.kmeans, temperature)
 
-    def training_step(self, batch: TargetBatch, step: Step) -> dict[str, Tensor]:
+    def training_step(self, batch: TargetBatch, step: Step, views: SampledViews | None = None) -> dict[str, Tensor]:
         """Loss of a batch: the sum, and its parts."""
-        views = batch.sample(step.seed, step.epoch)
+        views = self.views_of(batch, step) if views is None else views
         encoded = self.encoder.encode(views)
         coarse, fine = self.projector(encoded.coarse), self.projector(encoded.fine)
         warming = step.epoch < self.warmup_epochs
@@ -130,6 +131,10 @@ class SampledMEOW(Method):
         if self.queue is not None:
             self.queue.push(fine, ids=views.ids)
         return {"loss": loss, **outputs, **step_metrics(encoded.attention, self._clock, len(batch))}
+
+    def views_of(self, batch: TargetBatch, step: Step) -> SampledViews:
+        """Samples around the targets of a batch."""
+        return batch.sample(step.seed, step.epoch)
 
     @property
     def _needs_clusters(self) -> bool:

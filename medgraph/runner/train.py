@@ -1,5 +1,6 @@
 """THE training loop, for pre-training and fine-tuning alike. Made to be read."""
 
+import itertools
 import signal
 import threading
 import warnings
@@ -17,6 +18,7 @@ from medgraph.data.loader import draw_batches, load
 from medgraph.errors import ConfigError, DataError, MedgraphError
 from medgraph.method import Method, Step
 from medgraph.runner import checkpoint
+from medgraph.runner.ahead import ahead, has_free_core
 from medgraph.runner.allocator import keep_freed_memory
 from medgraph.runner.average import Average
 from medgraph.runner.checkpoint import Position
@@ -157,9 +159,9 @@ class _Loop:
         batches = self._batches(epoch)
         for line in self.cost.start(dataset, batches[0], Step(self.seed, epoch, step)):
             bar.say(line)
-        loaded = load(dataset, batches[position.batch :], self.plan.num_workers)
-        for index, batch in enumerate(_timed(loaded, bar), start=position.batch + 1):
-            metrics = self._step(batch, Step(self.seed, epoch, step))
+        loaded = self._prepared(dataset, batches[position.batch :], epoch, step)
+        for index, (batch, views) in enumerate(_timed(loaded, bar), start=position.batch + 1):
+            metrics = self._step(batch, views, Step(self.seed, epoch, step))
             if metrics is None:
                 continue
             step += 1
@@ -215,13 +217,27 @@ class _Loop:
         for batch in load(dataset, order, self.plan.num_workers):
             yield batch.to(self.accelerator.device)
 
-    def _step(self, batch: Any, step: Step) -> dict[str, float] | None:
+    def _prepared(self, dataset: Any, batches: list[list[int]], epoch: int, first: int) -> Iterator[Any]:
+        """Batches on the device with their views, made ahead where a CPU trains and has a core to spare for that.
+
+        `first` is the number of the step of the first one.
+        """
+        loaded, device = load(dataset, batches, self.plan.num_workers), self.accelerator.device
+
+        def prepare(batch: Any, index: int) -> tuple[Any, Any]:
+            there = batch.to(device)
+            return there, self.method.views_of(there, Step(self.seed, epoch, first + index // self.plan.accumulate))
+
+        is_ahead = device.type == "cpu" and has_free_core()
+        return ahead(loaded, prepare) if is_ahead else map(prepare, loaded, itertools.count())
+
+    def _step(self, batch: Any, views: Any, step: Step) -> dict[str, float] | None:
         """One batch forward and backward; the metrics when an optimiser step was taken, None while accumulating."""
         seed_all(self.seed, step.number)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * self.schedule.factor(step.number, self.num_steps)
         with self.accelerator.accumulate(self.model):
-            outputs = self.model(batch.to(self.accelerator.device), step)
+            outputs = self.model(batch, step, views)
             loss = outputs["loss"]
             if not torch.isfinite(loss):
                 raise MedgraphError(

@@ -115,11 +115,11 @@ class SepCLR(Method):
         batches = grouped_batches(dataset.is_target, batch_size, self.target_share, seed, epoch)
         return dataset.at_epoch(batches, epoch)
 
-    def training_step(self, batch: GroupedImageBatch, step: Step) -> dict[str, Tensor]:
+    def training_step(
+        self, batch: GroupedImageBatch, step: Step, views: list[Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """The loss of one batch, each of its terms, and the monitors of the salient code."""
-        # drawn by step, not by epoch: a small background group comes back several times in an epoch
-        record = self.views.draw(step.seed, step.number, batch.ids, batch.images.shape[1:])
-        both = joined(self.views.apply(batch.images, record))  # one pass: batch norm must not tell groups apart
+        both = joined(self.views_of(batch, step) if views is None else views)  # one pass, one batch norm for all
         parts = self.encoder.parts(both)
         common, salient = self.common_projector(parts.common), self.salient_projector(parts.salient)
         with torch.autocast(both.device.type, enabled=False):
@@ -128,6 +128,12 @@ class SepCLR(Method):
             if self.queue is not None:
                 self.queue.push(own.packed(), labels=own.is_target.long())  # gathers by itself
         return outputs
+
+    def views_of(self, batch: GroupedImageBatch, step: Step) -> list[Tensor]:
+        """Two views of each example."""
+        # drawn by step, not by epoch: a small background group comes back several times in an epoch
+        record = self.views.draw(step.seed, step.number, batch.ids, batch.images.shape[1:])
+        return self.views.apply(batch.images, record)
 
     def codes(self, common: Tensor, salient: Tensor) -> Parts:
         """What the losses see of features: unit common codes, and salient codes."""

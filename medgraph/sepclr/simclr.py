@@ -48,8 +48,15 @@ class SimCLR(Method):
         batches = grouped_batches(dataset.is_target, batch_size, self.target_share, seed, epoch)
         return dataset.at_epoch(batches, epoch)
 
-    def training_step(self, batch: GroupedImageBatch, step: Step) -> dict[str, Tensor]:
+    def training_step(
+        self, batch: GroupedImageBatch, step: Step, views: list[Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """The contrastive loss of one batch."""
-        record = self.views.draw(step.seed, step.number, batch.ids, batch.images.shape[1:])
-        first, second = self.projector(self.encoder(joined(self.views.apply(batch.images, record)))).chunk(2)
+        both = joined(self.views_of(batch, step) if views is None else views)
+        first, second = self.projector(self.encoder(both)).chunk(2)
         return {"loss": self.contrast(first, second)}
+
+    def views_of(self, batch: GroupedImageBatch, step: Step) -> list[Tensor]:
+        """Two views of each example, drawn by step as SepCLR's."""
+        record = self.views.draw(step.seed, step.number, batch.ids, batch.images.shape[1:])
+        return self.views.apply(batch.images, record)

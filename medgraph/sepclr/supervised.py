@@ -105,10 +105,11 @@ class SupervisedSepCLR(Method):
         """What the losses see of features: unit common codes, and the salient features as they are."""
         return Parts(common=F.normalize(self.common_projector(common), dim=1), salient=salient)
 
-    def training_step(self, batch: GroupedImageBatch, step: Step) -> dict[str, Tensor]:
+    def training_step(
+        self, batch: GroupedImageBatch, step: Step, views: list[Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """The loss of one batch, and each of its terms."""
-        record = self.views.draw(step.seed, step.number, batch.ids, batch.images.shape[1:])
-        both = joined([batch.images, *self.views.apply(batch.images, record[:1])])
+        both = joined([batch.images, *(self.views_of(batch, step) if views is None else views)])
         common = self.common_projector(self.encoder.common(both))
         salient = self.encoder.salient(batch.images)
         with torch.autocast(both.device.type, enabled=False):
@@ -116,6 +117,11 @@ class SupervisedSepCLR(Method):
             own = plain, changed, salient.float(), batch.attributes[:, self.columns], batch.is_target.long()
             plain, changed, salient, attributes, groups = (processes.gather(x) for x in own)
             return self.loss(plain, changed, salient, attributes, groups.bool())
+
+    def views_of(self, batch: GroupedImageBatch, step: Step) -> list[Tensor]:
+        """One view of each example, drawn by step as SepCLR's."""
+        record = self.views.draw(step.seed, step.number, batch.ids, batch.images.shape[1:])
+        return self.views.apply(batch.images, record[:1])
 
     def loss(
         self, plain: Tensor, changed: Tensor, salient: Tensor, attributes: Tensor, is_target: Tensor

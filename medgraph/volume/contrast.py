@@ -49,11 +49,15 @@ class Contrast(Method):
         checks.at_least("embedding_dim", embedding_dim, 1)
         self.projector = MLPProjector(encoder.out_dim, hidden_dim, embedding_dim)
 
-    def training_step(self, batch: ClassBatch, step: Step) -> dict[str, Tensor]:
+    def training_step(self, batch: ClassBatch, step: Step, views: list[Tensor] | None = None) -> dict[str, Tensor]:
         """The loss of one batch."""
-        record = self.views.draw(step.seed, step.number, batch.ids, batch.images.shape[1:])
-        embeddings = self.projector(self.encoder(torch.cat(self.views.apply(batch.images, record))))
+        embeddings = self.projector(self.encoder(torch.cat(self.views_of(batch, step) if views is None else views)))
         return {"loss": contrast(self.loss, self._arguments, list(embeddings.chunk(2)), batch.labels, step)}
+
+    def views_of(self, batch: ClassBatch, step: Step) -> list[Tensor]:
+        """Two views of each example."""
+        record = self.views.draw(step.seed, step.number, batch.ids, batch.images.shape[1:])
+        return self.views.apply(batch.images, record)
 
 
 def arguments_of(loss: nn.Module) -> tuple[str, ...]:

@@ -49,11 +49,17 @@ class DecodedMethod(FineTuning):
             in_channels=spec.channels,
         )
 
-    def training_step(self, batch: LabelledImageBatch, step: Step) -> dict[str, Tensor]:
+    def training_step(
+        self, batch: LabelledImageBatch, step: Step, views: tuple[Tensor, Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """Loss of one augmented batch."""
-        record = self.transform.draw(step.seed, step.epoch, batch.ids, batch.images.shape[1:])
-        images, labels = self.transform.apply(batch.images, batch.labels, record)
+        images, labels = self.views_of(batch, step) if views is None else views
         return {"loss": self.loss(self.logits(images, self.warms_up(step)), labels)}
+
+    def views_of(self, batch: LabelledImageBatch, step: Step) -> tuple[Tensor, Tensor]:
+        """Augmented images (b, c, *size) and their labels (b, *size)."""
+        record = self.transform.draw(step.seed, step.epoch, batch.ids, batch.images.shape[1:])
+        return self.transform.apply(batch.images, batch.labels, record)
 
     def logits(self, images: Tensor, detach: bool = False) -> Tensor:
         """(b, c, *size) -> (b, classes, *size); `detach` keeps gradients from the encoder."""

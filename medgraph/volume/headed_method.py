@@ -19,7 +19,12 @@ class HeadedMethod(FineTuning):
         num_outputs: Width of the head.
         views: Augmentation that gives two views; None trains on examples as they are.
         freeze, encoder_lr_scale, head_warmup, layer_decay: As `FineTuning`.
+
+    Attributes:
+        num_views: How many of the two views a step sees.
     """
+
+    num_views = 1
 
     def __init__(
         self,
@@ -46,7 +51,7 @@ class HeadedMethod(FineTuning):
         self.views = views
         self.head = nn.Linear(encoder.out_dim, num_outputs)
 
-    def seen(self, batch: Any, step: Step, num_views: int = 1) -> list[Tensor]:
+    def views_of(self, batch: Any, step: Step) -> list[Tensor]:
         """The first `num_views` views of a batch; its images where nothing augments."""
         if self.views is None:
             return [batch.images]
@@ -54,9 +59,9 @@ class HeadedMethod(FineTuning):
         if getattr(self.views, "takes_stacks", False):  # (b, n, c, h, w), of one length
             valid = torch.ones(images.shape[:2], dtype=torch.bool, device=images.device)
             record = self.views.draw(step.seed, step.epoch, batch.ids, valid.sum(dim=1))
-            return self.views.apply(images, valid, record)[0][:num_views]
+            return self.views.apply(images, valid, record)[0][: self.num_views]
         record = self.views.draw(step.seed, step.epoch, batch.ids, images.shape[1:])
-        return self.views.apply(images, record)[:num_views]
+        return self.views.apply(images, record)[: self.num_views]
 
     def answers(self, features: Tensor, step: Step) -> Tensor:
         """The head's outputs; in the warm-up no gradient passes to the features."""

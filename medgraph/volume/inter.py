@@ -65,13 +65,17 @@ class Inter(Method):
         fill(self.assigner, self, self._assigned_views(step, batches))
         self.assigner.start_epoch(step)
 
-    def training_step(self, batch: StackBatch, step: Step) -> dict[str, Tensor]:
+    def training_step(self, batch: StackBatch, step: Step, views: VolumeViews | None = None) -> dict[str, Tensor]:
         """Loss of one batch of volumes (b, n, c, h, w), and what is watched."""
-        views = make_views(self.views, batch, step)
+        views = self.views_of(batch, step) if views is None else views
         found = embed_volumes(self.encoder, self.center, views)
         loss, metrics = self.assigner(found.vectors, views.ids, views.sources, self.loss, step)
         self._watched = {"embeddings": found.vectors[0].detach(), "scores": self.assigner.scores}
         return {"loss": loss, **metrics, **order_sensitivity(self.encoder.transformer, found.tokens, found.valid, step)}
+
+    def views_of(self, batch: StackBatch, step: Step) -> VolumeViews:
+        """Two views of each volume."""
+        return make_views(self.views, batch, step)
 
     def watched(self) -> dict[str, Tensor]:
         """Embeddings (b, d) and scores (b, k) of the first view of the last step."""
@@ -87,7 +91,7 @@ class Inter(Method):
 
     def _assigned_views(self, step: Step, batches: Iterable[StackBatch]) -> Iterator[tuple[Tensor, list[Tensor]]]:
         for batch in batches:
-            yield batch.ids, embed_volumes(self.encoder, self.center, make_views(self.views, batch, step)).vectors
+            yield batch.ids, embed_volumes(self.encoder, self.center, self.views_of(batch, step)).vectors
 
 
 @dataclass(frozen=True, eq=False)

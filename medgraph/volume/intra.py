@@ -64,9 +64,9 @@ class Intra(Method):
         fill(self.assigner, self, self._assigned_crops(step, batches))
         self.assigner.start_epoch(step)
 
-    def training_step(self, batch: ImageBatch, step: Step) -> dict[str, Tensor]:
+    def training_step(self, batch: ImageBatch, step: Step, views: list[Tensor] | None = None) -> dict[str, Tensor]:
         """Loss of one batch of slices (b, c, h, w), and what is watched."""
-        embeddings = self._embed(self._crops(batch, step))  # one (b, d) per crop
+        embeddings = self._embed(self.views_of(batch, step) if views is None else views)  # one (b, d) per crop
         loss, metrics = self.assigner(embeddings, batch.ids, batch.sources, self.loss, step)
         self._watched = {"embeddings": embeddings[0].detach(), "scores": self.assigner.scores}
         return {"loss": loss, **metrics}
@@ -75,13 +75,14 @@ class Intra(Method):
         """Embeddings (b, d) and scores (b, k) of the first assignment crop of the last step."""
         return self._watched
 
-    def _crops(self, batch: ImageBatch, step: Step) -> list[Tensor]:
+    def views_of(self, batch: ImageBatch, step: Step) -> list[Tensor]:
+        """Crops (b, c, s, s) of each image."""
         record = self.views.draw(step.seed, step.epoch, batch.ids, batch.images.shape[1:])
         return self.views.apply(batch.images, record)
 
     def _assigned_crops(self, step: Step, batches: Iterable[ImageBatch]) -> Iterator[tuple[Tensor, list[Tensor]]]:
         for batch in batches:
-            yield batch.ids, self._embed(self._crops(batch, step)[:2])
+            yield batch.ids, self._embed(self.views_of(batch, step)[:2])
 
     def _embed(self, crops: list[Tensor]) -> list[Tensor]:
         return embed_crops(self.encoder, self.projector, crops)

@@ -13,7 +13,7 @@ from medgraph.data.spec import ImageSpec
 from medgraph.method import Method, Step
 from medgraph.nn.projector import MLPProjector
 from medgraph.volume.assigner import fill
-from medgraph.volume.batch import make_views, require_slices
+from medgraph.volume.batch import VolumeViews, make_views, require_slices
 from medgraph.volume.cross import cross_loss
 from medgraph.volume.inter import EmbeddedVolumes, embed_volumes, make_center, require_few_prototypes, split_groups
 from medgraph.volume.intra import embed_crops
@@ -108,17 +108,20 @@ class Joint(Method):
         self.image_assigner.start_epoch(step)
         self.volume_assigner.start_epoch(step)
 
-    def training_step(self, batch: ImageStackBatch, step: Step) -> dict[str, Tensor]:
+    def training_step(
+        self, batch: ImageStackBatch, step: Step, views: tuple[list[Tensor], VolumeViews] | None = None
+    ) -> dict[str, Tensor]:
         """Weighted sum of the three losses, each alone, and what is watched."""
         assert batch.images is not None  # `images_and_stacks` draws batches of both
         assert batch.volumes is not None
-        crops = embed_crops(self.encoder.slice_encoder, self.projector, self._crops(batch.images, step))
+        image_views, volume_views = self.views_of(batch, step) if views is None else views
+        crops = embed_crops(self.encoder.slice_encoder, self.projector, image_views)
         image_loss, image_metrics = self.image_assigner(crops, batch.images.ids, batch.images.sources, self.loss, step)
-        views = make_views(self.volume_views, batch.volumes, step)
-        found = embed_volumes(self.encoder, self.center, views)
-        volume_loss, volume_metrics = self.volume_assigner(found.vectors, views.ids, views.sources, self.loss, step)
+        found = embed_volumes(self.encoder, self.center, volume_views)
+        ids, sources = volume_views.ids, volume_views.sources
+        volume_loss, volume_metrics = self.volume_assigner(found.vectors, ids, sources, self.loss, step)
         volume_metrics |= cluster_metrics(volume_loss, found.vectors[0], self.volume_assigner.scores, step)
-        mask_loss = self._mask_loss(found.tokens.detach(), found.valid, views.ids, step)
+        mask_loss = self._mask_loss(found.tokens.detach(), found.valid, ids, step)
         total = self.image_weight * image_loss + self.volume_weight * volume_loss + self.mask_weight * mask_loss
         crossed = self._crossed(found, step)
         self._watched = {
@@ -136,6 +139,12 @@ class Joint(Method):
             **{f"volume_{name}": value for name, value in volume_metrics.items()},
             **order_sensitivity(self.encoder.transformer, found.tokens, found.valid, step),
         }
+
+    def views_of(self, batch: ImageStackBatch, step: Step) -> tuple[list[Tensor], VolumeViews]:
+        """Crops (b, c, s, s) of each image, and two views of each volume."""
+        assert batch.images is not None
+        assert batch.volumes is not None
+        return self._crops(batch.images, step), make_views(self.volume_views, batch.volumes, step)
 
     def watched(self) -> dict[str, Tensor]:
         """Embeddings (b, d), scores (b, k) and loss of the first assignment crop of the images of the last step."""

@@ -92,7 +92,8 @@ class Masked(Method):
         for batch in batches:
             self.lengths[batch.ids] = batch.valid.sum(dim=1)
             for pair in range(max(1, self.num_cached_views)):
-                tokens, valid = self._encode(whole, batch, Step(step.seed, pair, step.number))
+                volumes, valid = make_views(whole, batch, Step(step.seed, pair, step.number)).flat()
+                tokens = self.encoder.slice_tokens(volumes, valid)
                 found.append(tokens[valid])
                 if self.num_cached_views:
                     both = torch.stack(tokens.chunk(2), dim=1)  # (b, 2, n, d)
@@ -104,24 +105,27 @@ class Masked(Method):
             self.cache.copy_((self.cache * std + mean - known.mean) / known.std)
         self.is_ready.fill_(True)
 
-    def training_step(self, batch: StackBatch, step: Step) -> dict[str, Tensor]:
+    def training_step(
+        self, batch: StackBatch, step: Step, views: tuple[Tensor, Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """Loss of one batch of volumes (b, n, c, h, w), and what is watched."""
+        seen, valid = self.views_of(batch, step) if views is None else views
         with torch.no_grad():
-            tokens, valid = (
-                self._cached(batch, step) if self.num_cached_views else self._encode(self.views, batch, step)
-            )
+            tokens = seen if self.num_cached_views else self.encoder.slice_tokens(seen, valid)
         mask = self.masker.draw(batch.ids, valid[: len(batch.ids)], step).repeat(2, 1)
         predicted = self.masker(self.encoder.transformer, tokens, valid, mask)
         loss = self.loss(predicted, tokens, self.masker.scored(mask, valid), valid)
         return {"loss": loss, **self._watch(tokens, valid, step)}
 
+    def views_of(self, batch: StackBatch, step: Step) -> tuple[Tensor, Tensor]:
+        """Two views of each volume, first views first: tokens (2 b, n, d) that are kept, or slices (2 b, n, c, h, w);
+        and which of the slices there are, (2 b, n).
+        """
+        return self._cached(batch, step) if self.num_cached_views else make_views(self.views, batch, step).flat()
+
     def illustrate(self, folder: Path, batch: StackBatch) -> None:
         """Pictures of what the slices of some volumes attend to."""
         plot_volumes(folder / "slice_attention", self.encoder, batch)
-
-    def _encode(self, transform: Any, batch: StackBatch, step: Step) -> tuple[Tensor, Tensor]:
-        volumes, valid = make_views(transform, batch, step).flat()
-        return self.encoder.slice_tokens(volumes, valid), valid
 
     def _cached(self, batch: StackBatch, step: Step) -> tuple[Tensor, Tensor]:
         """Tokens (2 b, n, d) of a pair drawn among those kept, in the window drawn for this epoch."""

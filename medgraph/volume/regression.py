@@ -70,6 +70,7 @@ class Regression(HeadedMethod):
         checks.at_least("embedding_dim", embedding_dim, 1)
         self.auxiliary_loss = auxiliary_loss
         if auxiliary_loss is not None:
+            self.num_views = 2
             self._arguments = _check_auxiliary(auxiliary_loss, views, freeze)
             self.projector = MLPProjector(encoder.out_dim, out_dim=embedding_dim)
         self.register_buffer("center", torch.zeros(1))
@@ -82,9 +83,9 @@ class Regression(HeadedMethod):
             self.center.fill_(values.mean().item())
             self.spread.fill_(values.std(correction=0).item() or 1.0)  # equal numbers need no scale
 
-    def training_step(self, batch: ClassBatch, step: Step) -> dict[str, Tensor]:
+    def training_step(self, batch: ClassBatch, step: Step, views: list[Tensor] | None = None) -> dict[str, Tensor]:
         """Loss and mean absolute error of one batch, the error in the unit of the data."""
-        views = self.seen(batch, step, num_views=1 if self.auxiliary_loss is None else 2)
+        views = self.views_of(batch, step) if views is None else views
         features = self.encoder(torch.cat(views))
         numbers = batch.labels.repeat(len(views)).to(features.dtype)
         found = self.answers(features, step)[:, 0]

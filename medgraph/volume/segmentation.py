@@ -61,15 +61,25 @@ class Segmentation(DecodedMethod):
             nn.init.zeros_(self.context.weight)
             nn.init.zeros_(self.context.bias)
 
-    def training_step(self, batch: LabelledImageBatch | LabelledStackBatch, step: Step) -> dict[str, Tensor]:
+    def training_step(
+        self,
+        batch: LabelledImageBatch | LabelledStackBatch,
+        step: Step,
+        views: tuple[Tensor, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
         """Loss of one augmented batch of slices, or of stacks of slices."""
         if isinstance(batch, LabelledImageBatch):
-            return super().training_step(batch, step)
-        stacks, num_slices = batch.images.shape[:2]
-        shape = batch.images.shape[2:]
-        record = self.transform.draw_stacks(step.seed, step.epoch, batch.ids, shape, num_slices)
-        images, labels = self.transform.apply(batch.images.flatten(0, 1), batch.labels.flatten(0, 1), record)
-        return {"loss": self.loss(self.logits(images, self.warms_up(step), stacks), labels)}
+            return super().training_step(batch, step, views)
+        images, labels = self.views_of(batch, step) if views is None else views
+        return {"loss": self.loss(self.logits(images, self.warms_up(step), stacks=len(batch.ids)), labels)}
+
+    def views_of(self, batch: LabelledImageBatch | LabelledStackBatch, step: Step) -> tuple[Tensor, Tensor]:
+        """Augmented slices (b, c, h, w) and their labels (b, h, w), those of a stack in order."""
+        if isinstance(batch, LabelledImageBatch):
+            return super().views_of(batch, step)
+        num_slices, *shape = batch.images.shape[1:]
+        record = self.transform.draw_stacks(step.seed, step.epoch, batch.ids, torch.Size(shape), num_slices)
+        return self.transform.apply(batch.images.flatten(0, 1), batch.labels.flatten(0, 1), record)
 
     def logits(self, images: Tensor, detach: bool = False, stacks: int = 1) -> Tensor:
         """(b, c, h, w) -> (b, classes, h, w); with slice_context b is `stacks` stacks of neighbouring slices, in order.

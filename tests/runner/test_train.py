@@ -1,5 +1,6 @@
 import os
 import signal
+import threading
 from dataclasses import dataclass
 
 import pytest
@@ -109,6 +110,44 @@ def test_with_patience_the_best_epoch_is_one_of_averages(tmp_path):
     left = fit(method, tmp_path, ema=0.9, patience=5)
     assert torch.equal(left, seen[-1])
     assert not torch.equal(left, fit(Toy(), tmp_path / "last"))
+
+
+class WithViews(Toy):
+    """Notes who asks for views, with which step and from which thread."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.asked, self.given = [], []
+
+    def views_of(self, batch, step: Step):
+        self.asked.append((step, threading.get_ident()))
+        return batch.x + step.number
+
+    def training_step(self, batch, step: Step, views=None):
+        self.given.append((step, torch.equal(views, batch.x + step.number)))
+        return super().training_step(batch, step)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("is_ahead", [True, False])
+def test_each_step_gets_its_views(tmp_path, monkeypatch, accumulate, is_ahead):
+    monkeypatch.setattr("medgraph.runner.train.has_free_core", lambda: is_ahead)
+    method = WithViews()
+    fit(method, tmp_path, accumulate=accumulate)
+    assert [step for step, _ in method.asked] == [step for step, _ in method.given]
+    assert all(right for _, right in method.given)
+    assert len(method.given) == 15 - 3 * (accumulate - 1)  # 5 batches an epoch; of two accumulated, 4
+    assert (threading.get_ident() not in {thread for _, thread in method.asked}) is is_ahead
+
+
+def test_views_made_ahead_go_on_after_a_stop_inside_an_epoch(tmp_path, monkeypatch):
+    monkeypatch.setattr("medgraph.runner.train.has_free_core", lambda: True)
+    with pytest.raises(Stopped):
+        fit(WithViews(stop_at=7), tmp_path)
+    method = WithViews()
+    fit(method, tmp_path)
+    assert [step.number for step, _ in method.given] == list(range(8, 15))
+    assert all(right for _, right in method.given)
 
 
 def test_each_epoch_starts_with_every_example_once(tmp_path):

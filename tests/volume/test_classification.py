@@ -45,7 +45,7 @@ def test_stacks_are_augmented_alike_in_all_their_slices():
     views = StackViews(kinds=("flip", "none"), different=False, rotation=0.0, shift=0.0, scale=(1.0, 1.0))
     method = Classification(stacks, volume, views=views)
     images = torch.rand(16, 5, 1, 16, 16)
-    (seen,) = method.seen(ClassBatch(torch.arange(16), images, torch.zeros(16).long()), Step(0, 0, 0))
+    (seen,) = method.views_of(ClassBatch(torch.arange(16), images, torch.zeros(16).long()), Step(0, 0, 0))
     flipped = [torch.allclose(one, image.flip(3), atol=1e-5) for one, image in zip(seen, images, strict=True)]
     kept = [torch.allclose(one, image, atol=1e-5) for one, image in zip(seen, images, strict=True)]
     assert sum(flipped) + sum(kept) == 16

@@ -57,3 +57,14 @@ def test_a_killed_stage_goes_on_to_the_same_state(finished, tmp_path, stage):
             there, here = (checkpoint.read_tensors(run / name / file)[0] for run in (finished, out))
             assert there.keys() == here.keys()
             assert [key for key, value in there.items() if not torch.equal(value, here[key])] == [], name
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to cores")
+def test_views_made_ahead_on_a_free_core_lead_to_the_same_state(finished, tmp_path):
+    bound = "import os; from medgraph.cli import main; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); main()"
+    arguments = command(tmp_path, tmp_path / "run")[3:]
+    subprocess.run([sys.executable, "-c", bound, *arguments], check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    for name in STAGES:
+        there, here = (checkpoint.read_tensors(run / name / checkpoint.FILE)[0] for run in (finished, tmp_path / "run"))
+        assert [key for key, value in there.items() if not torch.equal(value, here[key])] == [], name
