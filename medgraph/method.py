@@ -43,10 +43,10 @@ class Method(nn.Module, ABC):
     constants: tuple[str, ...] = ()
 
     @abstractmethod
-    def training_step(self, batch: Any, step: Step) -> dict[str, Tensor]:
+    def training_step(self, batch: Any, step: Step, views: Any) -> dict[str, Tensor]:
         """Return a dictionary with the scalar "loss"; every other scalar is logged under its name.
 
-        A method with views of its own takes them as a third argument; None makes them now.
+        `views` are what `views_of` made of the batch at this step.
         """
 
     def views_of(self, batch: Any, step: Step) -> Any:
@@ -57,8 +57,8 @@ class Method(nn.Module, ABC):
         return None
 
     def forward(self, batch: Any, step: Step, views: Any = None) -> dict[str, Tensor]:
-        """The training step, under the name that data-parallel wrappers hook into."""
-        return self.training_step(batch, step, *(() if views is None else (views,)))
+        """The training step, under the name that data-parallel wrappers hook into; makes the views unless given."""
+        return self.training_step(batch, step, self.views_of(batch, step) if views is None else views)
 
     def on_epoch_start(self, step: Step, batches: Iterable[Any]) -> None:
         """Refresh banks, cluster, draw masks. `batches` iterates once over the training data, in order, undropped."""

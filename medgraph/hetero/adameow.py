@@ -53,9 +53,8 @@ class AdaMEOW(Method):
         self.projector = TanhProjector(encoder.out_dim, embedding_dim)
         self.reconstruction = FeatureReconstruction(spec, encoder.out_dim, reconstruction_weight)
 
-    def training_step(self, batch: GraphViews, step: Step) -> dict[str, Tensor]:
+    def training_step(self, batch: GraphViews, step: Step, views: GraphViews) -> dict[str, Tensor]:
         """Loss of the whole graph, and the mean learned weight every tenth epoch."""
-        views = batch.at_epoch(step.epoch)
         if views.positives is not None:
             raise ValueError("data.num_positives: AdaMEOW takes none; set it to 0")
         encoded = self.encoder.encode(views)
@@ -71,6 +70,10 @@ class AdaMEOW(Method):
             outputs["mean_weight"] = mean_weight(self.loss, fine.detach(), coarse.detach())
         shares = {f"attention_{index}": weight for index, weight in enumerate(encoded.attention.detach())}
         return {"loss": loss, **outputs, **shares}
+
+    def views_of(self, batch: GraphViews, step: Step) -> GraphViews:
+        """The graph as this epoch sees it."""
+        return batch.at_epoch(step.epoch)
 
 
 @torch.no_grad()

@@ -81,9 +81,8 @@ class MEOW(Method):
         self.prototype_loss = PrototypeContrast()
         self.reconstruction = FeatureReconstruction(spec, encoder.out_dim, reconstruction_weight)
 
-    def training_step(self, batch: GraphViews, step: Step) -> dict[str, Tensor]:
+    def training_step(self, batch: GraphViews, step: Step, views: GraphViews) -> dict[str, Tensor]:
         """Loss of the whole graph: the sum, and its parts."""
-        views = batch.at_epoch(step.epoch)
         encoded = self.encoder.encode(views)
         coarse, fine = self.projector(encoded.coarse), self.projector(encoded.fine)
         warming = step.epoch < self.warmup_epochs
@@ -101,6 +100,10 @@ class MEOW(Method):
             loss = loss + self.reconstruction.weight * outputs["reconstruction"]
         shares = {f"attention_{index}": weight for index, weight in enumerate(encoded.attention.detach())}
         return {"loss": loss, **outputs, **shares}
+
+    def views_of(self, batch: GraphViews, step: Step) -> GraphViews:
+        """The graph as this epoch sees it."""
+        return batch.at_epoch(step.epoch)
 
     @property
     def _needs_clusters(self) -> bool:

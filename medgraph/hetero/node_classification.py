@@ -38,11 +38,15 @@ class NodeClassification(Method):
         nn.init.xavier_uniform_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
 
-    def training_step(self, batch: LabelledViews, step: Step) -> dict[str, Tensor]:
+    def training_step(self, batch: LabelledViews, step: Step, views: GraphViews) -> dict[str, Tensor]:
         """Cross-entropy of the labelled targets, and their accuracy."""
-        logits = self.logits(batch.views.at_epoch(step.epoch))[batch.nodes]
+        logits = self.logits(views)[batch.nodes]
         accuracy = (logits.argmax(1) == batch.labels).float().mean()
         return {"loss": F.cross_entropy(logits, batch.labels), "accuracy": accuracy}
+
+    def views_of(self, batch: LabelledViews, step: Step) -> GraphViews:
+        """The graph as this epoch sees it."""
+        return batch.views.at_epoch(step.epoch)
 
     def logits(self, views: GraphViews) -> Tensor:
         """Of all targets (n, classes)."""

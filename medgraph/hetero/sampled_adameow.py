@@ -64,9 +64,8 @@ class SampledAdaMEOW(Method):
         self.reconstruction = FeatureReconstruction(spec, encoder.out_dim, reconstruction_weight)
         self._clock = Throughput()
 
-    def training_step(self, batch: TargetBatch, step: Step, views: SampledViews | None = None) -> dict[str, Tensor]:
+    def training_step(self, batch: TargetBatch, step: Step, views: SampledViews) -> dict[str, Tensor]:
         """Loss of a batch."""
-        views = self.views_of(batch, step) if views is None else views
         encoded = self.encoder.encode(views)
         coarse, fine = self.projector(encoded.coarse), self.projector(encoded.fine)
         loss = contrast(self.loss, fine, coarse, self.queue, self.loss.temperature)

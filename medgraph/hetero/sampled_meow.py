@@ -109,9 +109,8 @@ class SampledMEOW(Method):
         ids = torch.arange(self.bank.num_examples, device=self.bank.valid.device)
         self.clusterings.refresh(self.bank.vectors(ids).float(), self.kmeans, temperature)
 
-    def training_step(self, batch: TargetBatch, step: Step, views: SampledViews | None = None) -> dict[str, Tensor]:
+    def training_step(self, batch: TargetBatch, step: Step, views: SampledViews) -> dict[str, Tensor]:
         """Loss of a batch: the sum, and its parts."""
-        views = self.views_of(batch, step) if views is None else views
         encoded = self.encoder.encode(views)
         coarse, fine = self.projector(encoded.coarse), self.projector(encoded.fine)
         warming = step.epoch < self.warmup_epochs

@@ -19,7 +19,7 @@ def ahead(batches: Iterable[Any], prepare: Callable[[Any, int], Any]) -> Iterato
         batches: Iterated in the second thread.
         prepare: Called in the second thread.
     """
-    prepared = iter(map(prepare, batches, itertools.count()))
+    prepared = map(prepare, batches, itertools.count())
     with ThreadPoolExecutor(1) as second:
         _take_one_core(second)
         coming = second.submit(next, prepared, _END)

@@ -25,10 +25,12 @@ class Cost:
         optimizer: Part of the table `optimizers`.
         device: Where training runs; time is told on the CPU alone, where calls do not return early.
         folder: Where `cost.json` goes.
+        is_ahead: The next batch and its views are made while a step computes.
     """
 
-    def __init__(self, method: Method, optimizer: Any, device: torch.device, folder: Path):
+    def __init__(self, method: Method, optimizer: Any, device: torch.device, folder: Path, is_ahead: bool = False):
         self._method, self._optimizer, self._device, self._folder = method, optimizer, device, folder
+        self._is_ahead = is_ahead
         self._clock: EncoderClock | None = None
         self._forecast: Forecast | None = None
         self._peak: Peak | None = None
@@ -39,7 +41,7 @@ class Cost:
         if self._peak is not None:
             return []
         if self._method.takes_part_batches and len(batch) >= _FEWEST:
-            self._forecast = forecast(self._method, dataset, batch, step, self._optimizer, self._device)
+            self._forecast = forecast(self._method, dataset, batch, step, self._optimizer, self._device, self._is_ahead)
         self._peak = Peak(self._device)
         if self._device.type == "cpu":
             self._clock = EncoderClock(self._method.encoder)
@@ -68,7 +70,7 @@ class Cost:
             lines.append(
                 f"memory: {in_gib(found['peak_bytes'])} at the peak, {abs(share):.0%} {side} what was expected"
             )
-        if found.get("images_per_second"):
+        if "images_per_second" in found:
             outside = f"{found['outside_encoder']:.0%} of the time outside it (heads, decoder, losses, views)"
             lines.append(f"time: {found['images_per_second']:.0f} images/s through the encoder, {outside}")
         if self._clock is not None:
@@ -84,5 +86,6 @@ class Cost:
             found["forecast_bytes"] = self._forecast.total
         if self._clock is not None:
             found["outside_encoder"] = 1 - self._clock.seconds / seconds
-            found["images_per_second"] = self._clock.images / seconds
+            if self._clock.images:
+                found["images_per_second"] = self._clock.images / seconds
         return found

@@ -45,7 +45,13 @@ class Forecast:
 
 
 def forecast(
-    method: Method, dataset: Any, batch: Sequence[int], step: Step, optimizer: Any, device: torch.device
+    method: Method,
+    dataset: Any,
+    batch: Sequence[int],
+    step: Step,
+    optimizer: Any,
+    device: torch.device,
+    is_ahead: bool = False,
 ) -> Forecast:
     """Try two small parts of a batch on a copy of the method, and draw the line through what they took.
 
@@ -58,11 +64,13 @@ def forecast(
         step: Where training stands.
         optimizer: Part of the table `optimizers`.
         device: Where training runs.
+        is_ahead: The next batch and its views lie there while a step computes.
     """
     divisor = 4 if len(batch) >= 32 else 2
     small, large = batch[:: 2 * divisor], batch[::divisor]
     trial = copy.deepcopy(method)
-    peaks = [_peak_of_step(trial, dataset.__getitems__(list(part)).to(device), step) for part in (small, large)]
+    parts = (dataset.__getitems__(list(part)).to(device) for part in (small, large))
+    peaks = [_peak_of_step(trial, part, step, is_ahead) for part in parts]
     slope = (peaks[1] - peaks[0]) / (len(large) - len(small))
     made = optimizer.make(trial.parameter_groups())
     made.step()
@@ -133,11 +141,14 @@ class LiveBytes(TorchDispatchMode):
         self.now -= size
 
 
-def _peak_of_step(method: Method, batch: Any, step: Step) -> int:
+def _peak_of_step(method: Method, batch: Any, step: Step, is_ahead: bool) -> int:
     method.zero_grad(set_to_none=True)
+    own = sum(_bytes(value) for value in _tensors(vars(batch).values()))
     with LiveBytes() as live:
-        method(batch, step)["loss"].backward()
-    return live.peak + sum(_bytes(value) for value in _tensors(vars(batch).values()))
+        views = method.views_of(batch, step)
+        coming = own + live.now if is_ahead else 0
+        method(batch, step, views)["loss"].backward()
+    return own + live.peak + coming
 
 
 def _tensors(values: Any) -> list[Tensor]:

@@ -92,8 +92,11 @@ def train(
     averages = None if average is None else average.tensors
     position = checkpoint.restore(folder, method, torch_optimizer, averages) or Position()
     model, prepared = accelerator.prepare(method, torch_optimizer)
-    cost = Cost(method, optimizer, accelerator.device, folder)
-    loop = _Loop(accelerator, model, method, prepared, schedule, plan, seed, folder, title, dataset, cost, average)
+    is_ahead = accelerator.device.type == "cpu" and has_free_core()
+    cost = Cost(method, optimizer, accelerator.device, folder, is_ahead)
+    loop = _Loop(
+        accelerator, model, method, prepared, schedule, plan, seed, folder, title, dataset, cost, average, is_ahead
+    )
     with encoder_in_chunks(method, plan.grad_cache_chunks, title):
         loop.run(dataset, position)
     accelerator.end_training()
@@ -116,10 +119,11 @@ class _Loop:
         dataset: Any,
         cost: Cost,
         average: Average | None,
+        is_ahead: bool,
     ):
         self.accelerator, self.model, self.method, self.optimizer = accelerator, model, method, optimizer
         self.schedule, self.plan, self.seed, self.folder, self.title = schedule, plan, seed, folder, title
-        self.dataset, self.cost, self.average = dataset, cost, average
+        self.dataset, self.cost, self.average, self.is_ahead = dataset, cost, average, is_ahead
         self.num_batches = len(self._batches(epoch=0))
         if self.num_batches == 0:
             raise DataError(
@@ -228,7 +232,7 @@ class _Loop:
             there = batch.to(device)
             return there, self.method.views_of(there, Step(self.seed, epoch, first + index // self.plan.accumulate))
 
-        is_ahead = device.type == "cpu" and has_free_core()
+        is_ahead = self.is_ahead and len(batches) > 1
         return ahead(loaded, prepare) if is_ahead else map(prepare, loaded, itertools.count())
 
     def _step(self, batch: Any, views: Any, step: Step) -> dict[str, float] | None:

@@ -115,11 +115,9 @@ class SepCLR(Method):
         batches = grouped_batches(dataset.is_target, batch_size, self.target_share, seed, epoch)
         return dataset.at_epoch(batches, epoch)
 
-    def training_step(
-        self, batch: GroupedImageBatch, step: Step, views: list[Tensor] | None = None
-    ) -> dict[str, Tensor]:
+    def training_step(self, batch: GroupedImageBatch, step: Step, views: list[Tensor]) -> dict[str, Tensor]:
         """The loss of one batch, each of its terms, and the monitors of the salient code."""
-        both = joined(self.views_of(batch, step) if views is None else views)  # one pass, one batch norm for all
+        both = joined(views)  # one pass, one batch norm for all
         parts = self.encoder.parts(both)
         common, salient = self.common_projector(parts.common), self.salient_projector(parts.salient)
         with torch.autocast(both.device.type, enabled=False):

@@ -48,11 +48,9 @@ class SimCLR(Method):
         batches = grouped_batches(dataset.is_target, batch_size, self.target_share, seed, epoch)
         return dataset.at_epoch(batches, epoch)
 
-    def training_step(
-        self, batch: GroupedImageBatch, step: Step, views: list[Tensor] | None = None
-    ) -> dict[str, Tensor]:
+    def training_step(self, batch: GroupedImageBatch, step: Step, views: list[Tensor]) -> dict[str, Tensor]:
         """The contrastive loss of one batch."""
-        both = joined(self.views_of(batch, step) if views is None else views)
+        both = joined(views)
         first, second = self.projector(self.encoder(both)).chunk(2)
         return {"loss": self.contrast(first, second)}
 

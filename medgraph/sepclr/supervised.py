@@ -105,11 +105,9 @@ class SupervisedSepCLR(Method):
         """What the losses see of features: unit common codes, and the salient features as they are."""
         return Parts(common=F.normalize(self.common_projector(common), dim=1), salient=salient)
 
-    def training_step(
-        self, batch: GroupedImageBatch, step: Step, views: list[Tensor] | None = None
-    ) -> dict[str, Tensor]:
+    def training_step(self, batch: GroupedImageBatch, step: Step, views: list[Tensor]) -> dict[str, Tensor]:
         """The loss of one batch, and each of its terms."""
-        both = joined([batch.images, *(self.views_of(batch, step) if views is None else views)])
+        both = joined([batch.images, *views])
         common = self.common_projector(self.encoder.common(both))
         salient = self.encoder.salient(batch.images)
         with torch.autocast(both.device.type, enabled=False):

@@ -65,9 +65,9 @@ class Classification(HeadedMethod):
             weights = torch.as_tensor(counts).sum() / (len(self.class_weights) * torch.as_tensor(counts).clamp_min(1))
             self.class_weights.copy_(weights)
 
-    def training_step(self, batch: ClassBatch, step: Step, views: list[Tensor] | None = None) -> dict[str, Tensor]:
+    def training_step(self, batch: ClassBatch, step: Step, views: list[Tensor]) -> dict[str, Tensor]:
         """Loss and accuracy of one batch."""
-        (images,) = self.views_of(batch, step) if views is None else views
+        (images,) = views
         logits = self.answers(self.encoder(images), step)
         loss = F.cross_entropy(logits, batch.labels, self.class_weights, label_smoothing=self.label_smoothing)
         return {"loss": loss, "accuracy": (logits.argmax(dim=1) == batch.labels).float().mean()}

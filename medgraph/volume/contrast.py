@@ -49,9 +49,9 @@ class Contrast(Method):
         checks.at_least("embedding_dim", embedding_dim, 1)
         self.projector = MLPProjector(encoder.out_dim, hidden_dim, embedding_dim)
 
-    def training_step(self, batch: ClassBatch, step: Step, views: list[Tensor] | None = None) -> dict[str, Tensor]:
+    def training_step(self, batch: ClassBatch, step: Step, views: list[Tensor]) -> dict[str, Tensor]:
         """The loss of one batch."""
-        embeddings = self.projector(self.encoder(torch.cat(self.views_of(batch, step) if views is None else views)))
+        embeddings = self.projector(self.encoder(torch.cat(views)))
         return {"loss": contrast(self.loss, self._arguments, list(embeddings.chunk(2)), batch.labels, step)}
 
     def views_of(self, batch: ClassBatch, step: Step) -> list[Tensor]:

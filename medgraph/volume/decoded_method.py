@@ -49,11 +49,9 @@ class DecodedMethod(FineTuning):
             in_channels=spec.channels,
         )
 
-    def training_step(
-        self, batch: LabelledImageBatch, step: Step, views: tuple[Tensor, Tensor] | None = None
-    ) -> dict[str, Tensor]:
+    def training_step(self, batch: LabelledImageBatch, step: Step, views: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         """Loss of one augmented batch."""
-        images, labels = self.views_of(batch, step) if views is None else views
+        images, labels = views
         return {"loss": self.loss(self.logits(images, self.warms_up(step)), labels)}
 
     def views_of(self, batch: LabelledImageBatch, step: Step) -> tuple[Tensor, Tensor]:

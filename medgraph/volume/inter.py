@@ -65,9 +65,8 @@ class Inter(Method):
         fill(self.assigner, self, self._assigned_views(step, batches))
         self.assigner.start_epoch(step)
 
-    def training_step(self, batch: StackBatch, step: Step, views: VolumeViews | None = None) -> dict[str, Tensor]:
+    def training_step(self, batch: StackBatch, step: Step, views: VolumeViews) -> dict[str, Tensor]:
         """Loss of one batch of volumes (b, n, c, h, w), and what is watched."""
-        views = self.views_of(batch, step) if views is None else views
         found = embed_volumes(self.encoder, self.center, views)
         loss, metrics = self.assigner(found.vectors, views.ids, views.sources, self.loss, step)
         self._watched = {"embeddings": found.vectors[0].detach(), "scores": self.assigner.scores}

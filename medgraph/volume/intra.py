@@ -64,9 +64,9 @@ class Intra(Method):
         fill(self.assigner, self, self._assigned_crops(step, batches))
         self.assigner.start_epoch(step)
 
-    def training_step(self, batch: ImageBatch, step: Step, views: list[Tensor] | None = None) -> dict[str, Tensor]:
+    def training_step(self, batch: ImageBatch, step: Step, views: list[Tensor]) -> dict[str, Tensor]:
         """Loss of one batch of slices (b, c, h, w), and what is watched."""
-        embeddings = self._embed(self.views_of(batch, step) if views is None else views)  # one (b, d) per crop
+        embeddings = self._embed(views)  # one (b, d) per crop
         loss, metrics = self.assigner(embeddings, batch.ids, batch.sources, self.loss, step)
         self._watched = {"embeddings": embeddings[0].detach(), "scores": self.assigner.scores}
         return {"loss": loss, **metrics}

@@ -109,12 +109,12 @@ class Joint(Method):
         self.volume_assigner.start_epoch(step)
 
     def training_step(
-        self, batch: ImageStackBatch, step: Step, views: tuple[list[Tensor], VolumeViews] | None = None
+        self, batch: ImageStackBatch, step: Step, views: tuple[list[Tensor], VolumeViews]
     ) -> dict[str, Tensor]:
         """Weighted sum of the three losses, each alone, and what is watched."""
         assert batch.images is not None  # `images_and_stacks` draws batches of both
         assert batch.volumes is not None
-        image_views, volume_views = self.views_of(batch, step) if views is None else views
+        image_views, volume_views = views
         crops = embed_crops(self.encoder.slice_encoder, self.projector, image_views)
         image_loss, image_metrics = self.image_assigner(crops, batch.images.ids, batch.images.sources, self.loss, step)
         found = embed_volumes(self.encoder, self.center, volume_views)

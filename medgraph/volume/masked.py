@@ -105,23 +105,21 @@ class Masked(Method):
             self.cache.copy_((self.cache * std + mean - known.mean) / known.std)
         self.is_ready.fill_(True)
 
-    def training_step(
-        self, batch: StackBatch, step: Step, views: tuple[Tensor, Tensor] | None = None
-    ) -> dict[str, Tensor]:
+    def training_step(self, batch: StackBatch, step: Step, views: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         """Loss of one batch of volumes (b, n, c, h, w), and what is watched."""
-        seen, valid = self.views_of(batch, step) if views is None else views
+        seen, valid, mask = views
         with torch.no_grad():
             tokens = seen if self.num_cached_views else self.encoder.slice_tokens(seen, valid)
-        mask = self.masker.draw(batch.ids, valid[: len(batch.ids)], step).repeat(2, 1)
         predicted = self.masker(self.encoder.transformer, tokens, valid, mask)
         loss = self.loss(predicted, tokens, self.masker.scored(mask, valid), valid)
         return {"loss": loss, **self._watch(tokens, valid, step)}
 
-    def views_of(self, batch: StackBatch, step: Step) -> tuple[Tensor, Tensor]:
+    def views_of(self, batch: StackBatch, step: Step) -> tuple[Tensor, Tensor, Tensor]:
         """Two views of each volume, first views first: tokens (2 b, n, d) that are kept, or slices (2 b, n, c, h, w);
-        and which of the slices there are, (2 b, n).
+        which of the slices there are, (2 b, n), and which of them are hidden, (2 b, n).
         """
-        return self._cached(batch, step) if self.num_cached_views else make_views(self.views, batch, step).flat()
+        seen, valid = self._cached(batch, step) if self.num_cached_views else make_views(self.views, batch, step).flat()
+        return seen, valid, self.masker.draw(batch.ids, valid[: len(batch.ids)], step).repeat(2, 1)
 
     def illustrate(self, folder: Path, batch: StackBatch) -> None:
         """Pictures of what the slices of some volumes attend to."""

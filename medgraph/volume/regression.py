@@ -83,9 +83,8 @@ class Regression(HeadedMethod):
             self.center.fill_(values.mean().item())
             self.spread.fill_(values.std(correction=0).item() or 1.0)  # equal numbers need no scale
 
-    def training_step(self, batch: ClassBatch, step: Step, views: list[Tensor] | None = None) -> dict[str, Tensor]:
+    def training_step(self, batch: ClassBatch, step: Step, views: list[Tensor]) -> dict[str, Tensor]:
         """Loss and mean absolute error of one batch, the error in the unit of the data."""
-        views = self.views_of(batch, step) if views is None else views
         features = self.encoder(torch.cat(views))
         numbers = batch.labels.repeat(len(views)).to(features.dtype)
         found = self.answers(features, step)[:, 0]

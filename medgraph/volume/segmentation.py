@@ -65,12 +65,12 @@ class Segmentation(DecodedMethod):
         self,
         batch: LabelledImageBatch | LabelledStackBatch,
         step: Step,
-        views: tuple[Tensor, Tensor] | None = None,
+        views: tuple[Tensor, Tensor],
     ) -> dict[str, Tensor]:
         """Loss of one augmented batch of slices, or of stacks of slices."""
         if isinstance(batch, LabelledImageBatch):
             return super().training_step(batch, step, views)
-        images, labels = self.views_of(batch, step) if views is None else views
+        images, labels = views
         return {"loss": self.loss(self.logits(images, self.warms_up(step), stacks=len(batch.ids)), labels)}
 
     def views_of(self, batch: LabelledImageBatch | LabelledStackBatch, step: Step) -> tuple[Tensor, Tensor]:

@@ -115,7 +115,7 @@ def measure(what: str, method: str, num_steps: int) -> None:
             first = time.process_time()
         ids = [0] if is_whole else order.roll(-number * batch_size)[:batch_size]
         optimizer.zero_grad()
-        model.training_step(dataset.__getitems__(ids), Step(0, number if is_whole else 0, number))["loss"].backward()
+        model(dataset.__getitems__(ids), Step(0, number if is_whole else 0, number))["loss"].backward()
         optimizer.step()
     step = (time.process_time() - first) / num_steps
     epoch = step if is_whole else clustering + step * num_targets / batch_size

@@ -81,7 +81,7 @@ def times(kind: str, num: int, steps: int) -> dict[str, float]:
         ),
     }
     found = {
-        "step": cpu_time(lambda: model.training_step(batch, Step(0, 0, 1))["loss"].backward(), steps),
+        "step": cpu_time(lambda: model(batch, Step(0, 0, 1))["loss"].backward(), steps),
         "views": cpu_time(
             lambda: model.views.apply(batch.images, model.views.draw(0, 0, batch.ids, (channels, *size))), steps
         ),

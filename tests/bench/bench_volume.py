@@ -11,6 +11,7 @@ the first step on, starts of epochs and checkpoints included; a run says the sam
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -46,8 +47,9 @@ def line(kind: str, num_steps: int) -> str:
             raise SystemExit(f"{kind} failed:\n{run.stderr}")
         found = json.loads(Path(folder, "run", "pretrain", "cost.json").read_text())
     expected, peak = (found[name] / 2**30 for name in ("forecast_bytes", "peak_bytes"))
+    speed = found.get("images_per_second", math.nan)  # in `masked` the images pass before the first step
     return (
-        f"{kind:7} | {found['images_per_second']:8.0f} | {found['outside_encoder']:7.1%} | {found['waiting']:7.1%} "
+        f"{kind:7} | {speed:8.0f} | {found['outside_encoder']:7.1%} | {found['waiting']:7.1%} "
         f"| {expected:12.2f} | {peak:9.2f} | {peak / expected - 1:+6.1%}"
     )
 

@@ -18,7 +18,7 @@ def make(data, norm="none", **arguments) -> AdaMEOW:
 @pytest.mark.parametrize("norm", ["none", "row_mean"])
 def test_the_loss_weighs_every_pair_by_its_network(norm, data):
     method = make(data, norm).eval()
-    loss = method.training_step(data.views, Step(0, 1, 1))["loss"]
+    loss = method(data.views, Step(0, 1, 1))["loss"]
     encoded = method.encoder.encode(data.views)
     coarse, fine = method.projector(encoded.coarse), method.projector(encoded.fine)
     network = torch.nn.Sequential(method.loss.of_queries, torch.nn.Tanh(), method.loss.score, torch.nn.Sigmoid())
@@ -40,9 +40,7 @@ def test_free_weights_slide_down(data):
     for epoch in range(50):
         torch.manual_seed(epoch)
         optimizer.zero_grad()
-        outputs = method.training_step(
-            data.views, Step(0, 10 * epoch, epoch)
-        )  # every tenth epoch tells the mean weight
+        outputs = method(data.views, Step(0, 10 * epoch, epoch))  # every tenth epoch tells the mean weight
         outputs["loss"].backward()
         optimizer.step()
         seen.append(float(outputs["mean_weight"]))
@@ -53,9 +51,9 @@ def test_normalised_weights_do_not_see_a_constant(data):
     method = make(data, norm="row_mean").eval()
     network = method.loss.score
     torch.nn.init.constant_(network.bias, -30.0)  # sigmoid is an exponential here, so the bias is a constant factor
-    first = method.training_step(data.views, Step(0, 1, 1))["loss"]
+    first = method(data.views, Step(0, 1, 1))["loss"]
     torch.nn.init.constant_(network.bias, -31.0)
-    torch.testing.assert_close(method.training_step(data.views, Step(0, 1, 1))["loss"], first)
+    torch.testing.assert_close(method(data.views, Step(0, 1, 1))["loss"], first)
 
 
 @pytest.mark.parametrize("arguments", [{"both_directions": True}, {"reconstruction_weight": 0.5}])
@@ -72,4 +70,4 @@ def test_wrong_losses_are_refused(data):
         AdaMEOW(data.spec, encoder, AdaptiveInfoNCE(8), embedding_dim=16)
     positives = planted_views(num_positives=2)
     with pytest.raises(ValueError, match=r"data.num_positives: AdaMEOW takes none"):
-        make(positives).training_step(positives.views, Step(0, 0, 0))
+        make(positives)(positives.views, Step(0, 0, 0))

@@ -65,7 +65,7 @@ def test_12_targets_without_path_instances_give_finite_features_losses_and_gradi
         AdaMEOW(data.spec, encoder_for(data), contrast, embedding_dim=16),
     )
     for method in methods:
-        loss = method.training_step(data.views, Step(0, 0, 0))["loss"]
+        loss = method(data.views, Step(0, 0, 0))["loss"]
         loss.backward()
         assert loss.isfinite()
         assert all(p.grad.isfinite().all() for p in method.parameters() if p.grad is not None)

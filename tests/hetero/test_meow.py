@@ -24,7 +24,7 @@ def fit(method, data, epochs, lr=0.005):
     for epoch in range(epochs):
         torch.manual_seed(epoch)
         optimizer.zero_grad()
-        outputs = method.training_step(data.views, Step(0, epoch, epoch))
+        outputs = method(data.views, Step(0, epoch, epoch))
         outputs["loss"].backward()
         optimizer.step()
         curve.append({name: float(value.detach()) for name, value in outputs.items()})
@@ -33,7 +33,7 @@ def fit(method, data, epochs, lr=0.005):
 
 def test_the_loss_is_contrast_plus_weighted_prototype_loss(data):
     method = make(data, prototype_weight=0.5, encoder=encoder_for(data))
-    outputs = method.training_step(data.views, Step(0, 0, 0))
+    outputs = method(data.views, Step(0, 0, 0))
     encoded = method.encoder.encode(data.views)
     coarse, fine = method.projector(encoded.coarse), method.projector(encoded.fine)
     codes = method.clusterings.labels
@@ -91,7 +91,7 @@ def test_one_cluster_gives_further_positives_equal_weights():
     data = planted_views(num_positives=2)
     loss = MultiPositiveInfoNCE(0.5)
     method = make(data, loss=loss, num_clusters=(1,), prototype_weight=0.0, encoder=encoder_for(data))
-    outputs = method.training_step(data.views, Step(0, 0, 0))
+    outputs = method(data.views, Step(0, 0, 0))
     encoded = method.encoder.encode(data.views)
     coarse, fine = method.projector(encoded.coarse), method.projector(encoded.fine)
     positive = torch.zeros(90, 90, dtype=torch.bool)

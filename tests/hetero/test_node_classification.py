@@ -27,7 +27,7 @@ def test_only_labels_of_the_training_targets_reach_the_gradient(labelled):
     for batch in (example, other):
         torch.manual_seed(0)
         method = classifier(labelled)
-        method.training_step(batch, Step(0, 0, 0))["loss"].backward()
+        method(batch, Step(0, 0, 0))["loss"].backward()
         gradients.append(torch.cat([p.grad.flatten() for p in method.parameters() if p.grad is not None]))
     assert torch.equal(*gradients)
     assert gradients[0].abs().sum() > 0
@@ -35,7 +35,7 @@ def test_only_labels_of_the_training_targets_reach_the_gradient(labelled):
 
 def test_the_loss_is_cross_entropy_of_the_labelled_targets(labelled):
     method, example = classifier(labelled).eval(), labelled.train().example
-    outputs = method.training_step(example, Step(0, 0, 0))
+    outputs = method(example, Step(0, 0, 0))
     log_shares = method.logits(example.views)[example.nodes].log_softmax(1)
     expected = -log_shares[torch.arange(len(example)), example.labels].mean()
     torch.testing.assert_close(outputs["loss"], expected)
@@ -57,7 +57,7 @@ def test_it_learns_the_planted_classes(labelled):
     before = method.validation_error([example])
     for epoch in range(30):
         optimizer.zero_grad()
-        method.training_step(example, Step(0, epoch, epoch))["loss"].backward()
+        method(example, Step(0, epoch, epoch))["loss"].backward()
         optimizer.step()
     assert method.validation_error([example]) < min(before, 0.2)
 

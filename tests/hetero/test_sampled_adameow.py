@@ -26,8 +26,8 @@ def test_with_all_neighbours_the_whole_graph_and_no_queue_it_is_the_full_batch(w
     loss = AdaptiveInfoNCE(16, 8, 0.5, weight_norm, "sum")
     whole = AdaMEOW(data.spec, encoder_for(data, norm="row"), loss, embedding_dim=16, **tasks)
     whole.load_state_dict({n: v for n, v in method.state_dict().items() if n in whole.state_dict()})
-    expected = whole.training_step(whole_views(data.views), Step(0, 1, 1))["loss"]
-    found = method.training_step(data.train().__getitems__(torch.randperm(90).tolist()), Step(0, 1, 1))["loss"]
+    expected = whole(whole_views(data.views), Step(0, 1, 1))["loss"]
+    found = method(data.train().__getitems__(torch.randperm(90).tolist()), Step(0, 1, 1))["loss"]
     torch.testing.assert_close(found, expected, rtol=2e-5, atol=1e-5)
     expected.backward()
     found.backward()

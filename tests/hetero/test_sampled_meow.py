@@ -33,7 +33,7 @@ def epoch(method, data, number=0, size=30, optimizer=None):
     seen = []
     for index, batch in enumerate(batches):
         torch.manual_seed(number * len(batches) + index)
-        outputs = method.training_step(batch, Step(0, number, number * len(batches) + index))
+        outputs = method(batch, Step(0, number, number * len(batches) + index))
         if optimizer is not None:
             optimizer.zero_grad()
             outputs["loss"].backward()
@@ -67,11 +67,11 @@ def test_with_all_neighbours_the_whole_graph_and_no_queue_it_is_the_full_batch(s
     )
     state = {n: v for n, v in method.state_dict().items() if n in whole.state_dict()}
     whole.load_state_dict(state)
-    expected = whole.training_step(whole_views(data.views), Step(0, 0, 0))
+    expected = whole(whole_views(data.views), Step(0, 0, 0))
     order = torch.randperm(90).tolist()
     batch = data.train().__getitems__(order)
     method.on_epoch_start(Step(0, 0, 0), iter([batch]))
-    found = method.training_step(batch, Step(0, 0, 0))
+    found = method(batch, Step(0, 0, 0))
     for name in ("loss", "contrast", "prototype"):
         torch.testing.assert_close(found[name], expected[name], rtol=2e-5, atol=1e-5)
     expected["loss"].backward()

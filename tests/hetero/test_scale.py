@@ -67,7 +67,7 @@ def test_no_tensor_has_targets_times_targets_or_targets_times_nodes():
             for method in methods:
                 method.on_epoch_start(Step(0, 0, 0), iter([batch]))
                 for number in range(2):
-                    method.training_step(batch, Step(0, 0, number))["loss"].backward()
+                    method(batch, Step(0, 0, number))["loss"].backward()
             features = encoder(data.views)
         peak = tracemalloc.get_traced_memory()[1]
     finally:

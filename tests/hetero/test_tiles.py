@@ -17,7 +17,7 @@ def loss_and_gradients(make, data, monkeypatch, **options):
         patch.setattr(pairs, "pair_lse", partial(pairs.pair_lse, **options))
         torch.manual_seed(0)
         method = make(data).eval()  # no dropout
-        loss = method.training_step(data.views, Step(0, 0, 0))["loss"]
+        loss = method(data.views, Step(0, 0, 0))["loss"]
         names, parameters = zip(*method.named_parameters(), strict=True)
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     return loss, {n: g for n, g in zip(names, gradients, strict=True) if g is not None}

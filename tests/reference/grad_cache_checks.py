@@ -17,7 +17,7 @@ class _Pairs(Method):
         self.encoder = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 4)).double()
         self.loss = NTXent(dist=dist)
 
-    def training_step(self, batch, step):
+    def training_step(self, batch, step, views):
         return {"loss": self.loss(*self.encoder(batch).chunk(2))}
 
 

@@ -84,7 +84,7 @@ def _gradients(rows, queue_size):
     part = GroupedImageBatch(*(x[rows] for x in (whole.ids, whole.images.double(), whole.is_target, whole.attributes)))
     for number in range(2):  # the second step sees what the first one left in the queue
         model.zero_grad()
-        outputs = model.training_step(part, Step(1, 0, number))
+        outputs = model(part, Step(1, 0, number))
         outputs["loss"].backward()
     held = None if model.queue is None else model.queue.vectors()
     return outputs, {name: p.grad for name, p in model.named_parameters()}, held
@@ -128,5 +128,5 @@ def check_each_process_holds_both_groups():
             own = whole.__getitems__(rows)
             assert int(own.is_target.sum()) == 4
             assert len(processes.gather(own.ids).unique()) == 16
-            outputs = model.training_step(own, Step(3, epoch, number))
+            outputs = model(own, Step(3, epoch, number))
             torch.testing.assert_close(processes.all_reduce_max(outputs["loss"]), outputs["loss"].detach())

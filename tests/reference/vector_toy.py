@@ -76,7 +76,7 @@ def train(seed: int, steps: int, num: int = 6000, batch_size: int = 256, **setti
     while number < steps:
         for rows in model.epoch_batches(data, batch_size, seed, epoch)[: steps - number]:
             optimizer.zero_grad()
-            model.training_step(data.__getitems__(rows), Step(seed, epoch, number))["loss"].backward()
+            model(data.__getitems__(rows), Step(seed, epoch, number))["loss"].backward()
             optimizer.step()
             number += 1
         epoch += 1

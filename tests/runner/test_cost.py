@@ -21,7 +21,7 @@ class Plain(Method):
         super().__init__()
         self.encoder = nn.Linear(2, 2)
 
-    def training_step(self, batch, step):
+    def training_step(self, batch, step, views):
         return {"loss": self.encoder(torch.ones(1, 2)).sum()}
 
 
@@ -52,6 +52,14 @@ def test_what_cannot_be_tried_in_part_is_not_forecast(tmp_path):
         assert said == []
         assert not any("expected" in line for line in lines)
         assert "forecast_bytes" not in json.loads((tmp_path / FILE).read_text())
+
+
+def test_without_images_there_is_no_rate_of_them(tmp_path):
+    _, lines = watched(Plain(), tmp_path, [0, 1])
+    found = json.loads((tmp_path / FILE).read_text())
+    assert "images_per_second" not in found
+    assert 0 < found["outside_encoder"] < 1
+    assert not any(line.startswith("time: ") for line in lines)
 
 
 def test_a_training_that_took_no_step_says_nothing(tmp_path):

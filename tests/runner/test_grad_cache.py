@@ -94,7 +94,7 @@ class Contrasting(Method):
         super().__init__()
         self.encoder, self.contrast, self.pieces = encoder(), Contrast(), pieces
 
-    def training_step(self, batch, step):
+    def training_step(self, batch, step, views):
         z = self.encoder[0](batch) if self.pieces else self.encoder(batch)
         return {"loss": self.contrast(z)}
 

@@ -41,6 +41,15 @@ def test_two_small_steps_tell_what_a_whole_one_takes(batch_size):
     assert expected.total == expected.before + expected.optimizer + expected.step
 
 
+def test_a_batch_that_is_made_ahead_counts_with_its_views():
+    batch = list(range(20))
+    alone, two = (forecast(small_intra(), Noise(), batch, Step(0, 0, 0), AdamW(), CPU, x).step for x in (False, True))
+    examples = Noise().__getitems__(batch)
+    views = small_intra().views_of(examples, Step(0, 0, 0))
+    held_twice = [examples.images, examples.ids, examples.sources, *views]
+    assert two - alone == pytest.approx(sum(x.numel() * x.element_size() for x in held_twice), rel=0.01)
+
+
 def test_the_method_stays_as_it_is():
     method = small_intra()
     before = {name: value.clone() for name, value in method.state_dict().items()}

@@ -19,7 +19,7 @@ class Valley(Method):
         nn.init.zeros_(self.encoder.weight)
         self.losses, self.seen = losses, 0
 
-    def training_step(self, batch, step):
+    def training_step(self, batch, step, views):
         self.seen += 1
         pull = -self.encoder.weight.sum()
         return {"loss": self.losses[step.epoch] + pull - pull.detach()}

@@ -46,7 +46,7 @@ class Toy(Method):
     def on_epoch_start(self, step, batches):
         self.epochs.append((step.epoch, sum(len(batch.x) for batch in batches)))
 
-    def training_step(self, batch, step: Step):
+    def training_step(self, batch, step: Step, views):
         if step.number == self.stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
         loss = nn.functional.dropout(self.encoder(batch.x), 0.5).pow(2).mean()
@@ -123,9 +123,9 @@ class WithViews(Toy):
         self.asked.append((step, threading.get_ident()))
         return batch.x + step.number
 
-    def training_step(self, batch, step: Step, views=None):
+    def training_step(self, batch, step: Step, views):
         self.given.append((step, torch.equal(views, batch.x + step.number)))
-        return super().training_step(batch, step)
+        return super().training_step(batch, step, views)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -138,6 +138,14 @@ def test_each_step_gets_its_views(tmp_path, monkeypatch, accumulate, is_ahead):
     assert all(right for _, right in method.given)
     assert len(method.given) == 15 - 3 * (accumulate - 1)  # 5 batches an epoch; of two accumulated, 4
     assert (threading.get_ident() not in {thread for _, thread in method.asked}) is is_ahead
+
+
+def test_a_single_batch_is_prepared_in_its_own_thread(tmp_path, monkeypatch):
+    monkeypatch.setattr("medgraph.runner.train.has_free_core", lambda: True)
+    method = WithViews()
+    fit(method, tmp_path, batch_size=20)
+    assert {thread for _, thread in method.asked} == {threading.get_ident()}
+    assert len(method.given) == 3
 
 
 def test_views_made_ahead_go_on_after_a_stop_inside_an_epoch(tmp_path, monkeypatch):

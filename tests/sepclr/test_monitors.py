@@ -63,7 +63,7 @@ def test_training_logs_them_every_tenth_step():
     model = method()
     looks = {"common_group_auc", "salient_group_auc", "dependence"}
     for number, expected in ((0, looks), (1, set()), (10, looks)):
-        outputs = model.training_step(batch(), Step(1, 0, number))
+        outputs = model(batch(), Step(1, 0, number))
         assert looks & set(outputs) == expected
         assert {"target_norm", "background_norm", "above_floor", "self_share"} <= set(outputs)
         assert not any(outputs[name].requires_grad for name in looks & set(outputs))

@@ -48,7 +48,7 @@ def test_a_step_remembers_its_codes_and_the_next_one_meets_them():
     losses = {}
     for number in range(3):
         for name, one in (("queue", model), ("plain", plain)):
-            losses[name, number] = one.training_step(batch(), Step(1, 0, number))
+            losses[name, number] = one(batch(), Step(1, 0, number))
     assert losses["queue", 0]["loss"] == losses["plain", 0]["loss"]  # nothing is remembered yet
     for name in ("common_uniformity", "salient_uniformity", "independence"):
         assert losses["queue", 1][name] != losses["plain", 1][name]
@@ -62,7 +62,7 @@ def test_past_codes_get_no_gradient_and_current_ones_do():
     model = method(queue_size=24)
     for number in range(2):
         model.zero_grad()
-        model.training_step(batch(), Step(1, 0, number))["loss"].backward()
+        model(batch(), Step(1, 0, number))["loss"].backward()
     for part in (model.encoder.common, model.encoder.salient):
         assert sum(float(p.grad.abs().sum()) for p in part.parameters()) > 0
 
@@ -70,10 +70,10 @@ def test_past_codes_get_no_gradient_and_current_ones_do():
 def test_the_queue_survives_a_restart():
     model = method(queue_size=20)
     for number in range(2):
-        model.training_step(batch(), Step(1, 0, number))
+        model(batch(), Step(1, 0, number))
     again = method(queue_size=20)
     again.load_state_dict(model.state_dict())
-    third = [one.training_step(batch(), Step(1, 0, 2))["loss"].item() for one in (model, again)]
+    third = [one(batch(), Step(1, 0, 2))["loss"].item() for one in (model, again)]
     assert third[0] == third[1]
 
 

@@ -33,7 +33,7 @@ def norm(parameters):
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_step_reaches_both_encoders_and_projectors(dims):
     model = method(dims)
-    outputs = model.training_step(batch(dims), STEP)
+    outputs = model(batch(dims), STEP)
     outputs["loss"].backward()
     assert outputs["loss"].isfinite()
     for part in (model.encoder.common, model.encoder.salient, model.common_projector, model.salient_projector):
@@ -50,7 +50,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(rng):
 
 def test_without_independence_no_salient_gradient_reaches_the_common_encoder():
     model = method(independence_weight=0.0)
-    outputs = model.training_step(batch(), STEP)
+    outputs = model(batch(), STEP)
     (outputs["salient_alignment"] + outputs["salient_uniformity"] + outputs["collapse"]).backward()
     assert all(p.grad is None for p in model.encoder.common.parameters())
     assert not outputs["independence"].requires_grad
@@ -60,7 +60,7 @@ def test_without_independence_no_salient_gradient_reaches_the_common_encoder():
 @pytest.mark.parametrize(("stop", "still"), [("common", "common"), ("salient", "salient")])
 def test_stop_gradient_holds_one_code(stop, still):
     model = method(stop_gradient=stop)
-    model.training_step(batch(), STEP)["independence"].backward()
+    model(batch(), STEP)["independence"].backward()
     moved = "salient" if still == "common" else "common"
     assert norm(getattr(model.encoder, still).parameters()) == 0
     assert norm(getattr(model.encoder, moved).parameters()) > 0
@@ -75,7 +75,7 @@ def test_each_encoder_may_have_its_own_strength():
         "none": {"independence_weight": 0.0},
     }.items():
         model = method(**settings).double()
-        model.training_step(double, STEP)["loss"].backward()
+        model(double, STEP)["loss"].backward()
         gradients[name] = {
             side: torch.cat([p.grad.flatten() for p in getattr(model.encoder, side).parameters()])
             for side in ("common", "salient")
@@ -132,13 +132,13 @@ def test_finite_at_a_large_scale(form, rng):
 @pytest.mark.parametrize("term", [VCLUB, TotalCorrelation, HSIC])
 def test_other_terms_train_beside_the_codes(term):
     model = method(term=term())
-    model.training_step(batch(), STEP)["loss"].backward()
+    model(batch(), STEP)["loss"].backward()
     assert all(p.grad is not None for p in model.independence_loss.parameters())
     assert norm(model.encoder.common.parameters()) > 0
 
 
 def test_same_step_same_loss():
-    losses = [method().training_step(batch(), Step(5, 2, 9))["loss"].item() for _ in range(2)]
+    losses = [method()(batch(), Step(5, 2, 9))["loss"].item() for _ in range(2)]
     assert losses[0] == losses[1]
 
 
@@ -157,7 +157,7 @@ def test_codes_are_what_the_losses_see():
 
 def test_the_term_may_be_left_out():
     model = SepCLR(spec(), encoder(), views(), independence_weight=0.0)
-    assert "independence" not in model.training_step(batch(), STEP)
+    assert "independence" not in model(batch(), STEP)
     with pytest.raises(ValueError, match="independence_loss: none is given, so independence_weight has no effect"):
         SepCLR(spec(), encoder(), views())
 

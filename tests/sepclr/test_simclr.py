@@ -10,7 +10,7 @@ from medgraph.sepclr.simclr import SimCLR
 def test_a_step_reaches_encoder_and_projector():
     torch.manual_seed(0)
     model = SimCLR(spec(), TinyEncoder(), views(), NTXent(), hidden_dim=8, embedding_dim=4)
-    model.training_step(batch(), Step(0, 0, 0))["loss"].backward()
+    model(batch(), Step(0, 0, 0))["loss"].backward()
     for part in (model.encoder, model.projector):
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters() if p.ndim > 1)
 
@@ -24,7 +24,7 @@ def test_batches_hold_both_groups():
 def test_one_encoder_may_be_trained_by_what_sepclr_asks_of_its_common_code():
     torch.manual_seed(0)
     model = SimCLR(spec(), TinyEncoder(), views(), AlignmentUniformity(), hidden_dim=8, embedding_dim=4)
-    outputs = model.training_step(batch(), Step(0, 0, 0))
+    outputs = model(batch(), Step(0, 0, 0))
     outputs["loss"].backward()
     assert outputs["loss"] < 0  # uniformity outweighs the alignment of gentle views
     assert all(p.grad is not None for p in model.parameters())

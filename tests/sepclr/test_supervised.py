@@ -22,7 +22,7 @@ def make(salient_dim=2, **settings):
 @pytest.mark.filterwarnings("ignore:all . examples have no other of like attribute")  # categories drawn at random
 def test_a_step_reaches_both_encoders():
     model = make()
-    outputs = model.training_step(batch(attributes=3), Step(0, 0, 0))
+    outputs = model(batch(attributes=3), Step(0, 0, 0))
     outputs["loss"].backward()
     assert set(outputs) == {"loss", "common", "salient", "independence"}
     for part in (model.encoder.common, model.encoder.salient, model.common_projector):
@@ -46,7 +46,7 @@ def test_unknown_attributes_take_no_part():
     model = make()
     known = batch(attributes=3)
     known.attributes[7, 1] = torch.nan
-    outputs = model.training_step(known, Step(0, 0, 0))
+    outputs = model(known, Step(0, 0, 0))
     outputs["loss"].backward()
     assert outputs["loss"].isfinite()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)

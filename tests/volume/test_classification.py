@@ -35,7 +35,7 @@ def test_an_encoder_that_looks_across_slices_and_stacks_go_together_alone():
     images = torch.rand(3, 5, 1, 16, 16)
     batch = ClassBatch(torch.arange(3), images, torch.tensor([0, 1, 0]))
     method = Classification(stacks, volume)
-    method.training_step(batch, Step(0, 0, 0))["loss"].backward()
+    method(batch, Step(0, 0, 0))["loss"].backward()
     assert method.predict(images).shape == (3, 2)
 
 
@@ -63,7 +63,7 @@ def learn(method, batch, steps=12):
     method.train()
     for number in range(steps):
         optimizer.zero_grad()
-        method.training_step(batch, Step(0, number, number))["loss"].backward()
+        method(batch, Step(0, number, number))["loss"].backward()
         optimizer.step()
     return method.eval()
 
@@ -89,7 +89,7 @@ def test_in_the_warmup_the_encoder_gets_no_gradient(rng):
     method, batch = make(head_warmup=2), batch_of(rng)
     for number, learns in ((0, False), (1, False), (2, True)):
         method.zero_grad()
-        method.training_step(batch, Step(0, 0, number))["loss"].backward()
+        method(batch, Step(0, 0, number))["loss"].backward()
         assert any(p.grad is not None for p in method.encoder.parameters()) == learns
         assert method.head.weight.grad is not None
 

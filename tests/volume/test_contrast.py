@@ -42,11 +42,11 @@ def test_a_step_reaches_every_weight_and_repeats_itself(rng, dims):
     images = torch.rand(4, 1, *spec.size, generator=rng)
     batch = ClassBatch(torch.arange(4), images, NUMBERS)
     method = make(SupReMix(), spec, ImageViews() if dims == 2 else VolumeViews()).train()
-    loss = method.training_step(batch, STEP)["loss"]
+    loss = method(batch, STEP)["loss"]
     loss.backward()
     assert all(p.grad is not None for p in method.parameters())
     again = make(SupReMix(), spec, ImageViews() if dims == 2 else VolumeViews()).train()
-    assert torch.equal(again.training_step(batch, STEP)["loss"], loss)
+    assert torch.equal(again(batch, STEP)["loss"], loss)
 
 
 def test_losses_that_need_more_or_know_nothing_are_refused():

@@ -24,7 +24,7 @@ def one_step(method, number=0):
     labels = torch.randint(0, 2, (4, 32, 32), generator=rng)
     batch = LabelledImageBatch(torch.arange(4), torch.rand(4, 1, 32, 32, generator=rng), labels)
     method.train()
-    method.training_step(batch, Step(0, 0, number))["loss"].backward()
+    method(batch, Step(0, 0, number))["loss"].backward()
 
 
 def test_in_the_warmup_no_gradient_reaches_the_encoder():

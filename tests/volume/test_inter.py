@@ -34,7 +34,7 @@ def test_a_step_reaches_slice_encoder_tokens_and_transformer(flavour, center, ma
     method, batch = make(FLAVOURS[flavour], center_embeddings=center), make_stacks()
     before = {name: p.clone() for name, p in method.encoder.named_parameters()}
     method.on_epoch_start(Step(0, 0, 0), [batch])
-    outputs = method.training_step(batch, Step(0, 0, 0))
+    outputs = method(batch, Step(0, 0, 0))
     outputs["loss"].backward()
     torch.optim.SGD(method.parameters(), lr=0.1).step()
     moved = {name for name, p in method.encoder.named_parameters() if not torch.equal(p, before[name])}
@@ -59,7 +59,7 @@ def test_the_loss_is_that_of_both_views(make, make_stacks):
             contextual = method.encoder.transformer(method.encoder.tokens(slices)[None])
             z.append(F.normalize(contextual[0].mean(dim=0), dim=0))
         expected += [F.cross_entropy(torch.stack(z) @ c.T / 0.1, y) for c, y in zip(centroids, labels, strict=True)]
-    loss = method.training_step(batch, Step(0, 0, 0))["loss"]
+    loss = method(batch, Step(0, 0, 0))["loss"]
     assert loss.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-4)
 
 
@@ -71,14 +71,14 @@ def test_a_restored_run_goes_on_with_the_same_loss(flavour, make, make_stacks):
     for number in range(2):
         optimizer.zero_grad()
         torch.manual_seed(number)
-        first.training_step(batch, Step(0, 0, number))["loss"].backward()
+        first(batch, Step(0, 0, number))["loss"].backward()
         optimizer.step()
     again = make(FLAVOURS[flavour])
     again.load_state_dict(first.state_dict())
     torch.manual_seed(9)
-    expected = first.training_step(batch, Step(0, 0, 2))["loss"].item()
+    expected = first(batch, Step(0, 0, 2))["loss"].item()
     torch.manual_seed(9)
-    assert again.training_step(batch, Step(0, 0, 2))["loss"].item() == expected
+    assert again(batch, Step(0, 0, 2))["loss"].item() == expected
 
 
 def test_the_slice_encoder_has_its_own_learning_rate(make):
@@ -131,7 +131,7 @@ def test_two_obvious_classes_are_learned(make, rng):
         if number % 5 == 0:
             method.on_epoch_start(Step(0, number // 5, number), [batch])
         optimizer.zero_grad()
-        loss = method.training_step(batch, Step(0, number // 5, number))["loss"]
+        loss = method(batch, Step(0, number // 5, number))["loss"]
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.5 * math.log(2)

@@ -32,7 +32,7 @@ def batch(rng):
 def test_a_step_reaches_encoder_and_projector(flavour, batch):
     method = make(FLAVOURS[flavour])
     method.on_epoch_start(Step(0, 0, 0), [batch])
-    outputs = method.training_step(batch, Step(0, 0, 0))
+    outputs = method(batch, Step(0, 0, 0))
     outputs["loss"].backward()
     learned = [p for p in method.parameters() if p.requires_grad and p.ndim > 1]
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in learned)
@@ -45,7 +45,7 @@ def test_equal_embeddings_cost_at_least_ln_k(batch):
     for p in method.projector.parameters():
         p.data.zero_()
     list(method.projector.parameters())[-1].data.fill_(1.0)  # the last bias: every embedding is the same
-    outputs = method.training_step(batch, Step(0, 0, 0))
+    outputs = method(batch, Step(0, 0, 0))
     assert outputs["loss"].item() >= math.log(8) - 1e-4
     assert outputs["code_entropy"].item() == pytest.approx(math.log(8), abs=1e-4)
 
@@ -79,7 +79,7 @@ def test_same_step_same_loss(flavour, batch):
     for _ in range(2):
         method = make(FLAVOURS[flavour])
         method.on_epoch_start(Step(5, 2, 9), [batch])
-        losses.append(method.training_step(batch, Step(5, 2, 9))["loss"].item())
+        losses.append(method(batch, Step(5, 2, 9))["loss"].item())
     assert losses[0] == losses[1]
 
 

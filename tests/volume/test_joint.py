@@ -33,7 +33,7 @@ def batch(make_stacks, rng):
 
 def step_of(method, batch, number=0):
     torch.manual_seed(8)
-    return method.training_step(batch, Step(0, 0, number))
+    return method(batch, Step(0, 0, number))
 
 
 @pytest.mark.parametrize("images", [SWAV, CLUSTER], ids=["swav", "deepcluster"])
@@ -93,7 +93,7 @@ def test_volumes_are_treated_as_by_inter(make, batch, spec, make_encoder):
     )
     for method in (joint, inter):
         method.eval()
-    expected = inter.training_step(batch.volumes, Step(0, 0, 0))["loss"]
+    expected = inter(batch.volumes, Step(0, 0, 0))["loss"]
     torch.testing.assert_close(step_of(joint, batch)["volume_loss"], expected)
 
 

@@ -25,7 +25,7 @@ def trained(method, batch, steps=3):
     method.on_epoch_start(Step(0, 0, 0), [batch])
     for number in range(steps):
         optimizer.zero_grad()
-        outputs = method.training_step(batch, Step(0, 0, number))
+        outputs = method(batch, Step(0, 0, number))
         outputs["loss"].backward()
         optimizer.step()
     return outputs
@@ -149,15 +149,15 @@ def test_a_restored_run_goes_on_with_the_same_loss(make, make_stacks):
     losses = []
     for method in (first, again):
         torch.manual_seed(4)
-        losses.append(method.training_step(batch, Step(0, 1, 3))["loss"].item())
+        losses.append(method(batch, Step(0, 1, 3))["loss"].item())
     assert losses[0] == losses[1]
 
 
 def test_it_is_watched_and_drawn(make, make_stacks, tmp_path):
     method, batch = make(), make_stacks()
     method.on_epoch_start(Step(0, 0, 0), [batch])
-    assert {"effective_rank", "order_sensitivity"} <= method.training_step(batch, Step(0, 0, 0)).keys()
-    assert method.training_step(batch, Step(0, 0, 1)).keys() == {"loss"}
+    assert {"effective_rank", "order_sensitivity"} <= method(batch, Step(0, 0, 0)).keys()
+    assert method(batch, Step(0, 0, 1)).keys() == {"loss"}
     method.illustrate(tmp_path, make_stacks((6,)))
     assert len(list((tmp_path / "slice_attention").iterdir())) == 1
 

@@ -29,7 +29,7 @@ def test_it_learns_a_bright_box_and_finds_it_in_a_larger_volume(rng):
     optimizer = torch.optim.AdamW(method.parameters(), lr=5e-3)
     for number in range(25):
         optimizer.zero_grad()
-        method.training_step(batch, Step(0, number, number))["loss"].backward()
+        method(batch, Step(0, number, number))["loss"].backward()
         optimizer.step()
     whole = 0.2 * torch.rand(1, 1, 25, 20, 16, generator=rng)
     whole[:, :, 10:18, 4:12, 4:12] += 0.8

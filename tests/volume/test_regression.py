@@ -31,7 +31,7 @@ def learn(method, batch, steps, lr=5e-3):
     method.train().on_epoch_start(Step(0, 0, 0), iter([batch]))
     for number in range(steps):
         optimizer.zero_grad()
-        method.training_step(batch, Step(0, number, number))["loss"].backward()
+        method(batch, Step(0, number, number))["loss"].backward()
         optimizer.step()
     return method.eval()
 
@@ -55,7 +55,7 @@ def test_the_mean_is_predicted_before_anything_is_learned(rng):
     torch.nn.init.zeros_(method.head.weight)
     torch.nn.init.zeros_(method.head.bias)
     torch.testing.assert_close(method.eval().predict(batch.images), torch.full((8, 1), 67.5))
-    step = method.training_step(batch, Step(0, 0, 0))
+    step = method(batch, Step(0, 0, 0))
     assert step["mae"].item() == pytest.approx((batch.labels - 67.5).abs().mean().item())
     assert step["loss"].item() == pytest.approx(step["mae"].item() / method.spread.item(), rel=1e-5)
 
@@ -65,7 +65,7 @@ def test_equal_numbers_are_not_divided_by_zero(rng):
     batch = ClassBatch(torch.arange(2), torch.rand(2, 1, 16, 16, generator=rng), torch.full((2,), 3.0))
     method.on_epoch_start(Step(0, 0, 0), iter([batch]))
     assert method.spread.item() == 1
-    assert method.training_step(batch, Step(0, 0, 0))["loss"].isfinite()
+    assert method(batch, Step(0, 0, 0))["loss"].isfinite()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_equal_numbers_are_not_divided_by_zero(rng):
 )
 def test_the_contrast_is_added_by_its_weight(rng, loss, views):
     batch = batch_of(rng)
-    found = make(auxiliary_loss=loss, views=views, auxiliary_weight=0.5).train().training_step(batch, Step(0, 0, 0))
+    found = make(auxiliary_loss=loss, views=views, auxiliary_weight=0.5).train()(batch, Step(0, 0, 0))
     assert found["loss"].item() == pytest.approx(found["error"].item() + 0.5 * found["auxiliary"].item(), rel=1e-5)
     assert found["auxiliary"].item() != 0
     found["loss"].backward()

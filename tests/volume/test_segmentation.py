@@ -58,11 +58,11 @@ def test_with_context_a_slice_knows_of_its_own_stack_alone(rng):
 
 def test_context_learns_in_the_first_step_and_the_transformer_in_the_second(rng):
     method = make_context()
-    method.training_step(stack_batch(rng), Step(0, 0, 0))["loss"].backward()
+    method(stack_batch(rng), Step(0, 0, 0))["loss"].backward()
     assert method.context.weight.grad.abs().sum() > 0
     assert all(p.grad.abs().sum() == 0 for p in method.encoder.transformer.parameters() if p.grad is not None)
     torch.nn.init.normal_(method.context.weight)
-    method.training_step(stack_batch(rng), Step(0, 0, 1))["loss"].backward()
+    method(stack_batch(rng), Step(0, 0, 1))["loss"].backward()
     assert all(p.grad.abs().sum() > 0 for p in method.encoder.tokens.linear.parameters())
 
 
@@ -116,7 +116,7 @@ def test_it_learns_a_bright_square(rng):
     optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
     for number in range(50):
         optimizer.zero_grad()
-        method.training_step(batch, Step(0, number, number))["loss"].backward()
+        method(batch, Step(0, number, number))["loss"].backward()
         optimizer.step()
     predicted = method.eval().predict(images).argmax(dim=1)
     assert predicted.shape == labels.shape
