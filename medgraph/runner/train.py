@@ -131,6 +131,7 @@ class _Loop:
                 f"{plan.batch_size} on each of {accelerator.num_processes} processes. Lower train.accumulate."
             )
         self.num_steps = plan.epochs * (self.num_batches // plan.accumulate)
+        self.parameters = list(method.parameters())  # walking through the modules takes as long as clipping
         self.watch = CollapseWatch()
         self.patience = Patience(plan.patience, folder) if plan.patience is not None else None
         self.losses: list[float] = []  # of the epoch under way
@@ -252,7 +253,7 @@ class _Loop:
                 self.accelerator.backward(loss)
             stepped = self.accelerator.sync_gradients
             if stepped and self.plan.clip_norm is not None:
-                self.accelerator.clip_grad_norm_(self.method.parameters(), self.plan.clip_norm)
+                self.accelerator.clip_grad_norm_(self.parameters, self.plan.clip_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
         if not stepped:
