@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from medgraph import checks
 from medgraph.data.batches import StackBatch
@@ -130,9 +131,6 @@ class Stacks:
 
 def pad(stacks: Sequence[Tensor], fill: float = 0) -> tuple[Tensor, Tensor]:
     """Stacks (n_i, ...) as one tensor (b, n, ...), filled up at the end, and where it is not filling (b, n)."""
-    longest = max(len(stack) for stack in stacks)
-    padded = stacks[0].new_full((len(stacks), longest, *stacks[0].shape[1:]), fill)
-    for row, stack in enumerate(stacks):
-        padded[row, : len(stack)] = stack
+    padded = pad_sequence(list(stacks), batch_first=True, padding_value=fill)
     lengths = torch.tensor([len(stack) for stack in stacks])
-    return padded, torch.arange(longest) < lengths[:, None]
+    return padded, torch.arange(padded.shape[1]) < lengths[:, None]
