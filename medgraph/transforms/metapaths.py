@@ -100,9 +100,10 @@ def top_k_neighbours(
 ) -> sp.csr_matrix:
     """The `k` best neighbours of each target along a path, float32, columns in order.
 
-    The order is that of PathSim, 2 A_ij / (A_ii + A_jj) with A the counts [1]; equal ones as `ties` says. A target with
-    a path back to itself always keeps that. A path that is not its own mirror image has no PathSim: there counts
-    decide. Rows may list each other one-sidedly.
+    The order is that of PathSim, 2 A_ij / (A_ii + A_jj) with A the counts [1]; equal ones as `ties` says. Where hubs
+    are sampled, A_ij are the paths seen: one through a hub stands for many, but not for many between these two. A
+    target with a path back to itself always keeps that. A path that is not its own mirror image has no PathSim: there
+    counts decide. Rows may list each other one-sidedly.
 
     [1] Sun et al., PathSim, VLDB 2011, Definition 2.
 
@@ -112,8 +113,8 @@ def top_k_neighbours(
         k: Neighbours of a target, itself included.
         edge_value: What is kept of a neighbour: the count of path instances, PathSim, or 1.
         block: Targets worked on at once; None takes as many as fit about 60 MB. Changes nothing else.
-        max_hub_degree: Of a node in the middle with more targets than this, a sample of this size is taken, and counts
-            through it grow by degree / size. Paths from a target to itself stay exact. None takes all.
+        max_hub_degree: Of a node in the middle with more targets than this, a sample of this size is taken, and what is
+            kept of counts through it grows by degree / size. Paths from a target to itself stay exact. None takes all.
         walks: Estimate counts from this many random walks of each target, instead of their product; paths from a target
             to itself stay exact. None counts all.
         ties: Of equally good neighbours keep those of smaller "column", "random" ones, drawn for each pair, or those of
@@ -135,16 +136,16 @@ def top_k_neighbours(
     if walks is not None:
         blocks = _walked_blocks(graph, path, block, checks.at_least("walks", walks, 1), seed)
     elif max_hub_degree is not None:
-        capped = _cap_rows(right, checks.at_least("max_hub_degree", max_hub_degree, 1), seed)
-        blocks = _product_blocks(left, capped, block)
+        seen, scaled = _cap_rows(right, checks.at_least("max_hub_degree", max_hub_degree, 1), seed)
+        blocks = _product_blocks(left, (seen,) if seen is right else (seen, scaled), block)
     else:
-        blocks = _product_blocks(left, right, block)
+        blocks = _product_blocks(left, (right,), block)
     is_estimate = walks is not None or max_hub_degree is not None
     rank = _rank_of_ties(graph, ties, seed)
     pieces = []
     for start, counts in blocks:
-        counts = _set_diagonal(counts, own, start) if is_estimate else counts
-        pieces.append(_best_of_block(counts, own, start, k, edge_value, mirrored, rank))
+        counts = [_set_diagonal(each, own, start) for each in counts] if is_estimate else counts
+        pieces.append(_best_of_block(counts[0], counts[-1], own, start, k, edge_value, mirrored, rank))
     return sp.vstack(pieces, format="csr")
 
 
@@ -221,12 +222,23 @@ def _bound(left: sp.csr_matrix, right: sp.csr_matrix) -> np.ndarray:
 
 
 def _best_of_block(
-    counts: sp.csr_matrix, own: np.ndarray, start: int, k: int, edge_value: str, mirrored: bool, rank: _Rank | None
+    seen: sp.csr_matrix,
+    counts: sp.csr_matrix,
+    own: np.ndarray,
+    start: int,
+    k: int,
+    edge_value: str,
+    mirrored: bool,
+    rank: _Rank | None,
 ) -> sp.csr_matrix:
-    """The rows from `start` on, with their `k` best entries; of equal ones those of least `rank`, else the first."""
+    """The rows from `start` on, with their `k` best entries; of equal ones those of least `rank`, else the first.
+
+    `seen` gives the order, `counts` of the same pattern what is kept.
+    """
+    seen.sort_indices()
     counts.sort_indices()
     rows = np.repeat(np.arange(start, start + counts.shape[0]), np.diff(counts.indptr))
-    scores = 2 * counts.data / (own[rows] + own[counts.indices]) if mirrored else counts.data
+    scores = 2 * seen.data / (own[rows] + own[counts.indices]) if mirrored else seen.data
     ranks = None if rank is None else lambda places: rank(rows[places], counts.indices[places])
     kept = keep_top(counts, np.where(counts.indices == rows, np.inf, scores), k, ranks)
     values = {"count": counts.data, "pathsim": scores, "binary": np.ones_like(scores)}[edge_value]
@@ -266,25 +278,25 @@ def _unlike_ranks(unit: sp.csr_matrix, rows: np.ndarray, columns: np.ndarray) ->
 
 
 def _product_blocks(
-    left: sp.csr_matrix, right: sp.csr_matrix, block: int | None
-) -> Iterator[tuple[int, sp.csr_matrix]]:
-    """Blocks of rows of the product, each with its first row."""
+    left: sp.csr_matrix, rights: Sequence[sp.csr_matrix], block: int | None
+) -> Iterator[tuple[int, list[sp.csr_matrix]]]:
+    """Blocks of rows of the products with factors of one pattern, each with its first row."""
     if block is None:
-        ends = _ends_by_memory(left, right)
+        ends = _ends_by_memory(left, rights[0])
     else:
         ends = [*range(checks.at_least("block", block, 1), left.shape[0], block), left.shape[0]]
     for start, stop in pairwise([0, *ends]):
-        yield start, (left[start:stop] @ right).tocsr()
+        yield start, [(left[start:stop] @ right).tocsr() for right in rights]
 
 
 def _walked_blocks(
     graph: Graph, path: MetaPath, block: int | None, walks: int, seed: int
-) -> Iterator[tuple[int, sp.csr_matrix]]:
+) -> Iterator[tuple[int, list[sp.csr_matrix]]]:
     """Blocks of rows estimated by walks, each with its first row."""
     steps = [incidence(graph, edge_type) for edge_type in path.edge_types]
     size = max(_BLOCK_ENTRIES // walks, 1) if block is None else checks.at_least("block", block, 1)
     for start in range(0, graph.num_targets, size):
-        yield start, walk_counts(steps, np.arange(start, min(start + size, graph.num_targets)), walks, seed)
+        yield start, [walk_counts(steps, np.arange(start, min(start + size, graph.num_targets)), walks, seed)]
 
 
 def _ends_by_memory(left: sp.csr_matrix, right: sp.csr_matrix) -> list[int]:
@@ -297,16 +309,18 @@ def _ends_by_memory(left: sp.csr_matrix, right: sp.csr_matrix) -> list[int]:
     return ends[1:]
 
 
-def _cap_rows(matrix: sp.csr_matrix, most: int, seed: int) -> sp.csr_matrix:
-    """At most `most` entries a row, drawn evenly, scaled so that sums stay right on average."""
+def _cap_rows(matrix: sp.csr_matrix, most: int, seed: int) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """At most `most` entries a row, drawn evenly: as they are, and scaled so that sums stay right on average."""
     lengths = np.diff(matrix.indptr)
     if lengths.max(initial=0) <= most:
-        return matrix
+        return matrix, matrix
     keys = np.random.default_rng(seed).random(matrix.nnz)
     kept = keep_top(matrix, keys, most)
     factor = np.repeat(np.maximum(lengths / most, 1.0), lengths)
     indptr = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
-    return sp.csr_matrix(((matrix.data * factor)[kept], matrix.indices[kept], indptr), shape=matrix.shape)
+    values = (matrix.data[kept], (matrix.data * factor)[kept])
+    seen, scaled = (sp.csr_matrix((x, matrix.indices[kept], indptr), shape=matrix.shape) for x in values)
+    return seen, scaled
 
 
 def _set_diagonal(block: sp.csr_matrix, own: np.ndarray, start: int) -> sp.csr_matrix:

@@ -149,6 +149,22 @@ def test_hub_caps_bound_the_row_and_keep_the_sum_on_average():
     assert (again != draws[4]).nnz > 0
 
 
+def test_one_path_through_a_sampled_hub_does_not_outweigh_many_others():
+    targets, group = (
+        np.arange(400),
+        np.arange(400) // 5,
+    )  # groups of 5 share 4 small nodes, and all are in one of 2 hubs
+    small = np.concatenate([np.stack([targets, group * 4 + j]) for j in range(4)], axis=1)
+    hubs = np.stack([targets, 320 + targets % 2])
+    edges = {("target", "in", "node"): np.concatenate([small, hubs], axis=1)}
+    graph = make_graph("target", {"target": 400, "node": 322}, edges, {}, metapaths=["tnt"])
+    for value, most in (("count", 4 + 200 / 20), ("pathsim", 1.0)):
+        found = top_k_neighbours(graph, "tnt", 5, max_hub_degree=20, edge_value=value, ties="random")
+        rows = np.repeat(targets, np.diff(found.indptr))
+        assert (group[rows] == group[found.indices]).all()
+        assert found.data.max() <= most
+
+
 def test_no_cap_above_the_largest_degree(graph):
     found = top_k_neighbours(graph, "psp", 5, max_hub_degree=1000)
     assert (found != top_k_neighbours(graph, "psp", 5)).nnz == 0
