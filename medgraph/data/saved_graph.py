@@ -13,6 +13,7 @@ import torch
 from medgraph.data import sparse
 from medgraph.data.graph_source import GraphSource
 from medgraph.data.graphs import Features, Graph, MetaPathText, make_graph
+from medgraph.data.metapath import EdgeType
 from medgraph.data.pyg_graphs import read_hetero_file
 from medgraph.errors import DataError
 
@@ -27,8 +28,7 @@ def save_graph(graph: Graph, path: str | Path) -> None:
     path = Path(path)
     arrays: dict[str, np.ndarray] = {}
     spec = graph.spec
-    reverse = {(d, f"rev_{r}", s) for s, r, d in spec.edge_types}
-    kept = [edge_type for edge_type in spec.edge_types if edge_type not in reverse]
+    kept = [edge_type for edge_type in spec.edge_types if not _is_made_again(edge_type, graph)]
     for number, edge_type in enumerate(kept):
         arrays[f"edges/{number}"] = _small(graph.data[edge_type].edge_index.numpy())
     sparse_types = []
@@ -75,7 +75,8 @@ class SavedGraph(GraphSource):
         path: The file.
         target_type: Node type that is embedded; needed for a `.pt` unless one type alone has `y`.
         metapaths: Names or lists of edge types; None takes those of the file, or else all short ones.
-        normalize: Divide each row of features by its sum of absolute values.
+        normalize: Divide each row of features by its sum of absolute values. None: only of a `.pt`, as an `.npz` holds
+            what its graph had.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class SavedGraph(GraphSource):
         path: str,
         target_type: str | None = None,
         metapaths: tuple[str | list[list[str]], ...] | None = None,
-        normalize: bool = True,
+        normalize: bool | None = None,
     ):
         self.path = path
         self.target_type = target_type
@@ -99,7 +100,7 @@ class SavedGraph(GraphSource):
         if not path.is_file():
             raise DataError(f"{path}: no such file, expected a saved graph. Check path.")
         if path.suffix == ".pt":
-            return read_hetero_file(path, self.target_type, self.metapaths, self.normalize)
+            return read_hetero_file(path, self.target_type, self.metapaths, self.normalize is not False)
         return self._read_arrays(path)
 
     def _read_arrays(self, path: Path) -> Graph:
@@ -122,8 +123,19 @@ class SavedGraph(GraphSource):
         features = {name: _features(name, arrays, facts) for name, width in facts["feature_dims"].items() if width}
         counts = facts["node_counts"]
         return make_graph(
-            target, counts, edges, features, labels, splits, metapaths, self.normalize, str(path), classes
+            target, counts, edges, features, labels, splits, metapaths, bool(self.normalize), str(path), classes
         )
+
+
+def _is_made_again(edge_type: EdgeType, graph: Graph) -> bool:
+    """Whether reading makes this edge type anew, out of the one that it is the reverse of."""
+    source, relation, destination = edge_type
+    forward = (destination, relation.removeprefix("rev_"), source)
+    others = {e for e in graph.data.edge_types if (e[0], e[2]) == (source, destination)} - {edge_type}
+    if not relation.startswith("rev_") or forward not in graph.data.edge_types or (others and source != destination):
+        return False
+    there, back = (graph.data[each].edge_index for each in (forward, edge_type))
+    return torch.equal(there.flip(0), back)
 
 
 def _features(name: str, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> Features:

@@ -4,6 +4,7 @@ import scipy.sparse as sp
 import torch
 from reference.graphs import random_graph
 
+from medgraph.data.graphs import make_graph
 from medgraph.data.saved_graph import SavedGraph, save_graph
 from medgraph.errors import DataError
 
@@ -43,6 +44,31 @@ def test_a_graph_comes_back_as_it_was(graph, tmp_path):
     save_graph(graph, tmp_path / "g.npz")
     assert_same(graph, SavedGraph(str(tmp_path / "g.npz")).graph)
     assert [file.name for file in tmp_path.iterdir()] == ["g.npz"]
+
+
+def test_relations_that_nothing_else_would_bring_back_are_stored(tmp_path):
+    index = np.array([[0, 1, 2], [1, 0, 1]])
+    for edges in (
+        {("a", "r", "b"): index, ("b", "rev_r", "a"): index[::-1], ("b", "other", "a"): index[::-1]},
+        {("a", "r", "a"): index, ("a", "rev_r", "a"): np.array([[0, 0], [1, 2]])},
+        {("a", "r", "b"): index, ("a", "s", "b"): index},
+        {("b", "rev_r", "a"): index[::-1]},
+    ):
+        graph = make_graph("a", {"a": 3, "b": 2}, edges, {"b": np.eye(2), "a": np.eye(3)})
+        save_graph(graph, tmp_path / "g.npz")
+        read = SavedGraph(str(tmp_path / "g.npz")).graph
+        assert read.spec == graph.spec
+        assert all(torch.equal(graph.data[e].edge_index, read.data[e].edge_index) for e in graph.data.edge_types)
+
+
+def test_features_are_normalised_on_request_alone(tmp_path):
+    raw = {"paper": words(), "author": 3 + np.random.default_rng(0).random((20, 5))}
+    graph = random_graph(features=raw, normalize=False)
+    save_graph(graph, tmp_path / "g.npz")
+    stored = graph.data["author"].x
+    for normalize, expected in ((None, stored), (False, stored), (True, stored / stored.sum(1, keepdim=True))):
+        read = SavedGraph(str(tmp_path / "g.npz"), normalize=normalize).graph
+        torch.testing.assert_close(read.data["author"].x, expected)
 
 
 def test_another_target_type_leaves_labels_behind(graph, tmp_path):
