@@ -34,12 +34,14 @@ class Method(nn.Module, ABC):
         encoder: The part that is exported and handed to the next stage.
         takes_part_batches: A step also works on a few examples of a batch, every k-th, so that the memory of training
             can be forecast from two small steps.
+        num_warmup_epochs: First epochs with another loss, whose value `train.patience` does not compare with others.
         constants: Names of parameters and buffers that stay as the first `on_epoch_start` left them; checkpoints store
             them once.
     """
 
     encoder: Any  # an nn.Module with out_dim, see nn/encoders.py
     takes_part_batches = False
+    num_warmup_epochs = 0
     constants: tuple[str, ...] = ()
 
     @abstractmethod

@@ -78,7 +78,12 @@ def _dry_build_stage(stage: Stage, pipeline: Pipeline) -> None:
         build(stage.train.schedule, "schedules", path=f"{stage.name}.train.schedule", **settings)
     assert stage.data is not None
     data = build(stage.data, "data", path=f"{stage.name}.data", **settings)
-    spec = data.spec
+    try:
+        spec = data.spec
+    except ConfigError as error:
+        located = str(error).partition(": ")[0] in stage.data
+        where = (f"{stage.name}.data", pipeline.origins)
+        raise ConfigError(_located(str(error), "", stage.data, *where) if located else str(error)) from error
     if stage.compare is not None:
         _check_counts(stage, data, pipeline.origins)
     if stage.method is not None:

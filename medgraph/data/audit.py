@@ -37,12 +37,16 @@ def recognize(path: Path) -> Any:
     )
 
 
-def lines(source: Any) -> list[str]:
-    """The audit of a source as lines of text. Raises DataError for a kind of source that has none."""
+def lines(source: Any, **settings: Any) -> list[str]:
+    """The audit of a source as lines of text; `settings` of a graph are those of `graph_lines`.
+
+    Raises:
+        DataError: The kind of source has none.
+    """
     if hasattr(source, "structure"):
         from medgraph.data.graph_audit import graph_lines
 
-        return [repr(source), *graph_lines(source.structure, source.spec)]
+        return [repr(source), *graph_lines(source.structure, source.spec, **settings)]
     if hasattr(source, "cases"):
         from medgraph.data.volume_audit import volume_lines
 

@@ -1,13 +1,15 @@
 """What a graph holds and what training on it will need, told before anything large is built."""
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 
 from medgraph.data.graphs import Graph, reaches_back
 from medgraph.data.incidence import halves, self_counts
-from medgraph.data.metapath import MetaPath
+from medgraph.data.metapath import MetaPath, told_apart
 from medgraph.data.spec import GraphSpec
+from medgraph.errors import ConfigError
 
 _EXACT_INSTANCES = 20_000_000  # a meta-path graph with more path instances is bounded, not counted
 _NEIGHBOURS = 100  # of the forecast
@@ -15,21 +17,34 @@ _DIM = 64  # of the forecast
 _MINI_BATCH_TARGETS = 200_000  # above, a full-batch epoch is out of proportion
 
 
-def graph_lines(graph: Graph, spec: GraphSpec | None = None) -> list[str]:
+def graph_lines(
+    graph: Graph,
+    spec: GraphSpec | None = None,
+    metapaths: Sequence[str] | None = None,
+    top_k: Sequence[int] = (_NEIGHBOURS,),
+) -> list[str]:
     """The audit as lines of text: types, edges, labels, splits, meta-paths, memory.
 
     Args:
         graph: The graph, perhaps still without features that take long to compute.
         spec: Its facts once they are there; None: those of `graph`.
+        metapaths: Those that training takes; None: all of `graph`.
+        top_k: Neighbours that it keeps along each of them, or one number for all.
+
+    Raises:
+        ConfigError: A meta-path does not fit the graph, or there is not one number for each.
     """
     spec = spec or graph.spec
+    paths = told_apart(graph.metapath(name) for name in (graph.metapaths if metapaths is None else metapaths))
+    if len(top_k) not in (1, len(paths)):
+        raise ConfigError(f"top_k: expected one number, or {len(paths)}, one for each meta-path; got {len(top_k)}.")
     return [
         *_type_lines(spec),
         *_edge_lines(graph),
         *_label_lines(graph),
         *_split_lines(graph),
-        *_metapath_lines(graph),
-        *_forecast_lines(graph, spec),
+        *_metapath_lines(graph, paths),
+        *_forecast_lines(graph, spec, paths, top_k),
         *(f"note: {note}" for note in graph.notes),
     ]
 
@@ -91,10 +106,9 @@ def _split_lines(graph: Graph) -> list[str]:
     return lines
 
 
-def _metapath_lines(graph: Graph) -> list[str]:
+def _metapath_lines(graph: Graph, paths: Sequence[MetaPath]) -> list[str]:
     lines = []
-    for name in graph.metapaths:
-        path = graph.metapath(name)
+    for path in paths:
         alone = int((~reaches_back(graph.data, path)).sum())
         left, right = halves(graph, path)
         instances = float(np.asarray(left.sum(axis=0)).ravel() @ np.asarray(right.sum(axis=1)).ravel())
@@ -105,7 +119,7 @@ def _metapath_lines(graph: Graph) -> list[str]:
         else:
             size = f"at most {min(instances, float(graph.num_targets) ** 2):,.0f} pairs"
         lines.append(
-            f"path   {name}: {'-'.join(path.node_types)}, {instances:,.0f} path instances "
+            f"path   {path.name}: {'-'.join(path.node_types)}, {instances:,.0f} path instances "
             f"({own.sum():,.0f} to itself), {size}, targets without any: {alone:,}"
         )
     return lines
@@ -124,18 +138,19 @@ def _agreement(graph: Graph, counts) -> str:  # type: ignore[no-untyped-def]  # 
     return f" ({(labels[rows] == labels[columns])[chosen].mean():.0%} of the same class)"
 
 
-def _forecast_lines(graph: Graph, spec: GraphSpec) -> list[str]:
+def _forecast_lines(graph: Graph, spec: GraphSpec, paths: Sequence[MetaPath], top_k: Sequence[int]) -> list[str]:
     """Memory in three sums: what is stored, what the context adds, what a full-batch epoch holds."""
-    num_targets, paths = graph.num_targets, [graph.metapath(name) for name in graph.metapaths]
+    num_targets = graph.num_targets
     stored = [_stored(graph, spec, name) for name, width in spec.feature_dims.items() if width]
-    width = min(_NEIGHBOURS, num_targets)
-    neighbours = 8 * num_targets * width * len(paths)
+    widths = [min(k, num_targets) for k in top_k]
+    told = " and ".join(map(str, widths))
+    neighbours = 8 * num_targets * (sum(widths) if len(widths) > 1 else widths[0] * len(paths))
     hidden = 4 * _DIM * sum(graph.spec.node_counts.values())
     # A view keeps about 8 arrays of targets x 64 for its backward pass: two products, two layers, two norms, dropouts.
     views = 8 * 4 * _DIM * num_targets * (2 * len(paths) + 1)
     advice = "" if num_targets <= _MINI_BATCH_TARGETS else "; take mini-batches"
     return [
-        f"memory features {_size(sum(stored))}; {width} neighbours of each target on {len(paths)} meta-paths "
+        f"memory features {_size(sum(stored))}; {told} neighbours of each target on {len(paths)} meta-paths "
         f"{_size(neighbours)} (dense matrices would be {_size(4 * num_targets**2 * len(paths))})",
         f"memory context operators at most {_size(8 * sum(_context_entries(graph, path) for path in paths))}; "
         f"a full-batch epoch of width {_DIM} about {_size(views + hidden)} beside the loss{advice}",

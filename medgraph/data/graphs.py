@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from medgraph.data import sparse
-from medgraph.data.metapath import EdgeType, MetaPath, default_metapaths, parse_metapath
+from medgraph.data.metapath import EdgeType, MetaPath, default_metapaths, parse_metapath, told_apart
 from medgraph.data.node_labels import check_splits, map_labels
 from medgraph.data.spec import GraphSpec
 from medgraph.errors import DataError
@@ -26,8 +26,8 @@ class Graph:
     """A heterogeneous graph with what is known about its target nodes.
 
     `data[node_type]` has `num_nodes`, and `x` (float32, a CSR tensor where the features are sparse) unless the type has
-    no features; `data[edge_type].edge_index` is long, and every relation has its reverse. Labels are not in `data`, so
-    pre-training cannot see them.
+    no features; `data[edge_type].edge_index` is long, and edges between two types lead both ways. Labels are not in
+    `data`, so pre-training cannot see them.
 
     Attributes:
         data: Features and edges.
@@ -67,7 +67,7 @@ class Graph:
     def metapath(self, name: str) -> MetaPath:
         """A meta-path of the graph by its name, or any other that `parse_metapath` understands."""
         if name in self.metapaths:
-            return MetaPath(name, tuple(self.metapaths[name]))
+            return MetaPath(name, tuple((source, r, end) for source, r, end in self.metapaths[name]))
         return parse_metapath(name, self.data.edge_types, self.target_type)
 
 
@@ -119,6 +119,7 @@ def make_graph(
         if metapaths is None
         else [parse_metapath(path, data.edge_types, target_type) for path in metapaths]
     )
+    paths = told_apart(paths)
     named = {path.name: list(path.edge_types) for path in paths}
     alone = ~np.any([reaches_back(data, path) for path in paths], axis=0) if paths else np.zeros(0, dtype=bool)
     if alone.any():

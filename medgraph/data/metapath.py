@@ -1,5 +1,6 @@
 """Meta-paths: chains of edge types that leave the target type and come back to it."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -77,6 +78,25 @@ def default_metapaths(edge_types: Iterable[Sequence[str]], target_type: str) -> 
                 found.append((first, second, again[0], back[0]))
     names = [_short_name([steps[0][0], *(step[2] for step in steps)], known) for steps in found]
     return tuple(sorted((MetaPath(n, s) for n, s in zip(names, found, strict=True)), key=lambda path: path.name))
+
+
+def told_apart(paths: Iterable[MetaPath]) -> tuple[MetaPath, ...]:
+    """The same paths, each with a name of its own: of those called alike, the relations are added to the name.
+
+    Raises:
+        ConfigError: One of them is there twice.
+    """
+    paths = tuple(paths)
+    names = Counter(path.name for path in paths)
+    for path, count in Counter(path.edge_types for path in paths).items():
+        if count > 1:
+            name = next(each.name for each in paths if each.edge_types == path)
+            raise ConfigError(f"metapaths: {name!r} is there {count} times; name each meta-path once.")
+    return tuple(path if names[path.name] == 1 else MetaPath(_long_name(path), path.edge_types) for path in paths)
+
+
+def _long_name(path: MetaPath) -> str:
+    return f"{path.name} ({', '.join(relation for _, relation, _ in path.edge_types)})"
 
 
 def _edge_type(item: Sequence[str]) -> EdgeType:

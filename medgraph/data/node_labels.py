@@ -67,7 +67,7 @@ def check_splits(
     where: str,
     notes: list[str],
 ) -> dict[str, dict[str, Tensor]]:
-    """Splits as long tensors, in their own order, duplicates kept.
+    """Splits as long tensors, in their own order, duplicates kept, empty parts left out.
 
     Raises:
         DataError: Parts that do not exist, numbers out of bounds, nodes in two parts of a split, nodes without label.
@@ -77,7 +77,9 @@ def check_splits(
         unknown = set(parts) - set(PARTS)
         if unknown:
             raise DataError(f"{where}: split {name!r} has a part {min(unknown)!r}, expected {', '.join(PARTS)}.")
-        found[name] = {part: _indices(parts[part], f"{where}: {part} of split {name!r}", num_targets) for part in parts}
+        every = {part: _indices(parts[part], f"{where}: {part} of split {name!r}", num_targets) for part in parts}
+        found[name] = {part: index for part, index in every.items() if len(index)}
+        notes += [f"{where}: {part} of split {name!r} is empty and left out." for part in every.keys() - found[name]]
         for first, second in combinations(found[name], 2):
             both = np.intersect1d(found[name][first].numpy(), found[name][second].numpy())
             if len(both):

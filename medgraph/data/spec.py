@@ -64,9 +64,13 @@ class MetapathSpec(GraphSpec):
 
     Attributes:
         context_types: By meta-path, the node types whose features flow into the target as context; none without.
+        num_positives: Further positives of each target.
+        is_batched: Whether training sees batches of targets, not the whole graph.
     """
 
     context_types: dict[str, tuple[str, ...]]
+    num_positives: int = 0
+    is_batched: bool = False
 
 
 def settled(data: Any, node: dict[str, Any]) -> dict[str, Any]:

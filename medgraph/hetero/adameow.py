@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from medgraph.data.spec import MetapathSpec
 from medgraph.hetero.batch import GraphViews
+from medgraph.hetero.encoder import check_fit
 from medgraph.hetero.reconstruction import FeatureReconstruction
 from medgraph.losses import pairs
 from medgraph.losses.adaptive_info_nce import AdaptiveInfoNCE
@@ -48,6 +49,9 @@ class AdaMEOW(Method):
             raise ValueError(f"loss: expected adaptive_info_nce, got {type(loss).__name__}")
         if loss.of_queries.in_features != embedding_dim:
             raise ValueError(f"loss: dim is {loss.of_queries.in_features}, expected embedding_dim, {embedding_dim}")
+        if spec.num_positives:
+            raise ValueError("data.num_positives: AdaMEOW takes none; set it to 0")
+        check_fit(spec, encoder, is_batched=False)
         self.both_directions = both_directions
         self.encoder, self.loss = encoder, loss
         self.projector = TanhProjector(encoder.out_dim, embedding_dim)
@@ -55,8 +59,6 @@ class AdaMEOW(Method):
 
     def training_step(self, batch: GraphViews, step: Step, views: GraphViews) -> dict[str, Tensor]:
         """Loss of the whole graph, and the mean learned weight every tenth epoch."""
-        if views.positives is not None:
-            raise ValueError("data.num_positives: AdaMEOW takes none; set it to 0")
         encoded = self.encoder.encode(views)
         coarse, fine = self.projector(encoded.coarse), self.projector(encoded.fine)
         loss = self.loss(fine, coarse)

@@ -99,6 +99,8 @@ class MetapathBatches(MetapathViews):
         seed: Filled from the pipeline.
     """
 
+    is_batched = True
+
     def __init__(
         self,
         source: Any,

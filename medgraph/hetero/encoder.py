@@ -50,13 +50,14 @@ class MetapathEncoder(nn.Module):
         norm: Of each view's output: "global", one mean and variance over all nodes, as published; "row"; or "none".
         fusion: How fine views are fused: "attention", or "mean".
         extract: What `encoder(views)` gives after training: "clean", a pass without dropout; or "last_train_forward",
-            the features of the last training step, as the authors' program does.
+            the features of the training step that the weights are from, as the authors' program does, on any graph.
         init: First weights of the projections of node types and contexts. "xavier": normal, gain 1.414, no bias.
             "uniform": as torch draws linear layers, smaller, with biases; fits the loss later, and gives one-hot types
             more weight beside words.
         output: What `encoder(views)` gives: the "fine" view, as published, or the "sum" of the unit rows of both views.
     """
 
+    takes_batches = False
     last_features: Tensor
 
     def __init__(
@@ -164,6 +165,17 @@ class MetapathEncoder(nn.Module):
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
+
+
+def check_fit(spec: MetapathSpec, encoder: MetapathEncoder, is_batched: bool) -> None:
+    """Raise ValueError unless data and encoder are those of a method that trains on batches, or on the whole graph."""
+    kinds = ("the whole graph", "batches of targets")
+    if spec.is_batched != is_batched:
+        wanted = ("metapath_views", "metapath_batches")[is_batched]
+        raise ValueError(f"data: gives {kinds[spec.is_batched]}, this method takes {kinds[is_batched]}; use {wanted}")
+    if encoder.takes_batches != is_batched:
+        wanted = ("metapath", "metapath_sampled")[is_batched]
+        raise ValueError(f"encoder: expected {wanted}, which takes {kinds[is_batched]}, got {type(encoder).__name__}")
 
 
 class TypeProjection(nn.Module):

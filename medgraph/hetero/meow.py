@@ -9,6 +9,7 @@ from medgraph import checks
 from medgraph.data.spec import MetapathSpec
 from medgraph.hetero.batch import GraphViews
 from medgraph.hetero.clusterings import Clusterings, KMeans
+from medgraph.hetero.encoder import check_fit
 from medgraph.hetero.reconstruction import FeatureReconstruction
 from medgraph.losses.info_nce import InfoNCE
 from medgraph.losses.multi_positive_info_nce import MultiPositiveInfoNCE
@@ -66,7 +67,7 @@ class MEOW(Method):
         num_targets = spec.node_counts[spec.target_type]
         self.prototype_weight = checks.not_negative("prototype_weight", prototype_weight)
         self.recluster_every = checks.at_least("recluster_every", recluster_every, 1)
-        self.warmup_epochs = checks.not_negative("warmup_epochs", warmup_epochs)
+        self.num_warmup_epochs = self.warmup_epochs = checks.not_negative("warmup_epochs", warmup_epochs)
         self.kmeans = KMeans(
             checks.one_of("kmeans", kmeans, ("spherical", "inner_product")),
             checks.at_least("kmeans_iterations", kmeans_iterations, 1),
@@ -74,6 +75,8 @@ class MEOW(Method):
         )
         checks.one_of("concentration", concentration, ("distance", "similarity"))
         _check_clusters(num_clusters, num_targets, loss)
+        _check_positives(spec.num_positives, loss)
+        check_fit(spec, encoder, is_batched=False)
         self.both_directions = both_directions
         self.encoder, self.loss = encoder, loss
         self.projector = TanhProjector(encoder.out_dim, embedding_dim)
@@ -128,12 +131,15 @@ class MEOW(Method):
         if warming:  # all different: equal weights
             codes = torch.arange(len(codes), device=codes.device)[:, None].expand_as(codes)
         if isinstance(self.loss, MultiPositiveInfoNCE):
-            if positives is None:
-                raise ValueError("loss: multi_positive_info_nce needs data.num_positives above 0")
             return self.loss(anchors, keys, positives, None if self._positives_alone else codes)
-        if positives is not None:
-            raise ValueError("data.num_positives: this loss takes none; use multi_positive_info_nce, or set it to 0")
         return self.loss(anchors, keys, codes) if isinstance(self.loss, WeightedInfoNCE) else self.loss(anchors, keys)
+
+
+def _check_positives(num_positives: int, loss: nn.Module) -> None:
+    if isinstance(loss, MultiPositiveInfoNCE) and not num_positives:
+        raise ValueError("loss: multi_positive_info_nce needs data.num_positives above 0")
+    if num_positives and not isinstance(loss, MultiPositiveInfoNCE):
+        raise ValueError("data.num_positives: this loss takes none; use multi_positive_info_nce, or set it to 0")
 
 
 def _check_clusters(num_clusters: tuple[int, ...], num_targets: int, loss: nn.Module) -> None:

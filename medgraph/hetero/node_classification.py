@@ -11,6 +11,7 @@ from medgraph import checks
 from medgraph.data.node_metrics import f1
 from medgraph.data.spec import MetapathSpec
 from medgraph.hetero.batch import GraphViews
+from medgraph.hetero.encoder import check_fit
 from medgraph.hetero.labelled_nodes import LabelledViews
 from medgraph.method import Method, Step
 
@@ -31,6 +32,7 @@ class NodeClassification(Method):
         num_classes = spec.num_classes or 0  # without labels there are none
         if num_classes < 2:
             raise ValueError(f"spec: the graph has {num_classes} classes of targets, expected 2 or more")
+        check_fit(spec, encoder, is_batched=False)
         self.encoder_lr_scale = checks.positive("encoder_lr_scale", encoder_lr_scale)
         self.num_classes = num_classes
         self.encoder = encoder

@@ -17,23 +17,37 @@ from medgraph.clustering.queue import Queue
 
 
 def contrast(
-    loss: Callable[[Tensor, Tensor], Tensor], queries: Tensor, keys: Tensor, queue: Queue | None, temperature: float
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor],
+    queries: Tensor,
+    keys: Tensor,
+    ids: Tensor,
+    queue: Queue | None,
+    temperature: float,
 ) -> Tensor:
     """loss(queries, keys and those in the queue), the push of negatives on `keys` times (b + held - 1) / (b - 1).
 
+    Old keys of the nodes of the batch are left out: they would repel what is to stay close to them.
+
     Args:
-        loss: Of unit rows, a mean over queries of a denominator over keys minus <query, its key> / temperature.
+        loss: Of unit rows and the ids of the keys, a mean over queries of a denominator over keys minus
+            <query, its key> / temperature.
         queries: Unit rows (b, d).
         keys: Unit rows (b, d), the key of each query.
+        ids: Node of each key (b,).
         queue: Old keys; None or empty changes nothing.
         temperature: That of the loss.
     """
-    held = 0 if queue is None else len(queue)
-    if queue is None or held == 0:
-        return loss(queries, keys)
+    if queue is None or len(queue) == 0:
+        return loss(queries, keys, ids)
+    others = ~torch.isin(queue.ids(), ids)
+    old, old_ids = queue.vectors()[others], queue.ids()[others]
+    held = len(old)
+    if held == 0:
+        return loss(queries, keys, ids)
     factor = (len(keys) + held - 1) / max(len(keys) - 1, 1)
     pushed = keys.detach() + factor * (keys - keys.detach())  # the same value with a larger gradient
-    value = loss(queries, torch.cat([pushed, _moved(queue.vectors().to(keys.dtype), keys.detach())]))
+    every = torch.cat([pushed, _moved(old.to(keys.dtype), keys.detach())])
+    value = loss(queries, every, torch.cat([ids, old_ids]))
     drawn = (queries.detach() * keys).sum(dim=1).mean() / temperature
     return value + (factor - 1) * (drawn - drawn.detach())  # the pull of its own query stays as it was
 

@@ -8,9 +8,10 @@ from medgraph import checks
 from medgraph.clustering.queue import Queue
 from medgraph.data.spec import MetapathSpec
 from medgraph.hetero.batches import TargetBatch
+from medgraph.hetero.encoder import check_fit
 from medgraph.hetero.queued_keys import contrast
 from medgraph.hetero.reconstruction import FeatureReconstruction
-from medgraph.hetero.sampled_meow import check_encoder, check_queue, step_metrics
+from medgraph.hetero.sampled_meow import check_queue, step_metrics
 from medgraph.hetero.sampler import SampledViews
 from medgraph.hetero.throughput import Throughput
 from medgraph.losses.adaptive_info_nce import AdaptiveInfoNCE
@@ -54,7 +55,7 @@ class SampledAdaMEOW(Method):
             raise ValueError(f"loss: expected adaptive_info_nce, got {type(loss).__name__}")
         if loss.of_queries.in_features != embedding_dim:
             raise ValueError(f"loss: dim is {loss.of_queries.in_features}, expected embedding_dim, {embedding_dim}")
-        check_encoder(encoder)
+        check_fit(spec, encoder, is_batched=True)
         checks.one_of("queue_dtype", queue_dtype, ("float32", "float16"))
         self.encoder, self.loss = encoder, loss
         self.projector = TanhProjector(encoder.out_dim, embedding_dim)
@@ -68,7 +69,7 @@ class SampledAdaMEOW(Method):
         """Loss of a batch."""
         encoded = self.encoder.encode(views)
         coarse, fine = self.projector(encoded.coarse), self.projector(encoded.fine)
-        loss = contrast(self.loss, fine, coarse, self.queue, self.loss.temperature)
+        loss = contrast(lambda q, k, _: self.loss(q, k), fine, coarse, views.ids, self.queue, self.loss.temperature)
         if self.both_directions:
             loss = (loss + self.loss(coarse, fine)) / 2
         outputs = {"contrast": loss}

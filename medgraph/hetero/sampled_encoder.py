@@ -31,6 +31,7 @@ class SampledMetapathEncoder(MetapathEncoder):
         attention_decay: Share of the running weights that stays at each step.
     """
 
+    takes_batches = True
     attention_average: Tensor
 
     def __init__(

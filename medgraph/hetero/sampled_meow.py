@@ -12,9 +12,9 @@ from medgraph.clustering.queue import Queue
 from medgraph.data.spec import MetapathSpec
 from medgraph.hetero.batches import TargetBatch
 from medgraph.hetero.clusterings import Clusterings, KMeans
+from medgraph.hetero.encoder import check_fit
 from medgraph.hetero.queued_keys import contrast
 from medgraph.hetero.reconstruction import FeatureReconstruction
-from medgraph.hetero.sampled_encoder import SampledMetapathEncoder
 from medgraph.hetero.sampler import SampledViews
 from medgraph.hetero.throughput import Throughput
 from medgraph.losses.given_weight_info_nce import GivenWeightInfoNCE
@@ -76,7 +76,7 @@ class SampledMEOW(Method):
         num_targets = spec.node_counts[spec.target_type]
         if not isinstance(loss, GivenWeightInfoNCE | InfoNCE):
             raise ValueError(f"loss: expected given_weight_info_nce or info_nce, got {type(loss).__name__}")
-        check_encoder(encoder)
+        check_fit(spec, encoder, is_batched=True)
         if not num_clusters or not all(1 <= k <= num_targets for k in num_clusters):
             raise ValueError(f"num_clusters: expected numbers from 1 to {num_targets}, the targets, got {num_clusters}")
         if max(num_clusters) == 1 and not isinstance(loss, InfoNCE):
@@ -85,7 +85,7 @@ class SampledMEOW(Method):
         self.kmeans = KMeans("spherical", checks.at_least("kmeans_iterations", kmeans_iterations, 1), restarts=1)
         checks.one_of("concentration", concentration, ("distance", "similarity"))
         self.recluster_every = checks.at_least("recluster_every", recluster_every, 1)
-        self.warmup_epochs = checks.at_least("warmup_epochs", warmup_epochs, 0)
+        self.num_warmup_epochs = self.warmup_epochs = checks.at_least("warmup_epochs", warmup_epochs, 0)
         checks.one_of("bank_dtype", bank_dtype, ("float32", "float16"))
         self.encoder, self.loss = encoder, loss
         self.projector = TanhProjector(encoder.out_dim, embedding_dim)
@@ -142,14 +142,16 @@ class SampledMEOW(Method):
     def _contrast(self, anchors: Tensor, keys: Tensor, ids: Tensor, warming: bool) -> Tensor:
         temperature = float(self.loss.temperature)  # type: ignore[arg-type]
         if isinstance(self.loss, InfoNCE):
-            return contrast(self.loss, anchors, keys, self.queue, temperature)
-        key_ids = ids if self.queue is None or len(self.queue) == 0 else torch.cat([ids, self.queue.ids()])
-        if warming:  # all different but a node from itself
-            codes, key_codes = (x[:, None].expand(-1, len(self.clusterings.num_clusters)) for x in (ids, key_ids))
-        else:
-            codes, key_codes = self.clusterings.labels[ids], self.clusterings.labels[key_ids]
-        weights = CodeDisagreement(codes, key_codes)
-        return contrast(lambda q, k: self.loss(q, k, weights), anchors, keys, self.queue, temperature)
+            return contrast(lambda q, k, _: self.loss(q, k), anchors, keys, ids, self.queue, temperature)
+
+        def weighted(queries: Tensor, keys: Tensor, key_ids: Tensor) -> Tensor:
+            if warming:  # all different but a node from itself
+                codes, key_codes = (x[:, None].expand(-1, len(self.clusterings.num_clusters)) for x in (ids, key_ids))
+            else:
+                codes, key_codes = self.clusterings.labels[ids], self.clusterings.labels[key_ids]
+            return self.loss(queries, keys, CodeDisagreement(codes, key_codes))
+
+        return contrast(weighted, anchors, keys, ids, self.queue, temperature)
 
     @torch.no_grad()
     def _fill_bank(self, batch: TargetBatch) -> None:
@@ -164,12 +166,6 @@ def check_queue(queue_size: int, both_directions: bool) -> int:
     if queue_size and both_directions:
         raise ValueError(f"both_directions: expected queue_size 0, as a queue holds one view's keys; got {queue_size}")
     return int(checks.at_least("queue_size", queue_size, 0))
-
-
-def check_encoder(encoder: Any) -> None:
-    """Raise ValueError unless the encoder takes batches."""
-    if not isinstance(encoder, SampledMetapathEncoder):
-        raise ValueError(f"encoder: expected metapath_sampled, which takes batches, got {type(encoder).__name__}")
 
 
 def step_metrics(attention: Tensor, clock: Throughput, num_nodes: int) -> dict[str, Tensor]:

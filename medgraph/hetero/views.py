@@ -12,7 +12,7 @@ from torch import Tensor
 from medgraph import checks
 from medgraph.data import sparse
 from medgraph.data.graphs import Graph
-from medgraph.data.metapath import MetaPath
+from medgraph.data.metapath import MetaPath, told_apart
 from medgraph.data.spec import MetapathSpec
 from medgraph.errors import ConfigError
 from medgraph.hetero.batch import Features, GraphViews, Masks, PathViews
@@ -70,6 +70,8 @@ class MetapathViews:
         seed: Filled from the pipeline.
     """
 
+    is_batched = False
+
     def __init__(
         self,
         source: Any,
@@ -116,7 +118,8 @@ class MetapathViews:
         """Facts of the graph, and the types that flow in as context along each meta-path.
 
         Raises:
-            ConfigError: The target has features for each meta-path, but not for one of these.
+            ConfigError: There is no meta-path, or not one number for each; or the target has features for each
+                meta-path, but not for one of these.
         """
         base = self.source.spec
         inner = {path.name: path.node_types[1:-1] if self.context != "none" else () for path in self._paths}
@@ -125,7 +128,7 @@ class MetapathViews:
         if without:
             raise ConfigError(f"metapaths: the target has no features for {without[0]!r}, only for {', '.join(blocks)}")
         facts = (base.target_type, base.node_counts, base.feature_dims, base.num_classes, base.edge_types, inner)
-        return MetapathSpec(*facts, path_feature_dims=blocks)
+        return MetapathSpec(*facts, self.num_positives, self.is_batched, path_feature_dims=blocks)
 
     def train(self) -> WholeGraph:
         """One example: the views. Validation and test hold the same, since nodes are split by their labels only."""
@@ -174,10 +177,18 @@ class MetapathViews:
         return Masks(_operator(masked), tuple(adjacencies))
 
     @cached_property
-    def _paths(self) -> list[MetaPath]:
+    def _paths(self) -> tuple[MetaPath, ...]:
         graph = self.source.structure
         names = self.metapaths if self.metapaths is not None else tuple(graph.metapaths)
-        return [graph.metapath(name) for name in names]
+        paths = told_apart(graph.metapath(name) for name in names)
+        if not paths:
+            raise ConfigError(
+                f"metapaths: expected at least one; none leads by itself from {graph.target_type!r} over other types "
+                "and back. Name them here, or give the source lists of edge types."
+            )
+        for key, values in (("top_k", self.top_k), ("edge_masks", self.edge_masks)):
+            for_path(values, 0, len(paths), key)
+        return paths
 
     @cached_property
     def _neighbours(self) -> list[sp.csr_matrix]:
@@ -215,9 +226,9 @@ class MetapathViews:
 
 
 def for_path(values: tuple[Any, ...], index: int, num_paths: int, name: str) -> Any:
-    """The value of one path, out of one for each or one for all. Raises ValueError."""
+    """The value of one path, out of one for each or one for all. Raises ConfigError."""
     if len(values) not in (1, num_paths):
-        raise ValueError(f"{name}: expected one number, or {num_paths}, one for each meta-path; got {len(values)}")
+        raise ConfigError(f"{name}: expected one number, or {num_paths}, one for each meta-path; got {len(values)}.")
     return values[index if len(values) > 1 else 0]
 
 

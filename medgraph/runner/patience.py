@@ -33,8 +33,9 @@ class Patience:
 
     def is_over(self, epochs: int) -> bool:
         """Whether, `epochs` epochs finished, training should stop."""
-        return epochs - 1 - self.best_epoch >= self.limit
+        return self.best < float("inf") and epochs - 1 - self.best_epoch >= self.limit
 
     def restore(self, model: nn.Module) -> None:
-        """Give the model its best weights back."""
-        model.load_state_dict(checkpoint.read_tensors(self.path)[0])
+        """Give the model its best weights back; without any observed epoch it keeps its own."""
+        if self.best < float("inf"):
+            model.load_state_dict(checkpoint.read_tensors(self.path)[0])

@@ -176,7 +176,7 @@ class _Loop:
             if stop.is_set():
                 self._save(Position(epoch, index, step, tuple(self.losses)), log)
                 raise Stopped(f"{self.title}: stopped after step {step} of {self.num_steps}.")
-        if self.patience is not None:
+        if self.patience is not None and epoch >= self.method.num_warmup_epochs:
             with nullcontext() if self.average is None else self.average.in_place(self.method):
                 error = self.method.validation_error(self._in_order(dataset))
                 watched = self._mean_loss() if error is None else error

@@ -1,6 +1,6 @@
 import pytest
 
-from medgraph.data.metapath import MetaPath, default_metapaths, parse_metapath
+from medgraph.data.metapath import MetaPath, default_metapaths, parse_metapath, told_apart
 from medgraph.errors import ConfigError
 
 AUTHORS = [
@@ -71,3 +71,17 @@ def test_two_relations_between_the_same_types_need_a_list():
         parse_metapath("pp", CITED, "paper")
     steps = [("paper", "cites", "paper"), ("paper", "rev_cites", "paper")]
     assert parse_metapath(steps, CITED, "paper").edge_types == tuple(steps)
+
+
+def test_paths_that_are_called_alike_are_told_apart_by_their_relations():
+    edited = (("paper", "edited_by", "author"), ("author", "edits", "paper"))
+    first, second, third = told_apart(
+        [MetaPath("pap", PAP), MetaPath("pcp", tuple(AUTHORS[2:])), MetaPath("pap", edited)]
+    )
+    assert (first.name, second.name, third.name) == ("pap (to, rev_to)", "pcp", "pap (edited_by, edits)")
+    assert third.edge_types == edited
+
+
+def test_a_path_that_is_there_twice_is_refused():
+    with pytest.raises(ConfigError, match="metapaths: 'pap' is there 2 times; name each meta-path once"):
+        told_apart([MetaPath("pap", PAP), MetaPath("pap", PAP)])

@@ -205,6 +205,6 @@ def test_edges_of_a_type_without_table_need_its_key(root):
 def test_the_description_can_stand_in_a_config(root):
     source = described(root)
     node = {"name": "tables", "root": str(root), "target_type": "patient", "nodes": source.nodes, "edges": source.edges}
-    node |= {"splits": None, "metapaths": ["pdp", [["patient", "takes", "drug"], ["drug", "rev_takes", "patient"]]]}
+    node |= {"splits": None, "metapaths": [[["patient", "takes", "drug"], ["drug", "rev_takes", "patient"]]]}
     built = config.build({**node, "normalize": False}, "sources")
     assert built.graph.spec == source.graph.spec

@@ -70,4 +70,4 @@ def test_wrong_losses_are_refused(data):
         AdaMEOW(data.spec, encoder, AdaptiveInfoNCE(8), embedding_dim=16)
     positives = planted_views(num_positives=2)
     with pytest.raises(ValueError, match=r"data.num_positives: AdaMEOW takes none"):
-        make(positives)(positives.views, Step(0, 0, 0))
+        make(positives)

@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from hetero.planted import encoder_for, planted_graph, planted_views
+from hetero.whole import planted_batches, sampled_encoder
 
 from medgraph.evaluation.node_scores import NodeProbe
 from medgraph.hetero.meow import MEOW
@@ -81,10 +82,17 @@ def test_further_positives_need_their_loss():
     data = planted_views(num_positives=2)
     assert fit(make(data, loss=MultiPositiveInfoNCE(0.5)), data, 6)[-1]["loss"] < 10
     with pytest.raises(ValueError, match="this loss takes none"):
-        fit(make(data), data, 1)
+        make(data)
     plain = planted_views()
     with pytest.raises(ValueError, match=r"multi_positive_info_nce needs data\.num_positives above 0"):
-        fit(make(plain, loss=MultiPositiveInfoNCE(0.5)), plain, 1)
+        make(plain, loss=MultiPositiveInfoNCE(0.5))
+
+
+def test_batches_and_their_encoder_are_refused():
+    with pytest.raises(ValueError, match="data: gives batches of targets, this method takes the whole graph"):
+        make(planted_batches())
+    with pytest.raises(ValueError, match="encoder: expected metapath, which takes the whole graph, got Sampled"):
+        make(planted_views(), encoder=sampled_encoder(planted_batches()))
 
 
 def test_one_cluster_gives_further_positives_equal_weights():

@@ -6,7 +6,7 @@ from medgraph.hetero.queued_keys import contrast
 from medgraph.losses.info_nce import InfoNCE
 
 
-def without_own(queries, keys):
+def without_own(queries, keys, ids=None):
     """mean over queries of the log-sum over all keys but the own, minus the own score."""
     scores = queries @ keys.T / 0.5
     others = scores.masked_fill(torch.eye(*scores.shape, dtype=torch.bool), -torch.inf)
@@ -20,7 +20,9 @@ def rows(count, rng):
 def test_without_a_queue_it_is_the_loss(rng):
     queries, keys = rows(6, rng), rows(6, rng)
     for queue in (None, Queue(8, 5)):
-        assert torch.equal(contrast(without_own, queries, keys, queue, 0.5), without_own(queries, keys))
+        assert torch.equal(
+            contrast(without_own, queries, keys, torch.arange(6), queue, 0.5), without_own(queries, keys)
+        )
 
 
 def test_the_push_on_keys_grows_and_nothing_else(rng):
@@ -29,7 +31,7 @@ def test_the_push_on_keys_grows_and_nothing_else(rng):
     queue.push(old - old.mean(0))
     held = queue.vectors().double()
     moved = F.normalize(held + keys.detach().mean(0) - held.mean(0), dim=1)
-    found = contrast(without_own, queries, keys, queue, 0.5)
+    found = contrast(without_own, queries, keys, torch.arange(6), queue, 0.5)
     expected = without_own(queries, torch.cat([keys, moved]))
     torch.testing.assert_close(found, expected)
     of_queries, of_keys = torch.autograd.grad(found, (queries, keys))
@@ -45,7 +47,21 @@ def test_old_keys_that_only_lag_behind_push_nobody_on(rng):
     queue = Queue(6, 5)
     queue.push(F.normalize(torch.tensor([0.8, 0.6, 0, 0, 0]).double() + spread, dim=1))
     queries = keys.clone().requires_grad_()
-    (push,) = torch.autograd.grad(contrast(InfoNCE(0.5), queries, keys, queue, 0.5), queries)
+    (push,) = torch.autograd.grad(
+        contrast(lambda q, k, _: InfoNCE(0.5)(q, k), queries, keys, torch.arange(6), queue, 0.5), queries
+    )
     stale = torch.cat([keys, queue.vectors().double()])
     (plain,) = torch.autograd.grad(InfoNCE(0.5)(queries, stale), queries)
     assert push.sum(0).norm() < 0.05 * plain.sum(0).norm()
+
+
+def test_old_keys_of_the_nodes_of_the_batch_are_left_out(rng):
+    queries, keys, queue, ids = rows(6, rng), rows(6, rng), Queue(20, 5), torch.arange(6)
+    queue.push(rows(6, rng).detach().float(), ids=ids)
+    assert torch.equal(contrast(without_own, queries, keys, ids, queue, 0.5), without_own(queries, keys))
+    queue.push(rows(4, rng).detach().float(), ids=torch.tensor([9, 2, 8, 4]))
+    seen = []
+    contrast(lambda q, k, of: seen.append((k, of)) or without_own(q, k), queries, keys, ids, queue, 0.5)
+    ((every, of),) = seen
+    assert of.tolist() == [0, 1, 2, 3, 4, 5, 8, 9]  # the newest of the queue come first
+    assert len(every) == 8

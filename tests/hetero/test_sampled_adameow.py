@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 import torch
-from hetero.planted import encoder_for, planted_graph
+from hetero.planted import encoder_for, planted_graph, planted_views
 from hetero.test_sampled_meow import epoch
 from hetero.whole import planted_batches, sampled_encoder, whole_views
 
@@ -24,7 +26,9 @@ def test_with_all_neighbours_the_whole_graph_and_no_queue_it_is_the_full_batch(w
     data = planted_batches()
     method = make(data, AdaptiveInfoNCE(16, 8, 0.5, weight_norm, "sum"), **tasks)
     loss = AdaptiveInfoNCE(16, 8, 0.5, weight_norm, "sum")
-    whole = AdaMEOW(data.spec, encoder_for(data, norm="row"), loss, embedding_dim=16, **tasks)
+    whole = AdaMEOW(
+        replace(data.spec, is_batched=False), encoder_for(data, norm="row"), loss, embedding_dim=16, **tasks
+    )
     whole.load_state_dict({n: v for n, v in method.state_dict().items() if n in whole.state_dict()})
     expected = whole(whole_views(data.views), Step(0, 1, 1))["loss"]
     found = method(data.train().__getitems__(torch.randperm(90).tolist()), Step(0, 1, 1))["loss"]
@@ -74,3 +78,7 @@ def test_wrong_settings_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             make(data, **wrong)
+    with pytest.raises(
+        ValueError, match="data: gives the whole graph, this method takes batches of targets; use metapath"
+    ):
+        make(planted_views(), encoder=sampled_encoder(data))

@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 import torch
-from hetero.planted import encoder_for, planted_graph
+from hetero.planted import encoder_for, planted_graph, planted_views
 from hetero.whole import planted_batches, sampled_encoder, whole_views
 
 from medgraph.evaluation.node_scores import NodeProbe
@@ -56,7 +58,7 @@ def test_with_all_neighbours_the_whole_graph_and_no_queue_it_is_the_full_batch(s
     data = planted_batches(**settings)
     method = make(data, prototype_weight=0.5, **tasks)
     whole = MEOW(
-        data.spec,
+        replace(data.spec, is_batched=False),
         encoder_for(data, norm="row"),
         WeightedInfoNCE(0.5),
         embedding_dim=16,
@@ -165,7 +167,7 @@ def test_wrong_settings_are_refused():
         ({"loss": AdaptiveInfoNCE(16)}, "loss: expected given_weight_info_nce or info_nce, got AdaptiveInfoNCE"),
         (
             {"encoder": encoder_for(data)},
-            "encoder: expected metapath_sampled, which takes batches, got MetapathEncoder",
+            "encoder: expected metapath_sampled, which takes batches of targets, got MetapathEncoder",
         ),
         ({"num_clusters": (91,)}, r"num_clusters: expected numbers from 1 to 90, the targets, got \(91,\)"),
         ({"num_clusters": ()}, "num_clusters: expected numbers from 1 to 90"),
@@ -175,3 +177,7 @@ def test_wrong_settings_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             make(data, **wrong)
+    with pytest.raises(
+        ValueError, match="data: gives the whole graph, this method takes batches of targets; use metapath"
+    ):
+        make(planted_views(), encoder=sampled_encoder(data))

@@ -62,6 +62,19 @@ def test_the_last_weights_are_kept_on_request(tmp_path):
     assert fit(Valley(LOSSES), tmp_path, patience=2, keep="last") == 4.0
 
 
+def test_epochs_of_another_loss_are_not_compared(tmp_path):
+    method = Valley([1.0, 1.0, 1.0, 5.0, 4.0, 4.5, 4.6, 0.0])
+    method.num_warmup_epochs = 3
+    assert fit(method, tmp_path, patience=2) == 5.0
+    assert method.seen == 7
+
+
+def test_a_training_that_ends_in_its_warm_up_keeps_its_weights(tmp_path):
+    method = Valley(LOSSES)
+    method.num_warmup_epochs = 9
+    assert fit(method, tmp_path, patience=2) == 8.0
+
+
 class Judged(Valley):
     """Watched by an error of its own: here the distance of the weight to 3, seen after the step."""
 
