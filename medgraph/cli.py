@@ -296,15 +296,16 @@ def data(
     if Path(name).exists() and Path(name).suffix not in (".yaml", ".yml"):
         if overrides:
             raise typer.BadParameter("only a pipeline takes changes", param_hint="[STAGE.KEY=VALUE]...")
-        sources = [audit.recognize(Path(name))]
+        sources: list[tuple[Any, dict[str, Any]]] = [(audit.recognize(Path(name)), {})]
     else:
         stages = config.load(name, overrides or []).stages.values()
         nodes = [part for stage in stages for part in _sources(stage.data or {})]
-        sources = [config.build(node, "sources") for number, node in enumerate(nodes) if node not in nodes[:number]]
+        different = [node for number, node in enumerate(nodes) if node not in nodes[:number]]
+        sources = [(config.build(node, "sources"), settings) for node, settings in different]
         if not sources:
             raise MedgraphError(f"{name}: no stage has a source of data that could be described.")
-    for source in sources:
-        for line in audit.lines(source):
+    for source, settings in sources:
+        for line in audit.lines(source, **settings):
             typer.echo(line)
 
 
@@ -355,7 +356,9 @@ def _report_check(name: str, overrides: list[str]) -> None:
     typer.echo(f"{pipeline.name}: {len(pipeline.stages)} stages, no mistakes found.")
 
 
-def _sources(data_part: dict[str, Any]) -> list[dict[str, Any]]:
-    """The sources that a part of the table `data` names."""
+def _sources(data_part: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The sources that a part of the table `data` names, each with what the part takes of a graph."""
     found = [value for key, value in data_part.items() if catalogue.kind_of_key(key) == "sources"]
-    return [part for value in found for part in (value if isinstance(value, list) else [value]) if part is not None]
+    taken = {key: data_part[key] for key in ("metapaths", "top_k") if data_part.get(key) is not None}
+    parts = (part for value in found for part in (value if isinstance(value, list) else [value]))
+    return [(part, taken) for part in parts if part is not None]

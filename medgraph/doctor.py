@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from medgraph import __version__
 
 _NEEDED = ("torch", "monai", "torch-geometric", "nibabel", "SimpleITK", "scikit-learn", "accelerate", "numpy")
-_OPTIONAL = {"pyg_lib": "fast neighbour sampling", "onnx": "export to ONNX", "triton": "fused kernels on a GPU"}
+_OPTIONAL = {"onnx": "export to ONNX", "triton": "fused kernels on a GPU"}
 
 
 def lines() -> list[str]:

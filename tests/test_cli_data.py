@@ -27,6 +27,15 @@ def test_a_pipeline_is_described_by_its_sources_each_once():
     assert "labels background, Anterior, Posterior" in done.stdout
 
 
+def test_of_a_graph_what_the_stage_takes_is_described():
+    done = described("meow-acm", "pretrain.data.metapaths=[psp]", "pretrain.data.top_k=[7]")
+    assert done.exit_code == 0
+    assert [line.split(":")[0] for line in done.stdout.splitlines() if line.startswith("path")] == ["path   psp"]
+    assert "7 neighbours of each target on 1 meta-paths 219.8 KiB" in done.stdout
+    wrong = described("meow-acm", "pretrain.data.metapaths=[pa]")
+    assert "meta-path 'pa': ends at 'author', expected the target type 'paper'" in str(wrong.exception)
+
+
 def test_changes_are_for_pipelines(tmp_path):
     done = described(str(tmp_path), "a.b=1")
     assert done.exit_code == 2
