@@ -102,12 +102,21 @@ def from_hetero(
         x = data[name].get("x")
         if isinstance(x, Tensor):
             features[name] = sparse.to_scipy(x) if x.layout != torch.strided else x.numpy().astype(np.float32)
-    edges = {edge_type: data[edge_type].edge_index.numpy() for edge_type in data.edge_types}
+    edges = {edge_type: _edges(data[edge_type], f"{where}: edges {edge_type}") for edge_type in data.edge_types}
     if target not in counts:
         raise DataError(f"{where}: no node type is called {target!r}. Node types: {', '.join(counts)}.")
     store = data[target]
     labels = _labels(store, counts[target])
     return make_graph(target, counts, edges, features, labels, _splits(store), metapaths, normalize, where)
+
+
+def _edges(store: Any, what: str) -> np.ndarray:
+    """Numbers of source and destination (2, E)."""
+    if isinstance(store.get("edge_index"), Tensor):
+        return store.edge_index.numpy()
+    if isinstance(store.get("adj_t"), Tensor):  # destinations x sources
+        return store.adj_t.to_sparse_coo().coalesce().indices().flip(0).numpy()
+    raise DataError(f"{what}: expected edge_index, or adj_t as a sparse tensor of torch, found {sorted(store.keys())}.")
 
 
 def _labelled_type(data: HeteroData, where: str) -> str:

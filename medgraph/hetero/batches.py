@@ -91,6 +91,8 @@ class MetapathBatches(MetapathViews):
         edge_masks: Probability that an edge is masked, one number per meta-path or one for all.
         resample_masks_every: Epochs after which masks are drawn anew; 0 draws once.
         max_hub_degree: Targets of an intermediate node that are looked at, at most; None looks at all.
+        walks: Estimate path instances from this many random walks of each target, instead of counting them all; for
+            long paths in large graphs, with `max_hub_degree` null. None counts.
         ties: Of equally good neighbours keep "random" ones, or those of smaller number ("column"). With "column", all
             targets of a group that ties list the same few, and the others are listed by nobody.
         fan_out: Neighbours sampled of each node, by the last and by the first layer; None takes all. The mean of all
@@ -116,6 +118,7 @@ class MetapathBatches(MetapathViews):
         edge_masks: tuple[float, ...] = (0.2,),
         resample_masks_every: int = 0,
         max_hub_degree: int | None = 1000,
+        walks: int | None = None,
         ties: str = "random",
         fan_out: tuple[int, int] | None = (15, 10),
         context_fan_out: int | None = 20,
@@ -135,6 +138,7 @@ class MetapathBatches(MetapathViews):
             edge_masks=edge_masks,
             resample_masks_every=resample_masks_every,
             max_hub_degree=max_hub_degree,
+            walks=walks,
             ties=ties,
             seed=seed,
         )

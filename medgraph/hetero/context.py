@@ -1,5 +1,7 @@
 """Context operators of a meta-path in their cheapest exact form."""
 
+from typing import Literal, cast
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -19,20 +21,22 @@ def context_of(graph: Graph, path: MetaPath, mode: str) -> tuple[tuple[str, Oper
     Args:
         graph: The graph.
         path: The meta-path.
-        mode: "reachable", or "factored" for means of means.
+        mode: "reachable"; "factored" for means of means; or "auto", factored where more than 2e7 entries may come.
     """
     factored = context_operators(graph, path, "factored")
-    if mode == "reachable":
+    if mode != "factored":
         exact = [_exact(item) if isinstance(item, tuple) else SparseOperator(item) for item in factored]
         if any(item is None for item in exact):
-            whole = context_operators(graph, path, "reachable")
-            exact = [SparseOperator(whole[i]) if item is None else item for i, item in enumerate(exact)]
+            whole = context_operators(graph, path, cast(Literal["reachable", "auto"], mode))
+            exact = [_operator(whole[i]) if item is None else item for i, item in enumerate(exact)]
         operators: list[Operator] = [item for item in exact if item is not None]
     else:
-        operators = [
-            Chain([SparseOperator(m) for m in i]) if isinstance(i, tuple) else SparseOperator(i) for i in factored
-        ]
+        operators = [_operator(item) for item in factored]
     return tuple(zip(path.node_types[1:-1], operators, strict=True))
+
+
+def _operator(item: sp.csr_matrix | tuple[sp.csr_matrix, sp.csr_matrix]) -> Operator:
+    return Chain([SparseOperator(m) for m in item]) if isinstance(item, tuple) else SparseOperator(item)
 
 
 def _exact(pair: tuple[sp.csr_matrix, sp.csr_matrix]) -> Operator | None:

@@ -55,8 +55,8 @@ class MetapathViews:
         edge_value: What a kept neighbour weighs: the "count" of path instances, "pathsim", or "binary".
         transpose: Messages into i come from the nodes that list i, as in the authors' program; else from those i lists.
         isolated: A target without any path instance keeps its empty row ("keep"), or gets itself as only neighbour.
-        context: Features of intermediate nodes: the mean over all "reachable" ones, "factored" as means of means, or
-            "none".
+        context: Features of intermediate nodes: the mean over all "reachable" ones, "factored" as means of means,
+            "auto" for the first unless more than 2e7 entries may come, or "none".
         masked_copies: Whether each path has a copy with masked features and edges.
         unit_features: Divide the features of each node by their length. Sources divide them by their sum, which leaves
             a bag of n equal words at a length of 1 / sqrt(n), beside one-hot types of length 1.
@@ -65,6 +65,8 @@ class MetapathViews:
         resample_masks_every: Epochs after which masks are drawn anew; 0 draws once, as the authors do.
         num_positives: Further positives per target, the best connected over all paths; 0 for none.
         max_hub_degree: Targets of an intermediate node that are looked at, at most; None looks at all.
+        walks: Estimate path instances from this many random walks of each target, instead of counting them all; for
+            long paths in large graphs, with `max_hub_degree` null. None counts.
         ties: Of equally good neighbours keep those of smaller number ("column"), "random" ones, or those of most alike
             "features" (random without features). With "column", all targets of a group that ties list the same few.
         seed: Filled from the pipeline.
@@ -80,7 +82,7 @@ class MetapathViews:
         edge_value: str = "count",
         transpose: bool = True,
         isolated: str = "self_loop",
-        context: str = "reachable",
+        context: str = "auto",
         masked_copies: bool = True,
         unit_features: bool = False,
         feature_mask: float = 0.3,
@@ -88,6 +90,7 @@ class MetapathViews:
         resample_masks_every: int = 0,
         num_positives: int = 0,
         max_hub_degree: int | None = None,
+        walks: int | None = None,
         ties: str = "column",
         seed: int = 0,
     ):
@@ -96,7 +99,7 @@ class MetapathViews:
         self.edge_value = checks.one_of("edge_value", edge_value, ("count", "pathsim", "binary"))
         self.transpose = transpose
         self.isolated = checks.one_of("isolated", isolated, ("keep", "self_loop"))
-        self.context = checks.one_of("context", context, ("reachable", "factored", "none"))
+        self.context = checks.one_of("context", context, ("auto", "reachable", "factored", "none"))
         self.masked_copies, self.unit_features = masked_copies, unit_features
         self.feature_mask = FeatureMask(checks.fraction("feature_mask", feature_mask))
         self.edge_masks = edge_masks
@@ -106,7 +109,9 @@ class MetapathViews:
             checks.fraction("edge_masks", fraction)
         self.resample_masks_every = checks.at_least("resample_masks_every", resample_masks_every, 0)
         self.num_positives = checks.at_least("num_positives", num_positives, 0)
-        self.max_hub_degree, self.seed = max_hub_degree, seed
+        self.max_hub_degree, self.walks, self.seed = max_hub_degree, walks, seed
+        if walks is not None and max_hub_degree is not None:
+            raise ValueError("walks: expected null beside max_hub_degree; walks pass hubs as they are")
 
     @property
     def graph(self) -> Graph:
@@ -202,6 +207,7 @@ class MetapathViews:
             for_path(self.top_k, index, len(self._paths), "top_k"),
             edge_value=self.edge_value,
             max_hub_degree=self.max_hub_degree,
+            walks=self.walks,
             ties=self.ties,
             seed=self.seed,
         )

@@ -32,6 +32,23 @@ def test_a_data_set_of_pyg_is_read_without_the_network(data, tmp_path, monkeypat
     assert asked[1] == ("somewhere", {})
 
 
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_edges_may_be_the_transpose_as_a_sparse_tensor(data):
+    expected = from_hetero(data)
+    for edge_type in data.edge_types:
+        index = data[edge_type].edge_index
+        size = [int(data[edge_type[side]].num_nodes) for side in (2, 0)]
+        data[edge_type].adj_t = torch.sparse_coo_tensor(index.flip(0), torch.ones(index.shape[1]), size).to_sparse_csr()
+        del data[edge_type].edge_index
+    found = from_hetero(data)
+    for edge_type in expected.data.edge_types:
+        pairs = [sorted(graph.data[edge_type].edge_index.T.tolist()) for graph in (expected, found)]
+        assert pairs[0] == pairs[1]
+    del data["paper", "to", "author"].adj_t
+    with pytest.raises(DataError, match=r"edges \('paper', 'to', 'author'\): expected edge_index, or adj_t"):
+        from_hetero(data)
+
+
 def test_an_unknown_data_set():
     with pytest.raises(ValueError, match=r"dataset: expected one of 'AMiner', 'DBLP', .* got 'Cora'"):
         PyGGraph("Cora", "x")

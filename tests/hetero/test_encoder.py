@@ -56,6 +56,9 @@ def test_permuting_meta_paths_leaves_the_features():
     other = encoder_for(second).eval()
     other.load_state_dict(encoder.state_dict())
     torch.testing.assert_close(other(second.views), encoder(first.views))
+    weights = encoder.encode(first.views).attention
+    assert abs(weights[0] - weights[1]) > 1e-4
+    torch.testing.assert_close(other.encode(second.views).attention, weights.flip(0))
     one = planted_views(metapaths=("pap",), top_k=(20,), masked_copies=False)
     assert encoder_for(one).encode(one.views).attention.tolist() == [1.0]
 

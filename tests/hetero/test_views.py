@@ -6,11 +6,16 @@ import pytest
 import scipy.sparse as sp
 import torch
 from hetero.planted import PlantedSource, encoder_for, planted_graph, planted_views
+from reference.graphs import random_graph
 
 from medgraph.data import sparse
 from medgraph.errors import ConfigError
 from medgraph.hetero.batches import MetapathBatches
+from medgraph.hetero.context import context_of
+from medgraph.hetero.meow import MEOW
 from medgraph.hetero.views import MetapathViews
+from medgraph.losses.weighted_info_nce import WeightedInfoNCE
+from medgraph.method import Step
 from medgraph.transforms.metapaths import coarse_adjacency, gcn_normalise, top_k_neighbours
 
 
@@ -112,7 +117,11 @@ def test_training_never_sees_labels(data):
     object.__setattr__(graph, "labels", Forbidden())
     batch = data.train().__getitems__([0])
     assert len(data.train()) == 1
-    assert encoder_for(data)(batch).isfinite().all()
+    method = MEOW(data.spec, encoder_for(data), WeightedInfoNCE(0.5), embedding_dim=16, num_clusters=(3, 6))
+    method.on_epoch_start(Step(0, 0, 0), [batch])
+    method(batch, Step(0, 0, 0))["loss"].backward()
+    with pytest.raises(AssertionError, match="labels were read"):
+        _ = data.graph.labels.shape
 
 
 def test_a_target_without_any_path_gets_itself_or_keeps_its_empty_row():
@@ -136,6 +145,29 @@ def test_wrong_settings_are_refused(data):
         planted_views(edge_masks=(2.0,))
     with pytest.raises(ValueError, match="context: expected one of"):
         planted_views(context="all")
+    with pytest.raises(ValueError, match="walks: expected null beside max_hub_degree"):
+        planted_views(walks=5, max_hub_degree=5)
+
+
+def test_neighbours_can_be_found_by_walks():
+    counted, walked = (
+        planted_views(top_k=(90,), walks=walks).views.paths[0].adjacency.dense() for walks in (None, 4000)
+    )
+    assert ((counted > 0) == (walked > 0)).all()
+    assert not torch.equal(counted, walked)
+
+
+@pytest.mark.filterwarnings("ignore:.*no instance of any meta-path")
+def test_context_of_long_paths_is_factored_where_it_would_be_large(monkeypatch):
+    graph = random_graph(metapaths=["papsp"])
+    shapes = {mode: _context_kinds(graph, mode) for mode in ("auto", "reachable", "factored")}
+    assert shapes["auto"] == shapes["reachable"] != shapes["factored"]
+    monkeypatch.setattr("medgraph.transforms.metapaths._FACTORED_ENTRIES", 10)
+    assert _context_kinds(graph, "auto") == shapes["factored"]
+
+
+def _context_kinds(graph, mode):
+    return [type(operator).__name__ for _, operator in context_of(graph, graph.metapath("papsp"), mode)]
 
 
 def test_views_move_to_a_device_once(data):
