@@ -28,7 +28,8 @@ class Method(nn.Module, ABC):
     """A way to train an encoder. Pre-training and fine-tuning are both methods.
 
     Everything that must survive a restart is a parameter or a registered buffer. Randomness comes only from generators
-    seeded by (step.seed, step.epoch, example id), so that a resumed run repeats the uninterrupted one.
+    seeded by (step.seed, step.number, example id), so that a resumed run repeats the uninterrupted one. Views are drawn
+    by step, not by epoch: of a small set an epoch shows each example many times.
 
     Attributes:
         encoder: The part that is exported and handed to the next stage.

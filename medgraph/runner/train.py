@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
 
 from medgraph.config.schema import Train
 from medgraph.data.loader import draw_batches, load
@@ -83,6 +84,8 @@ def train(
         mixed_precision=PRECISIONS[plan.precision],
         gradient_accumulation_steps=plan.accumulate,
         cpu=pick_device(device).type == "cpu",
+        # Frozen prototypes, a head's warm-up and a loss of weight 0 leave parameters without gradient.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
     method.train().to(accelerator.device)
     share_norms(method, accelerator.device, accelerator.num_processes)

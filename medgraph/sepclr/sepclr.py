@@ -129,7 +129,6 @@ class SepCLR(Method):
 
     def views_of(self, batch: GroupedImageBatch, step: Step) -> list[Tensor]:
         """Two views of each example."""
-        # drawn by step, not by epoch: a small background group comes back several times in an epoch
         record = self.views.draw(step.seed, step.number, batch.ids, batch.images.shape[1:])
         return self.views.apply(batch.images, record)
 

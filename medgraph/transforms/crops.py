@@ -16,8 +16,8 @@ Record = list[dict[str, Tensor]]
 class MultiCrop:
     """Crops of several sizes with flip, rotation, intensity change, blur and noise (Caron et al., 2020, Sec. 3.2).
 
-    Geometry is one resampling per crop. Values are expected in [0, 1]. Each example's draws depend on the seed, the
-    epoch and its id alone.
+    Geometry is one resampling per crop. Values are expected in [0, 1]. Each example's draws depend on seed,
+    step and id alone.
 
     Args:
         sizes: Side of the crops of each group, in voxels.
@@ -69,11 +69,11 @@ class MultiCrop:
         self.noise = checks.not_negative("noise", noise)
         self.blur = checks.interval("blur", blur, 0.01, 10.0)
 
-    def draw(self, seed: int, epoch: int, ids: Tensor, shape: Sequence[int]) -> Record:
+    def draw(self, seed: int, number: int, ids: Tensor, shape: Sequence[int]) -> Record:
         """One dictionary per crop, each entry with a row per example of `ids` (n,); `shape` is (c, h, w)."""
         groups = [group for group, count in enumerate(self.counts) for _ in range(count)]
         return [
-            self._draw_crop(uniforms(seed, epoch, ids, 15, stream=i), group, shape) for i, group in enumerate(groups)
+            self._draw_crop(uniforms(seed, number, ids, 15, stream=i), group, shape) for i, group in enumerate(groups)
         ]
 
     def apply(self, images: Tensor, record: Record) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Random numbers that depend on (seed, epoch, example id) only: a counter-based hash, whole batches at once."""
+"""Random numbers that depend on (seed, number, example id) only: a counter-based hash, whole batches at once."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from torch import Tensor
 _MASK = (1 << 32) - 1
 
 
-def uniforms(seed: int, epoch: int, ids: Tensor, count: int, stream: int = 0) -> Tensor:
+def uniforms(seed: int, number: int, ids: Tensor, count: int, stream: int = 0) -> Tensor:
     """Numbers in [0, 1), one row per example, the same whatever else is in the batch.
 
     Args:
         seed: Seed of the run.
-        epoch: Epochs finished.
+        number: Draws before this one: optimiser steps, or epochs.
         ids: Global example ids (n,).
         count: Numbers per example.
         stream: Keeps the draws of different transforms and crops apart.
@@ -23,17 +23,17 @@ def uniforms(seed: int, epoch: int, ids: Tensor, count: int, stream: int = 0) ->
     """
     state = torch.full_like(ids, 0x9E3779B9)[:, None]
     counter = torch.arange(count, device=ids.device)[None]
-    for word in (seed & _MASK, (seed >> 32) & _MASK, epoch & _MASK, stream, ids[:, None] & _MASK, counter):
+    for word in (seed & _MASK, (seed >> 32) & _MASK, number & _MASK, stream, ids[:, None] & _MASK, counter):
         state = _mix(state ^ word)
     return (state >> 8).float() / (1 << 24)
 
 
-def pair_uniforms(seed: int, epoch: int, first: Tensor, second: Tensor, stream: int = 0) -> Tensor:
+def pair_uniforms(seed: int, number: int, first: Tensor, second: Tensor, stream: int = 0) -> Tensor:
     """Numbers in [0, 1), one for each pair of ids, the same whatever other pairs are asked for.
 
     Args:
         seed: Seed of the run.
-        epoch: Epochs finished.
+        number: Draws before this one: optimiser steps, or epochs.
         first: Ids (n,), as the source of an edge.
         second: Ids (n,), as its destination.
         stream: Keeps the draws of different purposes apart.
@@ -42,7 +42,7 @@ def pair_uniforms(seed: int, epoch: int, first: Tensor, second: Tensor, stream: 
         (n,) float32 on the device of the ids.
     """
     start = 0x9E3779B9
-    for word in (seed & _MASK, (seed >> 32) & _MASK, epoch & _MASK, stream):
+    for word in (seed & _MASK, (seed >> 32) & _MASK, number & _MASK, stream):
         start = _mix(start ^ word)
     state = _mix(_mix(first.long() ^ start) ^ second.long())
     return (state >> 8).float() / (1 << 24)

@@ -18,8 +18,8 @@ _ANGLE, _ZOOM, _OFFSET = 20.0, 1.2, 0.1  # beyond these degrees, ratios of scale
 class ImageViews:
     """Two views by crop, rotation, flip, intensity and color change, blur and noise, each drawn for itself.
 
-    Geometry is one resampling. Values are expected in [0, 1]. Each example's draws depend on the seed, the epoch and
-    its id alone. What a view randomises cannot be learned from it, see `randomises`.
+    Geometry is one resampling. Values are expected in [0, 1]. Each example's draws depend on seed, step and
+    id alone. What a view randomises cannot be learned from it, see `randomises`.
 
     Args:
         size: Height and width of a view; None keeps the image's.
@@ -83,13 +83,13 @@ class ImageViews:
             words += ["color"]
         return tuple(words)
 
-    def draw(self, seed: int, epoch: int, ids: Tensor, shape: Sequence[int]) -> Record:
+    def draw(self, seed: int, number: int, ids: Tensor, shape: Sequence[int]) -> Record:
         """Two dictionaries, each entry with a row per example of `ids` (n,); `shape` is (c, h, w)."""
         if shape[0] != 3 and (self.saturation > 0 or self.gray_probability > 0):
             raise ValueError(
                 f"saturation, gray_probability: are for 3 channels, the images have {shape[0]}; set both to 0"
             )
-        return [self._draw_view(uniforms(seed, epoch, ids, 17, stream=201 + view), shape) for view in range(2)]
+        return [self._draw_view(uniforms(seed, number, ids, 17, stream=201 + view), shape) for view in range(2)]
 
     def apply(self, images: Tensor, record: Record) -> list[Tensor]:
         """Two tensors (n, c, *size)."""

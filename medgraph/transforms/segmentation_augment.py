@@ -44,9 +44,9 @@ class SegmentationAugment:
         self.gamma = checks.interval("gamma", gamma, 0.01, 100.0)
         self.noise = checks.not_negative("noise", noise)
 
-    def draw(self, seed: int, epoch: int, ids: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
+    def draw(self, seed: int, number: int, ids: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
         """A dictionary whose entries have a row per example of `ids` (n,); `shape` is (c, h, w)."""
-        u = uniforms(seed, epoch, ids, 11, stream=101)
+        u = uniforms(seed, number, ids, 11, stream=101)
         scale = between(u[:, 1], *self.scale)
         return {
             "matrix": spatial.affine(
@@ -66,13 +66,13 @@ class SegmentationAugment:
         }
 
     def draw_stacks(
-        self, seed: int, epoch: int, ids: Tensor, shape: Sequence[int], num_slices: int
+        self, seed: int, number: int, ids: Tensor, shape: Sequence[int], num_slices: int
     ) -> dict[str, Tensor]:
         """A row for each of `num_slices` slices of each stack of `ids` (b,), stack after stack.
 
         The slices of a stack move and change together; each has its own noise.
         """
-        record = self.draw(seed, epoch, ids, shape)
+        record = self.draw(seed, number, ids, shape)
         record = {name: rows.repeat_interleave(num_slices, dim=0) for name, rows in record.items()}
         record["noise_seed"] = record["noise_seed"] + torch.arange(num_slices, device=ids.device).repeat(len(ids))
         return record

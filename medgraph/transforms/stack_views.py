@@ -21,10 +21,10 @@ class StackViews:
     `noise` to `affine` are what the authors' release draws one of, another one for each of the two views.
 
     Both views show the same slices in the same order: nothing moves along the slice axis. Of a long volume both show
-    the same window. Values are expected in [0, 1]. Each volume's draws depend on the seed, the epoch and its id alone.
+    the same window. Values are expected in [0, 1]. Each volume's draws depend on seed, step and id alone.
 
     Args:
-        num_slices: Slices of a window, at a place drawn for each epoch; None takes the whole volume.
+        num_slices: Slices of a window, at a place drawn for each step; None takes the whole volume.
         stride: Step between the slices of a view; 2 takes every second one, since neighbours look almost the same.
         allow_short: Take volumes with fewer slices than the window as they are; otherwise they are an error.
         rotation: Largest rotation in degrees; corners that leave the slice repeat its border.
@@ -90,29 +90,29 @@ class StackViews:
         """Slices that a volume must have for a whole window; 1 without one."""
         return 1 if self.num_slices is None else (self.num_slices - 1) * self.stride + 1
 
-    def draw(self, seed: int, epoch: int, ids: Tensor, lengths: Tensor) -> dict[str, Any]:
+    def draw(self, seed: int, number: int, ids: Tensor, lengths: Tensor) -> dict[str, Any]:
         """First slice and number of slices of each window (n,), and under "views" a dictionary for each view.
 
         Args:
             seed: Seed of the run.
-            epoch: Epochs finished.
+            number: Draws before this one, as steps taken.
             ids: Global ids of the volumes (n,).
             lengths: Their numbers of slices (n,).
         """
-        u = uniforms(seed, epoch, ids, 3, stream=501)
+        u = uniforms(seed, number, ids, 3, stream=501)
         count = len(self.kinds)
         first = (u[:, 1] * count).long()
         step = 1 + (u[:, 2] * (count - 1)).long() if self.different else (u[:, 2] * count).long()
         kinds = (first, (first + step) % count)
         return {
-            "start": self.draw_start(seed, epoch, ids, lengths),
-            "views": [self._draw_view(uniforms(seed, epoch, ids, 22, stream=502 + v), k) for v, k in enumerate(kinds)],
+            "start": self.draw_start(seed, number, ids, lengths),
+            "views": [self._draw_view(uniforms(seed, number, ids, 22, stream=502 + v), k) for v, k in enumerate(kinds)],
         }
 
-    def draw_start(self, seed: int, epoch: int, ids: Tensor, lengths: Tensor) -> Tensor:
+    def draw_start(self, seed: int, number: int, ids: Tensor, lengths: Tensor) -> Tensor:
         """First slice of each window (n,), the one that `draw` gives."""
         room = (lengths - self.span).clamp_min(0) + 1 if self.num_slices else lengths.clamp_max(self.stride)
-        return (uniforms(seed, epoch, ids, 1, stream=501)[:, 0] * room).long()
+        return (uniforms(seed, number, ids, 1, stream=501)[:, 0] * room).long()
 
     def window(self, lengths: Tensor, record: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Numbers of the slices shown of each volume (n, m), and where they exist (n, m)."""

@@ -44,9 +44,9 @@ class VolumeSegmentationAugment:
         self.gamma = checks.interval("gamma", gamma, 0.01, 100.0)
         self.noise = checks.not_negative("noise", noise)
 
-    def draw(self, seed: int, epoch: int, ids: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
+    def draw(self, seed: int, number: int, ids: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
         """A dictionary whose entries have a row per example of `ids` (n,); `shape` is (c, d, h, w)."""
-        u = uniforms(seed, epoch, ids, 14, stream=501)
+        u = uniforms(seed, number, ids, 14, stream=501)
         mirror = torch.zeros_like(u[:, :3])
         if self.flip_axis is not None:
             mirror[:, self.flip_axis] = (u[:, 7] < 0.5).float()

@@ -17,8 +17,8 @@ _ANGLE, _ZOOM, _OFFSET = 20.0, 1.2, 0.1  # beyond these degrees, ratios of scale
 class VolumeViews:
     """Two views by rotation, shift, zoom, mirror, intensity change, blur, noise and cut-out, each drawn for itself.
 
-    Geometry is one resampling. Values are expected in [0, 1]. Each example's draws depend on the seed, the epoch and
-    its id alone. What a view randomises cannot be learned from it, see `randomises`.
+    Geometry is one resampling. Values are expected in [0, 1]. Each example's draws depend on seed, step and
+    id alone. What a view randomises cannot be learned from it, see `randomises`.
 
     Args:
         rotation: Largest rotation about each axis in degrees; what leaves the volume repeats its border.
@@ -76,11 +76,11 @@ class VolumeViews:
             words += ["intensity", "brightness", "contrast"]
         return tuple(words)
 
-    def draw(self, seed: int, epoch: int, ids: Tensor, shape: Sequence[int]) -> Record:
+    def draw(self, seed: int, number: int, ids: Tensor, shape: Sequence[int]) -> Record:
         """Two dictionaries, each entry with a row per example of `ids` (n,); `shape` is (c, d, h, w)."""
         if len(shape) != 4:
             raise ValueError(f"expected volumes (c, d, h, w), got examples of shape {tuple(shape)}; use image_views")
-        return [self._draw_view(uniforms(seed, epoch, ids, 23, stream=301 + view), shape) for view in range(2)]
+        return [self._draw_view(uniforms(seed, number, ids, 23, stream=301 + view), shape) for view in range(2)]
 
     def apply(self, images: Tensor, record: Record) -> list[Tensor]:
         """Two tensors (n, c, d, h, w)."""

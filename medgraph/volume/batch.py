@@ -37,8 +37,8 @@ class VolumeViews:
 
 
 def make_views(transform: Any, batch: StackBatch, step: Step) -> VolumeViews:
-    """Two views of a batch, drawn by `transform` (`stack_views`) from the seed, epoch and ids."""
-    record = transform.draw(step.seed, step.epoch, batch.ids, batch.valid.sum(dim=1))
+    """Two views of a batch, drawn by `transform` (`stack_views`) from the seed, step and ids."""
+    record = transform.draw(step.seed, step.number, batch.ids, batch.valid.sum(dim=1))
     views, valid, index = transform.apply(batch.slices, batch.valid, record)
     known = batch.numbers.gather(1, index.clamp_max(batch.numbers.shape[1] - 1))
     return VolumeViews(batch.ids, torch.stack(views), valid, torch.where(valid, known, -1), index, batch.sources)

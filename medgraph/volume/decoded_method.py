@@ -56,7 +56,7 @@ class DecodedMethod(FineTuning):
 
     def views_of(self, batch: LabelledImageBatch, step: Step) -> tuple[Tensor, Tensor]:
         """Augmented images (b, c, *size) and their labels (b, *size)."""
-        record = self.transform.draw(step.seed, step.epoch, batch.ids, batch.images.shape[1:])
+        record = self.transform.draw(step.seed, step.number, batch.ids, batch.images.shape[1:])
         return self.transform.apply(batch.images, batch.labels, record)
 
     def logits(self, images: Tensor, detach: bool = False) -> Tensor:

@@ -58,9 +58,9 @@ class HeadedMethod(FineTuning):
         images = batch.images
         if getattr(self.views, "takes_stacks", False):  # (b, n, c, h, w), of one length
             valid = torch.ones(images.shape[:2], dtype=torch.bool, device=images.device)
-            record = self.views.draw(step.seed, step.epoch, batch.ids, valid.sum(dim=1))
+            record = self.views.draw(step.seed, step.number, batch.ids, valid.sum(dim=1))
             return self.views.apply(images, valid, record)[0][: self.num_views]
-        record = self.views.draw(step.seed, step.epoch, batch.ids, images.shape[1:])
+        record = self.views.draw(step.seed, step.number, batch.ids, images.shape[1:])
         return self.views.apply(images, record)[: self.num_views]
 
     def answers(self, features: Tensor, step: Step) -> Tensor:

@@ -77,7 +77,7 @@ class Intra(Method):
 
     def views_of(self, batch: ImageBatch, step: Step) -> list[Tensor]:
         """Crops (b, c, s, s) of each image."""
-        record = self.views.draw(step.seed, step.epoch, batch.ids, batch.images.shape[1:])
+        record = self.views.draw(step.seed, step.number, batch.ids, batch.images.shape[1:])
         return self.views.apply(batch.images, record)
 
     def _assigned_crops(self, step: Step, batches: Iterable[ImageBatch]) -> Iterator[tuple[Tensor, list[Tensor]]]:

@@ -160,7 +160,7 @@ class Joint(Method):
             plot_volumes(folder / "slice_attention", self.encoder, batch.volumes)
 
     def _crops(self, batch: ImageBatch, step: Step) -> list[Tensor]:
-        record = self.image_views.draw(step.seed, step.epoch, batch.ids, batch.images.shape[1:])
+        record = self.image_views.draw(step.seed, step.number, batch.ids, batch.images.shape[1:])
         return self.image_views.apply(batch.images, record)
 
     def _mask_loss(self, tokens: Tensor, valid: Tensor, ids: Tensor, step: Step) -> Tensor:

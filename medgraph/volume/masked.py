@@ -92,7 +92,7 @@ class Masked(Method):
         for batch in batches:
             self.lengths[batch.ids] = batch.valid.sum(dim=1)
             for pair in range(max(1, self.num_cached_views)):
-                volumes, valid = make_views(whole, batch, Step(step.seed, pair, step.number)).flat()
+                volumes, valid = make_views(whole, batch, Step(step.seed, step.epoch, pair)).flat()
                 tokens = self.encoder.slice_tokens(volumes, valid)
                 found.append(tokens[valid])
                 if self.num_cached_views:
@@ -126,11 +126,11 @@ class Masked(Method):
         plot_volumes(folder / "slice_attention", self.encoder, batch)
 
     def _cached(self, batch: StackBatch, step: Step) -> tuple[Tensor, Tensor]:
-        """Tokens (2 b, n, d) of a pair drawn among those kept, in the window drawn for this epoch."""
+        """Tokens (2 b, n, d) of a pair drawn among those kept, in the window drawn for this step."""
         ids = batch.ids
-        pair = (uniforms(step.seed, step.epoch, ids, 1, stream=601)[:, 0] * self.num_cached_views).long()
+        pair = (uniforms(step.seed, step.number, ids, 1, stream=601)[:, 0] * self.num_cached_views).long()
         lengths = self.lengths[ids]
-        start = self.views.draw_start(step.seed, step.epoch, ids, lengths)
+        start = self.views.draw_start(step.seed, step.number, ids, lengths)
         index, valid = self.views.window(lengths, {"start": start})
         chosen = index.clamp_max(self.cache.shape[2] - 1)
         both = [self.cache[ids[:, None], (2 * pair + view)[:, None], chosen] for view in range(2)]

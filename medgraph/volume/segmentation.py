@@ -78,7 +78,7 @@ class Segmentation(DecodedMethod):
         if isinstance(batch, LabelledImageBatch):
             return super().views_of(batch, step)
         num_slices, *shape = batch.images.shape[1:]
-        record = self.transform.draw_stacks(step.seed, step.epoch, batch.ids, torch.Size(shape), num_slices)
+        record = self.transform.draw_stacks(step.seed, step.number, batch.ids, torch.Size(shape), num_slices)
         return self.transform.apply(batch.images.flatten(0, 1), batch.labels.flatten(0, 1), record)
 
     def logits(self, images: Tensor, detach: bool = False, stacks: int = 1) -> Tensor:

@@ -125,7 +125,8 @@ def test_two_obvious_classes_are_learned(make, rng):
     ids = torch.arange(8)
     valid = torch.ones(8, 5, dtype=torch.bool)
     batch = StackBatch(ids, slices.clamp(0, 1), valid, torch.arange(40).reshape(8, 5), torch.zeros_like(ids))
-    method = make(DeepCluster(num_prototypes=2, num_heads=1))
+    views = StackViews(rotation=3.0, shift=0.0, kinds=("noise", "gamma"), noise=(0.0, 0.02))
+    method = make(DeepCluster(num_prototypes=2, num_heads=1), views)
     optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3)
     for number in range(100):
         if number % 5 == 0:

@@ -64,10 +64,10 @@ def test_kept_tokens_are_those_of_the_encoder(standardize, by_batch, make, make_
     torch.testing.assert_close(tokens[valid], expected[valid], rtol=0, atol=1e-4)
 
 
-def test_a_window_of_kept_tokens_moves_with_the_epoch(make, make_stacks):
+def test_a_window_of_kept_tokens_moves_with_the_step(make, make_stacks):
     method, batch = make(StackViews(num_slices=4), num_cached_views=1), make_stacks()
     method.on_epoch_start(Step(0, 0, 0), [batch])
-    seen = [method._cached(batch, Step(0, epoch, 0))[0][0] for epoch in range(6)]
+    seen = [method._cached(batch, Step(0, 0, number))[0][0] for number in range(6)]
     assert all(tokens.shape == (4, 16) for tokens in seen)
     assert len({float(tokens.sum()) for tokens in seen}) > 1
 
