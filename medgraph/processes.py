@@ -25,6 +25,26 @@ def rank(group: Any = None) -> int:
     return dist.get_rank(group) if _together() else 0
 
 
+def is_main(group: Any = None) -> bool:
+    """Whether this is the process that writes files and speaks."""
+    return rank(group) == 0
+
+
+def wait() -> None:
+    """Until all processes are here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+def from_main(value: Any) -> Any:
+    """What the main process gives, in every process."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
 def all_reduce_sum(x: Tensor, group: Any = None) -> Tensor:
     """Sum of `x` over processes, a new tensor without gradient."""
     return _reduced(x, dist.ReduceOp.SUM, group)

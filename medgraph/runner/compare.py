@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from medgraph import processes
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.data.fingerprint import fingerprint
 from medgraph.data.label_counts import labelled_words
@@ -42,8 +43,9 @@ def compare_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: s
         for seed in stage.compare.seeds:
             for arm in arms_of(stage):
                 _run_arm(stage, pipeline, folder, arm, num_labelled, pipeline.seed + seed, device, console)
-    rows = table(stage, path, pipeline.seed)
-    checkpoint.write_json(path / "table.json", rows)
+                processes.wait()
+    if processes.is_main():
+        checkpoint.write_json(path / "table.json", table(stage, path, pipeline.seed))
 
 
 def arm_folder(path: Path, arm: str, num_labelled: int | float | str, seed: int) -> Path:
@@ -88,13 +90,14 @@ def _run_arm(
 ) -> None:
     path = arm_folder(folder.stage(stage.name), arm, num_labelled, seed)
     title = f"{arm}, {labelled_words(num_labelled)} labelled, seed {seed}"
-    if (path / "scores.json").exists():
+    if processes.from_main((path / "scores.json").exists()):
         console.print(f"  {title}: finished before, skipped")
         return
-    twin = earlier_twin(stage, pipeline, folder, num_labelled, seed) if arm == SCRATCH else None
+    twin = processes.from_main(earlier_twin(stage, pipeline, folder, num_labelled, seed)) if arm == SCRATCH else None
     if twin is not None:
         console.print(f"  {title}: the same as in stage {twin.parent.name}, taken from there")
-        shutil.copytree(twin, path, dirs_exist_ok=True)
+        if processes.is_main():
+            shutil.copytree(twin, path, dirs_exist_ok=True)
         return
     console.print(f"  {title}")
     start = folder.encoder(stage.start_from) if arm == PRETRAINED else None
@@ -104,6 +107,8 @@ def _run_arm(
     count = None if num_labelled == "all" else num_labelled
     method, data = build_method(stage, {**stage.data, "num_labelled": count}, seed, start, console)
     fit(stage, method, data, seed, path, device, title, console)
+    if not processes.is_main():
+        return
     stage = replace(stage, data=settled(data, stage.data))
     facts: dict[str, Any] = {
         "stage": stage.name,

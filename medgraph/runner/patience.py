@@ -33,9 +33,13 @@ class Patience:
 
     def is_over(self, epochs: int) -> bool:
         """Whether, `epochs` epochs finished, training should stop."""
-        return self.best < float("inf") and epochs - 1 - self.best_epoch >= self.limit
+        return self.has_best and epochs - 1 - self.best_epoch >= self.limit
+
+    @property
+    def has_best(self) -> bool:
+        """Whether any epoch was observed."""
+        return self.best < float("inf")
 
     def restore(self, model: nn.Module) -> None:
-        """Give the model its best weights back; without any observed epoch it keeps its own."""
-        if self.best < float("inf"):
-            model.load_state_dict(checkpoint.read_tensors(self.path)[0])
+        """Give the model its best weights back."""
+        model.load_state_dict(checkpoint.read_tensors(self.path)[0])

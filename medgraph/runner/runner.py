@@ -5,13 +5,17 @@ import os
 import platform
 import shutil
 import time
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 
+import torch
+from accelerate import PartialState
 from rich.console import Console
 
-from medgraph import config
+from medgraph import config, processes
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.errors import ConfigError
 from medgraph.runner import checkpoint
@@ -44,30 +48,58 @@ def run(pipeline: Pipeline, out: Path | None = None, device: str = "auto", resum
         Stopped: SIGTERM while training, or Ctrl-C at any time, came; says how to go on.
     """
     device = str(pick_device(device))
-    folder = _open_folder(pipeline, out, resume)
-    console = Console(highlight=False, soft_wrap=True)
+    with _together(device):
+        return _run(pipeline, out, device, resume)
+
+
+def _run(pipeline: Pipeline, out: Path | None, device: str, resume: bool) -> Path:
+    is_main = processes.is_main()
+    folder = RunFolder(processes.from_main(_open_folder(pipeline, out, resume) if is_main else None))
+    console = Console(highlight=False, soft_wrap=True, quiet=not is_main)
     console.print(f"[bold]{pipeline.name}[/bold] -> {folder.path}")
     start = time.monotonic()
     for stage in pipeline.stages.values():
-        if _is_finished(folder, stage):
+        if processes.from_main(is_main and _is_finished(folder, stage)):
             console.print(f"[bold]{stage.name}[/bold]: finished before, skipped")
             continue
-        _clear_if_changed(folder, stage)
+        if is_main:
+            _clear_if_changed(folder, stage)
+        processes.wait()
         console.print(f"[bold]{stage.name}[/bold] ({stage.kind})")
         try:
-            KINDS[stage.kind](stage, pipeline, folder, device, console)
+            if is_main or stage.kind != "evaluate":
+                KINDS[stage.kind](stage, pipeline, folder, device, console)
         except (Stopped, KeyboardInterrupt) as stopped:
             raise Stopped(
                 f"{str(stopped) or f'{stage.name}: interrupted.'} Nothing is lost: go on with\n"
                 f"  medgraph run {folder.path / 'pipeline.yaml'} --resume --out {folder.path}"
             ) from stopped
-        checkpoint.write_json(folder.stage(stage.name) / "done.json", {"digest": stage.digest})
-    write_cards(pipeline, folder)
-    finish(pipeline, folder, console, seconds=time.monotonic() - start)
+        if is_main:
+            checkpoint.write_json(folder.stage(stage.name) / "done.json", {"digest": stage.digest})
+        processes.wait()
+    if is_main:
+        write_cards(pipeline, folder)
+        finish(pipeline, folder, console, seconds=time.monotonic() - start)
     return folder.path
 
 
-def _open_folder(pipeline: Pipeline, out: Path | None, resume: bool) -> RunFolder:
+@contextmanager
+def _together(device: str) -> Iterator[None]:
+    """Join the other processes, where `torchrun` or `accelerate launch` started several.
+
+    One of them evaluates, exports and writes, however long that takes; the others wait for it.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or processes.world_size() > 1:
+        yield
+        return
+    PartialState(cpu=device == "cpu", timeout=timedelta(days=7))
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def _open_folder(pipeline: Pipeline, out: Path | None, resume: bool) -> Path:
     if out is None:
         previous = sorted(Path("runs").glob(f"{pipeline.name}-*"), key=os.path.getmtime) if resume else []
         out = previous[-1] if previous else Path("runs") / f"{pipeline.name}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -93,7 +125,7 @@ def _open_folder(pipeline: Pipeline, out: Path | None, resume: bool) -> RunFolde
         raise ConfigError(
             f"--out {out}: cannot be written ({error.strerror}). Choose a folder you may write to."
         ) from error
-    return RunFolder(out)
+    return out
 
 
 def _environment(pipeline: Pipeline, overrides: list[str]) -> dict[str, object]:

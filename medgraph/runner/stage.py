@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from medgraph import config
+from medgraph import config, processes
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.data.fingerprint import fingerprint
 from medgraph.data.licence import licences
@@ -29,6 +29,8 @@ def train_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str
     method, data = build_method(stage, stage.data, pipeline.seed, start, console)
     path = folder.stage(stage.name)
     fit(stage, method, data, pipeline.seed, path, device, stage.name, console)
+    if not processes.is_main():
+        return
     stage = replace(stage, data=settled(data, stage.data))
     facts = {
         "stage": stage.name,
@@ -83,7 +85,7 @@ def fit(
         device=device,
         title=title,
     )
-    if type(method).illustrate is not Method.illustrate:
+    if type(method).illustrate is not Method.illustrate and processes.is_main():
         method.illustrate(path, dataset.__getitems__(range(min(_ILLUSTRATED, len(dataset)))).to(pick_device(device)))
 
 

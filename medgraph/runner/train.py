@@ -70,6 +70,7 @@ def train(
 
     Raises:
         DataError: Fewer examples than one batch holds.
+        ConfigError: The device cannot do `plan.precision`.
         Stopped: SIGTERM or Ctrl-C came; the checkpoint holds the last finished step.
         MedgraphError: The loss is no longer finite.
     """
@@ -78,6 +79,8 @@ def train(
             f"{title}: {len(dataset)} training examples, but one batch takes {plan.batch_size}. "
             "Give more data, or lower train.batch_size."
         )
+    if plan.precision == "fp16" and pick_device(device).type == "cpu":
+        raise ConfigError(f"{title}: train.precision: fp16 needs a GPU; on a CPU take fp32, or bf16.")
     keep_freed_memory()
     AcceleratorState._reset_state(True)  # one process runs many stages, each with its own precision
     accelerator = Accelerator(
@@ -102,7 +105,6 @@ def train(
     )
     with encoder_in_chunks(method, plan.grad_cache_chunks, title):
         loop.run(dataset, position)
-    accelerator.end_training()
 
 
 class _Loop:
@@ -137,7 +139,8 @@ class _Loop:
         self.parameters = list(method.parameters())  # walking through the modules takes as long as clipping
         self.watch = CollapseWatch()
         self.patience = Patience(plan.patience, folder) if plan.patience is not None else None
-        self.losses: list[float] = []  # of the epoch under way
+        self.losses: list[float] = []  # of the epoch under way, over all processes
+        self.parts: list[dict[str, float]] = []  # metrics of the batches that make up the step under way
 
     def run(self, dataset: Any, position: Position) -> None:
         """All epochs that are left, from `position` on."""
@@ -153,7 +156,7 @@ class _Loop:
                         bar.say(line)
             finally:
                 log.close()
-        if self.patience is not None and self.plan.keep == "best":
+        if self.patience is not None and self.plan.keep == "best" and self.patience.has_best:
             self.patience.restore(self.method)
         elif self.average is not None:
             self.average.copy_to(self.method)
@@ -174,7 +177,7 @@ class _Loop:
                 continue
             step += 1
             log.write(step, metrics)
-            self.losses.append(metrics["loss"])
+            self.losses.append(self._over_processes(metrics["loss"]))
             bar.update(loss=metrics["loss"], examples=self.plan.batch_size * self.plan.accumulate)
             if stop.is_set():
                 self._save(Position(epoch, index, step, tuple(self.losses)), log)
@@ -182,7 +185,7 @@ class _Loop:
         if self.patience is not None and epoch >= self.method.num_warmup_epochs:
             with nullcontext() if self.average is None else self.average.in_place(self.method):
                 error = self.method.validation_error(self._in_order(dataset))
-                watched = self._mean_loss() if error is None else error
+                watched = sum(self.losses) / max(len(self.losses), 1) if error is None else error
                 self.patience.observe(epoch, watched, self.method, self.accelerator.is_main_process)
         self.losses.clear()
         self._save(Position(epoch + 1, 0, step), log)
@@ -191,10 +194,11 @@ class _Loop:
     def _is_over(self, epochs: int) -> bool:
         return self.patience is not None and epochs > 0 and self.patience.is_over(epochs)
 
-    def _mean_loss(self) -> float:
-        """Mean loss of the epoch's steps, over all processes."""
-        mean = torch.tensor(sum(self.losses) / max(len(self.losses), 1), device=self.accelerator.device)
-        return float(self.accelerator.reduce(mean, reduction="mean"))
+    def _over_processes(self, loss: float) -> float:
+        if self.accelerator.num_processes == 1:
+            return loss
+        value = torch.tensor(loss, dtype=torch.float32, device=self.accelerator.device)
+        return float(self.accelerator.reduce(value, reduction="mean"))
 
     def _batches(self, epoch: int) -> list[list[int]]:
         """This process's batches of example indices of one epoch."""
@@ -241,7 +245,7 @@ class _Loop:
 
     def _step(self, batch: Any, views: Any, step: Step) -> dict[str, float] | None:
         """One batch forward and backward; the metrics when an optimiser step was taken, None while accumulating."""
-        seed_all(self.seed, step.number)
+        seed_all(self.seed, step.number, *([len(self.parts)] if self.parts else []))
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * self.schedule.factor(step.number, self.num_steps)
         with self.accelerator.accumulate(self.model):
@@ -259,11 +263,13 @@ class _Loop:
                 self.accelerator.clip_grad_norm_(self.parameters, self.plan.clip_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
+        self.parts.append({name: float(value.detach()) for name, value in outputs.items()})
         if not stepped:
             return None
         if self.average is not None:
             self.average.update(self.method, step.number)
-        metrics = {name: float(value.detach()) for name, value in outputs.items()}
+        metrics = {name: sum(part[name] for part in self.parts) / len(self.parts) for name in self.parts[0]}
+        self.parts.clear()
         return metrics | self._watched(metrics["loss"], step) | {"lr": self.optimizer.param_groups[0]["lr"]}
 
     def _watched(self, loss: float, step: Step) -> dict[str, float]:

@@ -75,6 +75,12 @@ def test_a_training_that_ends_in_its_warm_up_keeps_its_weights(tmp_path):
     assert fit(method, tmp_path, patience=2) == 8.0
 
 
+def test_an_average_is_left_where_no_epoch_was_observed(tmp_path):
+    method = Valley(LOSSES)
+    method.num_warmup_epochs = 9
+    assert fit(method, tmp_path, patience=2, ema=0.5) != 8.0
+
+
 class Judged(Valley):
     """Watched by an error of its own: here the distance of the weight to 3, seen after the step."""
 

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import threading
@@ -178,6 +179,32 @@ def test_an_encoder_in_chunks_learns_the_same_weights(chunks, tmp_path):
 def test_accumulation_takes_fewer_steps(tmp_path):
     fit(Toy(), tmp_path, accumulate=2, epochs=2)
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 4
+
+
+class Counting(Toy):
+    """The loss of a batch is its number within the epoch; notes the random number each of them meets."""
+
+    def __init__(self):
+        super().__init__()
+        self.drawn = []
+
+    def training_step(self, batch, step: Step, views):
+        self.drawn.append(torch.rand(()).item())
+        loss = super().training_step(batch, step, views)["loss"]
+        return {"loss": loss - loss.detach() + (len(self.drawn) - 1) % 4}
+
+
+def test_an_accumulated_step_logs_the_mean_and_draws_for_each_batch(tmp_path):
+    method = Counting()
+    fit(method, tmp_path, accumulate=2, epochs=1, batch_size=4)
+    logged = [json.loads(line)["loss"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert logged == [0.5, 2.5]
+    assert len(set(method.drawn)) == 4
+
+
+def test_fp16_needs_a_gpu(tmp_path):
+    with pytest.raises(ConfigError, match=r"train\.precision: fp16 needs a GPU; on a CPU take fp32, or bf16"):
+        fit(Toy(), tmp_path, precision="fp16")
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):

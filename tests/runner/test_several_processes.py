@@ -1,0 +1,34 @@
+"""A pipeline in two real processes, as `torchrun` starts them: one writes and speaks, both train."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+RUN = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
+
+
+def torchrun(*arguments, folder):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, *RUN, port, "-m", "medgraph", "run", "smoke-volume", "--device", "cpu", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=400)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_a_fresh_run_in_two_processes_ends_with_one_verdict_and_is_skipped_on_resume(tmp_path):
+    frozen = "intra.method.assigner={name: swav, num_prototypes: 8, queue_size: 0, num_frozen_steps: 2}"
+    said = torchrun("--out", "run", frozen, folder=tmp_path)
+    assert said.count("Take the encoder away:") == said.count("no difference can be claimed") == 1
+    logged = [json.loads(line) for line in (tmp_path / "run" / "intra" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in logged] == list(range(1, len(logged) + 1))
+    assert json.loads((tmp_path / "run" / "segment" / "table.json").read_text())
+    again = torchrun("--out", "run", "--resume", frozen, folder=tmp_path)
+    assert again.count("finished before, skipped") == 5
