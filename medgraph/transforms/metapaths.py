@@ -136,15 +136,16 @@ def top_k_neighbours(
     if walks is not None:
         blocks = _walked_blocks(graph, path, block, checks.at_least("walks", walks, 1), seed)
     elif max_hub_degree is not None:
-        seen, scaled = _cap_rows(right, checks.at_least("max_hub_degree", max_hub_degree, 1), seed)
-        blocks = _product_blocks(left, (seen,) if seen is right else (seen, scaled), block)
+        blocks = _product_blocks(
+            left, _cap_rows(right, checks.at_least("max_hub_degree", max_hub_degree, 1), seed), block
+        )
     else:
         blocks = _product_blocks(left, (right,), block)
     is_estimate = walks is not None or max_hub_degree is not None
     rank = _rank_of_ties(graph, ties, seed)
     pieces = []
-    for start, counts in blocks:
-        counts = [_set_diagonal(each, own, start) for each in counts] if is_estimate else counts
+    for start, found in blocks:
+        counts = [_set_diagonal(each, own, start) for each in found] if is_estimate else found
         pieces.append(_best_of_block(counts[0], counts[-1], own, start, k, edge_value, mirrored, rank))
     return sp.vstack(pieces, format="csr")
 
@@ -309,11 +310,14 @@ def _ends_by_memory(left: sp.csr_matrix, right: sp.csr_matrix) -> list[int]:
     return ends[1:]
 
 
-def _cap_rows(matrix: sp.csr_matrix, most: int, seed: int) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    """At most `most` entries a row, drawn evenly: as they are, and scaled so that sums stay right on average."""
+def _cap_rows(matrix: sp.csr_matrix, most: int, seed: int) -> tuple[sp.csr_matrix, ...]:
+    """At most `most` entries a row, drawn evenly: as they are, and scaled so that sums stay right on average.
+
+    The matrix alone where no row has more.
+    """
     lengths = np.diff(matrix.indptr)
     if lengths.max(initial=0) <= most:
-        return matrix, matrix
+        return (matrix,)
     keys = np.random.default_rng(seed).random(matrix.nnz)
     kept = keep_top(matrix, keys, most)
     factor = np.repeat(np.maximum(lengths / most, 1.0), lengths)
