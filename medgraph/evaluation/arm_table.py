@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from medgraph.errors import DataError, MedgraphError
+from medgraph.evaluation.bootstrap import FEWEST, t_interval
 from medgraph.evaluation.scores import Scores
 
-_FEWEST = 3  # seeds that an interval over seeds needs
 _STEM = re.compile(r"(.+?)-s?(?:eed)?\d+")
 
 Place = tuple[str, str]  # case and label of a row
@@ -137,7 +136,7 @@ def _difference(runs: Sequence[_Run], first: Sequence[_Run], place: Place) -> st
         return ""
     differences = np.array([run.scores[place] - other.scores[place] for run, other in paired])
     text = f"{differences.mean():+.3f}"
-    if len(paired) >= _FEWEST:
+    if len(paired) >= FEWEST:
         low, high = t_interval(differences)
         text += f" [{low:+.3f}, {high:+.3f}]"
     if all(len(one.resampled.get(place, ())) > 0 for pair in paired for one in pair):
@@ -145,12 +144,6 @@ def _difference(runs: Sequence[_Run], first: Sequence[_Run], place: Place) -> st
         low, high = np.nanpercentile(of_subjects, (2.5, 97.5))
         text += f" {{{low:+.3f}, {high:+.3f}}}"
     return text
-
-
-def t_interval(values: np.ndarray) -> tuple[float, float]:
-    """Ends of the 95 % interval of the mean of two or more values, by Student's t distribution."""
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,5 +1,6 @@
 """AUC, balanced accuracy and accuracy of a classifier on the test part."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,15 +32,18 @@ class ClassificationScores:
             DataError: A class does not occur in the test part.
         """
         found = answers(model, data, self.batch_size, device, is_class=True)
-        missing = sorted(set(range(len(data.spec.classes))) - set(np.unique(found.labels).tolist()))
-        if missing:
-            names = ", ".join(data.spec.classes[index] for index in missing)
-            raise DataError(
-                f"the test part has no example of {names}, expected some of each class to score. Change it."
-            )
+        check_classes(found.labels, data.spec.classes)
         shares = {
             "auc": per_case.mean_auc(found.labels, found.outputs),
             "balanced_accuracy": per_case.balanced_accuracy(found.labels, found.outputs.argmax(axis=1)),
             "accuracy": (found.labels == found.outputs.argmax(axis=1)).astype(float),
         }
         return Scores.of_whole("all", found.names, shares)
+
+
+def check_classes(labels: np.ndarray, classes: Sequence[str]) -> None:
+    """Raise DataError unless every one of `classes`, by index, occurs in the test part's labels (n,)."""
+    missing = sorted(set(range(len(classes))) - set(np.unique(labels).tolist()))
+    if missing:
+        names = ", ".join(classes[index] for index in missing)
+        raise DataError(f"the test part has no example of {names}, expected some of each class to score. Change it.")

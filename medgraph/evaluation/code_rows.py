@@ -25,7 +25,7 @@ def norms(test: Part) -> list[dict[str, Any]]:
 def dependences(test: Part, fewest: int) -> list[dict[str, Any]]:
     """Kernel alignment of common and salient features of targets, and of their codes, with its p-value by permutation.
 
-    Raises DataError where there are fewer than `fewest` targets.
+    One target of each subject is compared. Raises DataError where there are fewer than `fewest` targets.
     """
     count = int(test.is_target.sum())
     if count < fewest:
@@ -33,10 +33,11 @@ def dependences(test: Part, fewest: int) -> list[dict[str, Any]]:
     rows = []
     for mark in ("", CODES):
         if "salient" + mark in test.spaces:
-            found = dependence(*(test.spaces[space + mark][test.is_target] for space in ("common", "salient")))
+            common, salient = (test.spaces[space + mark][test.is_target] for space in ("common", "salient"))
+            found = dependence(common, salient, test.subjects[test.is_target])
             rows.append({
                 "case": "dependence, HSIC", "label": f"common{mark} and salient{mark}", "score": found.alignment,
-                "chance": found.permuted, "low": found.low, "high": found.high, "examples": count,
+                "chance": found.permuted, "low": found.low, "high": found.high, "examples": found.examples,
                 "p_value": found.p_value,
             })  # fmt: skip
     return rows

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medgraph import checks
-from medgraph.evaluation import per_case
+from medgraph.evaluation import classification, per_case
 from medgraph.evaluation.frozen import frozen_features
 from medgraph.evaluation.scores import Scores
 
@@ -18,7 +19,7 @@ class LogisticProbe:
     Of a volume encoder, its slice encoder where an example is a single image.
 
     AUC, balanced accuracy (mean recall over classes) and accuracy of the test part. With more than two classes, AUC is
-    the mean over classes of each against the rest.
+    the mean over classes of each against the rest. A class that no training example has gets probability 0.
 
     Args:
         penalty_weight: Weight of the squared coefficients; larger gives a smoother classifier.
@@ -40,9 +41,14 @@ class LogisticProbe:
         self.max_iterations = checks.at_least("max_iterations", max_iterations, 1)
 
     def evaluate(self, model: Any, data: Any, device: str = "cpu") -> Scores:
-        """Scores of the probe on `model.encoder`, fitted on `data.train()`; the encoder is left in eval mode."""
+        """Scores of the probe on `model.encoder`, fitted on `data.train()`; the encoder is left in eval mode.
+
+        Raises:
+            DataError: A class does not occur in the test part.
+        """
         encoder = model.encoder.eval().to(device)
         train, test = data.train(), data.test()
+        classification.check_classes(test.labels.numpy(), data.spec.classes)
         logistic = LogisticRegression(
             C=1 / self.penalty_weight,
             class_weight="balanced" if self.balanced else None,
@@ -50,7 +56,9 @@ class LogisticProbe:
         )
         features = [frozen_features(encoder, part, self.batch_size, device) for part in (train, test)]
         fitted = make_pipeline(StandardScaler(), logistic).fit(features[0], train.labels.numpy())
-        truth, probabilities = test.labels.numpy(), fitted.predict_proba(features[1])
+        truth = test.labels.numpy()
+        probabilities = np.zeros((len(truth), len(data.spec.classes)))
+        probabilities[:, fitted.classes_] = fitted.predict_proba(features[1])
         predicted = probabilities.argmax(axis=1)
         shares = {
             "auc": per_case.mean_auc(truth, probabilities),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from medgraph.data.label_counts import labelled_words
 from medgraph.errors import DataError, MedgraphError
-from medgraph.evaluation.paired import paired_rows
+from medgraph.evaluation.paired import paired_rows, told
 from medgraph.evaluation.scores import Scores
 
 _ARM = re.compile(r"(pretrained|foreign|from-scratch)-(all|\d+|\d[\d.]*(?:e-\d+)?)-seed(\d+)")
@@ -128,7 +128,7 @@ def _difference(first: Seeds, second: Seeds) -> str:
         return ""
     rows = paired_rows([first[seed] for seed in seeds], [second[seed] for seed in seeds])
     wanted = next(row["difference"] for row in rows if row["chief"] and row["metric"] == _METRIC)
-    return f"{wanted['mean']:+.3f} [{wanted['low']:+.3f}, {wanted['high']:+.3f}]"
+    return told(wanted, 3)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,6 +17,7 @@ from medgraph.evaluation.spaces import CODES, NOISY, UNTRAINED, Part, Peers, rea
 _LEAST_EXTENT = 0.1  # of a score above chance: what no space can tell leaves no gap to speak of
 _FEWEST = 10  # known examples that a probe is fitted and scored on
 _DIGITS = 4  # of stored resampled scores
+_ON_BACKGROUND = " on background"  # in labels of rows whose classes, and so whose chance, may not be the targets'
 _PAIRS = (
     ("common", "salient"),
     ("common" + CODES, "salient" + CODES),
@@ -62,12 +63,12 @@ class SeparationScores:
 
     A row has a score, what chance gives, a 95 % bootstrap interval over subjects, and the number of examples scored:
     balanced accuracy of categories, R squared of numbers (and mean absolute error, beside that of guessing their mean),
-    AUC of telling the groups apart. Wanted are salient
-    attributes and the group from the salient code, common attributes from the common code, chance elsewhere. Further
-    rows: `gap` = normalized score in the right space minus that in the wrong one, ideally 1, normalized by the best
-    score of any trained or PCA space; `delta` = sum of distances from what is wanted, ideally 0; dependence of both
-    codes, whose interval is that of permuted codes, with its p-value; common attributes from the salient code of the
-    background, and the size of that code against the targets'.
+    AUC of telling the groups apart. Wanted are salient attributes and the group from the salient code, common
+    attributes from the common code, chance elsewhere. Further rows: `gap` = normalized score in the right space minus
+    that in the wrong one, ideally 1, normalized by the best score of any trained or PCA space; `delta` = sum of
+    distances from what is wanted, ideally 0; dependence of both codes, over one target of each subject, whose interval
+    is that of permuted codes, with its p-value; common attributes from the salient code of the background, and the size
+    of that code against the targets'.
 
     An encoder without two parts is probed as one space. Where each salient dimension was trained on an attribute, all
     attributes are probed from each dimension too. Attributes known for some examples only are probed on those; an
@@ -151,7 +152,7 @@ class SeparationScores:
             if _unusable(data, attribute) is None:
                 for probe in self.probes:
                     score = self._probe(attribute, data, probe)
-                    table.add(case, f"{space} on background, {probe}", score, len(data.values))
+                    table.add(case, f"{space}{_ON_BACKGROUND}, {probe}", score, len(data.values))
 
     def _probe(self, attribute: Attribute, data: ProbeData, probe: str) -> ProbeScore:
         score = attribute_probe.probe_category if attribute.num_classes else attribute_probe.probe_number
@@ -200,7 +201,7 @@ def _add_summary(
 ) -> None:
     """Gap of each attribute and delta over all of them, by pair of spaces and probe."""
     roles = {attribute.name: attribute.role for attribute in attributes} | {"group": "salient"}
-    chance_of = {row["case"]: row["chance"] for row in table.rows}
+    chance_of = {row["case"]: row["chance"] for row in table.rows if _ON_BACKGROUND not in row["label"]}
     counted = [name for name in spaces if not (name.endswith((CODES, NOISY)) or name.startswith(UNTRAINED))]
     best = {
         case: np.max([table.drawn[case, f"{space}, {probe}"] for space in counted for probe in probes], axis=0)

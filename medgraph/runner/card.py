@@ -161,9 +161,10 @@ def _verdict(stage: str, path: Path) -> list[str]:
     for row in json.loads(path.read_text()) if path.exists() else []:
         gain = row["difference"]
         labelled = labelled_words(row["num_labelled"])
+        interval = "no interval" if gain["low"] is None else f"{gain['low']:+.4f} to {gain['high']:+.4f}"
         lines.append(
             f"- {stage}, {labelled} labelled, {row['label']}, {metric(row['metric']).title}: "
             f"{row['first']:.4f} {row['arms'][0]}, {row['second']:.4f} {row['arms'][1]}; difference "
-            f"{gain['mean']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f}, {gain['n']} {row['over']})"
+            f"{gain['mean']:+.4f} ({interval}, {gain['n']} {row['over']})"
         )
     return lines

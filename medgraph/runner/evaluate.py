@@ -9,7 +9,7 @@ from rich.console import Console
 from medgraph import config
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.errors import ConfigError
-from medgraph.evaluation.paired import paired_rows
+from medgraph.evaluation.paired import paired_rows, resampled_rows, told
 from medgraph.evaluation.scores import Scores, metric
 from medgraph.runner import checkpoint
 from medgraph.runner.export import load_encoder, untrained
@@ -34,7 +34,8 @@ def evaluate(node: dict[str, Any], model: Any, data: Any, path: Path, device: st
 def evaluate_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str, console: Console) -> None:
     """Score the encoder that an earlier stage exported, and beside it the same network before any training.
 
-    The difference is paired over test cases, with its 95 % bootstrap interval.
+    The difference is paired over test cases, or over drawn-again subjects of scores that hold such, with its 95 %
+    interval. Of the latter only scores are compared, row by row: rows are unlike things, of which no mean is taken.
     """
     name = stage.evaluator["name"]
     if name in _OF_MODELS:
@@ -49,10 +50,13 @@ def evaluate_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: 
         name: evaluate(stage.evaluator, SimpleNamespace(encoder=arm), data, path / f"{name}.json", device)
         for name, arm in arms.items()
     }
-    rows = paired_rows([found["scores"]], [found["untrained"]])
+    if found["scores"].resampled:
+        rows = resampled_rows(found["scores"], found["untrained"])
+    else:
+        rows = paired_rows([found["scores"]], [found["untrained"]])
     checkpoint.write_json(path / "paired.json", rows)
     console.print("  trained, against the same network untrained:")
     for row in rows:
-        d, shown = row["difference"], metric(row["metric"])
-        interval = f"{d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]" if d["n"] > 1 else f"{d['mean']:+.4f}"
-        console.print(f"  {row['label']}, {shown.title}: {row['first']:.4f}, {row['second']:.4f}, {interval}")
+        what = f"{row['case']}, {row['label']}" if "case" in row else f"{row['label']}, {metric(row['metric']).title}"
+        difference = told(row["difference"], 4)
+        console.print(f"  {what}: {row['first']:.4f}, {row['second']:.4f}, {difference}")

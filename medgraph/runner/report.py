@@ -16,6 +16,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from medgraph.data.label_counts import labelled_words
+from medgraph.evaluation.paired import told
 from medgraph.evaluation.scores import Scores, metric
 
 COLOURS = np.array([[0, 0, 0], [230, 97, 1], [52, 138, 189], [94, 201, 98], [170, 51, 119], [238, 204, 102]])
@@ -39,7 +40,8 @@ th,td{border-color:#444}figcaption,dt{color:#aaa}.curves img{background:#fff}}
 <table><thead><tr>{% for name in header %}<th>{{ name }}</th>{% endfor %}</tr></thead><tbody>
 {% for row in table %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table>
-<p>Difference: first minus second, paired over {{ over }}, with its 95 % bootstrap interval.</p>
+<p>Difference: first minus second, paired over {{ over }}, with its 95 % interval: by bootstrap of 10 or more cases,
+by Student's t of fewer and of seeds, none of fewer than 3.</p>
 {% for plot in learning %}<figure class="curves"><img alt="{{ plot.title }}" src="data:image/png;base64,{{ plot.png }}">
 <figcaption>{{ plot.title }}: mean over seeds, a point for each seed.</figcaption></figure>
 {% endfor %}{% endif %}
@@ -228,17 +230,16 @@ def _shown(value: float | None) -> str:
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    d, shown = row["difference"], metric(row["metric"])
+    shown = metric(row["metric"])
     digits = shown.digits
     values = [f"{row[arm]:.{digits}f}" for arm in ("first", "second")]
-    interval = f"{d['mean']:+.{digits}f} [{d['low']:+.{digits}f}, {d['high']:+.{digits}f}]"
     return [
         labelled_words(row["num_labelled"]),
         row["label"],
         shown.title,
         " and ".join(row["arms"]),
         *values,
-        interval,
+        told(row["difference"], digits),
     ]
 
 

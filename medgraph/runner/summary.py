@@ -65,11 +65,16 @@ def verdict(row: dict[str, Any]) -> str:
     """One sentence: whether the first arm did better than the second, and how sure that is."""
     d, shown = row["difference"], metric(row["metric"])
     name = f"mean {shown.title}" if row["label"] == "mean" else shown.title
+    lead, arms = f"With {labelled_words(row['num_labelled'])} labelled", " and ".join(row["arms"])
+    steady = _over_seeds(row["seeds"], d["mean"])
+    if d["low"] is None:
+        few = f"1 {row['over'].removesuffix('s')} gives" if d["n"] == 1 else f"{d['n']} {row['over']} give"
+        why = f"because {few} no interval"
+        return f"{lead}, {arms}, no difference can be claimed, {why}: {name} {d['mean']:+.4f}{steady}."
     sure = f"{name} {d['mean']:+.4f}, 95 % interval [{d['low']:+.4f}, {d['high']:+.4f}] over {d['n']} {row['over']}"
-    sure += _over_seeds(row["seeds"], d["mean"])
-    lead = f"With {labelled_words(row['num_labelled'])} labelled"
+    sure += steady
     if d["low"] <= 0 <= d["high"]:
-        return f"{lead}, {' and '.join(row['arms'])}, no difference can be claimed: {sure}."
+        return f"{lead}, {arms}, no difference can be claimed: {sure}."
     better = (d["low"] > 0) != shown.lower_is_better
     return f"{lead} {_WORDS[tuple(row['arms'])][0 if better else 1]}: {sure}."
 

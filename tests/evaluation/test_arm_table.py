@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medgraph.errors import DataError
-from medgraph.evaluation.arm_table import arm_table, main, t_interval
+from medgraph.evaluation.arm_table import arm_table, main
 from medgraph.evaluation.scores import Scores
 
 
@@ -85,7 +85,3 @@ def test_unfinished_foreign_and_repeated_runs_are_named(write):
     (folder / "pretrain" / "scores.json").unlink()
     with pytest.raises(DataError, match="holds 0 files scores"):
         arm_table([folder])
-
-
-def test_the_interval_of_equal_values_is_a_point():
-    assert t_interval(np.array([2.0, 2.0, 2.0])) == (2.0, 2.0)

@@ -1,5 +1,6 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -7,6 +8,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from torch import nn
 
 from medgraph.data.classified import Classified
+from medgraph.errors import DataError
 from medgraph.evaluation.logistic_probe import LogisticProbe
 
 
@@ -17,6 +19,11 @@ class Means(nn.Module):
         return x.mean(dim=(2, 3))
 
 
+def of(train, test, classes=2):
+    spec = SimpleNamespace(classes=tuple(f"class {number}" for number in range(classes)))
+    return SimpleNamespace(train=lambda: train, test=lambda: test, spec=spec)
+
+
 def made(rng, classes=2):
     def part(count):
         labels = torch.arange(count) % classes
@@ -24,7 +31,7 @@ def made(rng, classes=2):
         return Classified(images, labels)
 
     train, test = part(60), part(30)
-    return SimpleNamespace(train=lambda: train, test=lambda: test)
+    return of(train, test, classes)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -44,13 +51,29 @@ def test_it_is_a_logistic_regression_on_standardised_features(classes, rng):
 def test_classes_can_weigh_the_same(rng):
     images = torch.rand(44, 3, 4, 4, generator=rng)
     part = Classified(images, (torch.arange(44) % 11 == 0).long())
-    data = SimpleNamespace(train=lambda: part, test=lambda: part)
+    data = of(part, part)
     rare = [
         LogisticProbe(balanced=balanced).evaluate(SimpleNamespace(encoder=Means()), data).rows[0]["balanced_accuracy"]
         for balanced in (False, True)
     ]
     assert rare[0] == 0.5  # the rare class is never said
     assert rare[1] > 0.55
+
+
+def test_a_class_that_training_lacks_is_never_said_and_shifts_no_other():
+    labels = torch.arange(60) % 3
+    images = 0.3 * labels[:, None, None, None].expand(60, 3, 4, 4) + 0.0
+    train, test = Classified(images, labels, np.flatnonzero(labels != 1)), Classified(images, labels)
+    row = LogisticProbe().evaluate(SimpleNamespace(encoder=Means()), of(train, test, 3)).rows[0]
+    assert row["accuracy"] == pytest.approx(2 / 3)
+    assert row["balanced_accuracy"] == pytest.approx(2 / 3)
+    assert row["auc"] == pytest.approx((1 + 0.5 + 1) / 3)  # of the lacking class, nothing is known
+
+
+def test_a_class_that_the_test_part_lacks_is_refused(rng):
+    data = made(rng)
+    with pytest.raises(DataError, match="the test part has no example of class 2, expected some of each class"):
+        LogisticProbe().evaluate(SimpleNamespace(encoder=Means()), of(data.train(), data.test(), 3))
 
 
 def test_the_encoder_is_left_in_eval_mode_and_cases_are_told(rng):

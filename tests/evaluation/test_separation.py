@@ -8,7 +8,7 @@ import pytest
 import torch
 from reference.separation_data import Blind, FactorData, SplitEncoder, Whole, scores_of
 
-from medgraph.data.grouped import GroupedImages
+from medgraph.data.grouped import Attribute, GroupedImages
 from medgraph.errors import DataError
 from medgraph.evaluation import separation
 from medgraph.evaluation.separation import SeparationScores
@@ -196,6 +196,43 @@ def test_probes_of_targets_never_see_the_background():
     for place in seen:
         assert spoiled[place] == plain[place]
     assert spoiled["group, AUC", "common, linear"] != plain["group, AUC", "common, linear"]
+
+
+def test_gap_and_delta_take_the_chance_of_the_targets_whose_classes_the_background_may_lack():
+    class Sites(FactorData):
+        attributes = (Attribute("site", "common", 3),)
+
+        def _part(self, seed):
+            data = super()._part(seed)
+            site = torch.arange(self.n) // 2 % 3
+            site[~data.is_target] %= 2
+            images = data.__getitems__(range(len(data))).images.clone()
+            images[:, 0, 0, 0] = 9.0 * (site == 0)
+            images[:, 0, 0, 1] = 9.0 * (site == 1)
+            images[:, 0, 1, 0] += 9.0 * (site == 2)  # what the salient code should not tell
+            return GroupedImages(lambda rows: images[rows], data.is_target, site[:, None].float(), data.subjects, "toy")
+
+    rows, _ = scores_of(SplitEncoder(), Sites(), **QUICK)
+    case = "site, balanced accuracy"
+    right, wrong = (rows[case, f"{space}, linear"]["score"] for space in ("common", "salient"))
+    assert rows[case, "salient on background, linear"]["chance"] == 1 / 2
+    assert (right, rows[case, "common, linear"]["chance"]) == (1, pytest.approx(1 / 3))
+    assert 0.5 < wrong < 0.9
+    assert rows["site, gap", "common and salient, linear"]["score"] == pytest.approx((1 - wrong) / (1 - 1 / 3))
+    group = [rows["group, AUC", f"{space}, linear"]["score"] for space in ("salient", "common")]
+    delta = wrong - 1 / 3 + 1 - group[0] + max(group[1], 0.5) - 0.5
+    assert rows["delta", "common and salient, linear"]["score"] == pytest.approx(delta)
+
+
+def test_dependence_takes_one_target_of_each_subject():
+    class Patches(FactorData):
+        def _part(self, seed):
+            data = super()._part(seed)
+            data.subjects //= 4
+            return data
+
+    rows, _ = scores_of(SplitEncoder(), Patches(), **QUICK)
+    assert rows["dependence, HSIC", "common and salient"]["examples"] == 25
 
 
 def test_numbers_have_their_mean_absolute_error_and_categories_have_none():

@@ -76,8 +76,9 @@ def test_the_scores_of_a_stage_and_the_verdict_on_it_are_on_the_card(tmp_path, s
         "over": "cases",
     }
     row["difference"] = {"mean": 0.1, "low": 0.05, "high": 0.15, "n": 16}
+    few = {**row, "over": "seeds", "difference": {"mean": 0.1, "low": None, "high": None, "n": 1}}
     folder.stage("verdict").mkdir()
-    (folder.stage("verdict") / "table.json").write_text(json.dumps([row]))
+    (folder.stage("verdict") / "table.json").write_text(json.dumps([row, few]))
     pipeline.stages["verdict"] = later
     write_cards(pipeline, folder)
     text = (folder.encoder("fine") / "README.md").read_text()
@@ -85,3 +86,4 @@ def test_the_scores_of_a_stage_and_the_verdict_on_it_are_on_the_card(tmp_path, s
     assert (
         "4 labelled, mean, Dice: 0.8000 pretrained, 0.7000 from scratch; difference +0.1000 (+0.0500 to +0.1500" in text
     )
+    assert "difference +0.1000 (no interval, 1 seeds)" in text

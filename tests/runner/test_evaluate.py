@@ -1,12 +1,17 @@
+import json
 from types import SimpleNamespace
 
 import pytest
 import torch
+from rich.console import Console
 
 from medgraph import config
 from medgraph.errors import ConfigError
+from medgraph.evaluation.scores import Scores
+from medgraph.runner import evaluate as stage_file
 from medgraph.runner.evaluate import evaluate_stage
 from medgraph.runner.export import load_encoder, untrained
+from medgraph.runner.folder import RunFolder
 from medgraph.runner.runner import run
 
 PROBE = """
@@ -59,3 +64,33 @@ def test_an_encoder_is_scored_beside_the_same_network_untrained(tmp_path, capsys
     assert not torch.equal(trained.state_dict()[name := next(iter(trained.state_dict()))], fresh.state_dict()[name])
     assert (folder / "content" / "scores.json").read_text() != (folder / "content" / "untrained.json").read_text()
     assert (folder / "content" / "paired.json").exists()
+
+
+def test_rows_of_unlike_scores_are_compared_one_by_one_and_never_averaged(tmp_path, capsys, monkeypatch):
+    def scores(auc, r_squared):
+        rows = [
+            {"case": "group, AUC", "label": "salient, linear", "score": auc, "chance": 0.5, "low": 0.1, "high": 0.9},
+            {"case": "age, R squared", "label": "salient, linear", "score": r_squared, "chance": 0.0, "examples": 40},
+            {"case": "norm, background over target", "label": "salient", "score": 0.2},
+        ]
+        shifts = (-0.1, 0.0, 0.1)
+        resampled = [
+            {"case": row["case"], "label": row["label"], "scores": [row["score"] + shift for shift in shifts]}
+            for row in rows[:2]
+        ]
+        return Scores(rows, resampled=resampled)
+
+    found = {"scores": scores(0.9, 0.4), "untrained": scores(0.6, 0.5)}
+    monkeypatch.setattr(stage_file, "evaluate", lambda evaluator, model, data, path, device: found[path.stem])
+    monkeypatch.setattr(stage_file, "load_encoder", lambda path: None)
+    monkeypatch.setattr(stage_file, "untrained", lambda path, seed: None)
+    monkeypatch.setattr(stage_file.config, "build", lambda *arguments, **facts: None)
+    stage = SimpleNamespace(name="probe", evaluator={"name": "separation"}, data={}, start_from="pretrain")
+    folder = RunFolder(tmp_path)
+    folder.stage("probe").mkdir(parents=True)
+    evaluate_stage(stage, SimpleNamespace(seed=0), folder, "cpu", Console(width=120))
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()[1:]] == [
+        "group, AUC, salient, linear: 0.9000, 0.6000, +0.3000 [+0.3000, +0.3000]",
+        "age, R squared, salient, linear: 0.4000, 0.5000, -0.1000 [-0.1000, -0.1000]",
+    ]
+    assert len(json.loads((folder.stage("probe") / "paired.json").read_text())) == 2

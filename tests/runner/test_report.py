@@ -115,6 +115,14 @@ def test_the_terminal_shows_all_arms(capsys):
     assert "scratch" in said
 
 
+def test_a_difference_without_interval_is_told_in_table_and_page(tmp_path, capsys):
+    table = [{**row, "difference": {"mean": 0.1, "low": None, "high": None, "n": 1}, "over": "seeds"} for row in TABLE]
+    print_table(table, Console(width=120))
+    assert "+0.1000, 1 pair: no interval" in capsys.readouterr().out
+    text = write_report(tmp_path, "quickstart", {}, table, [], "", {}).read_text()
+    assert "+0.1000, 1 pair: no interval" in text
+
+
 def test_scores_too_wide_for_the_terminal_are_averaged_and_lose_no_label(capsys):
     metrics = ("dice", "hd95", "surface_dice", "volume_error")
     rows = [

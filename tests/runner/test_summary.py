@@ -27,6 +27,21 @@ def test_a_smaller_error_is_a_help():
 
 
 @pytest.mark.parametrize(
+    ("over", "seeds", "words", "ends"),
+    [
+        ("seeds", [[0.8, 0.7]], "1 seed gives no interval", "Dice +0.1000, one seed."),
+        ("seeds", [[0.8, 0.7]] * 2, "2 seeds give no interval", "in the same direction with 2 of 2 seeds."),
+        ("cases", [[0.8, 0.7]] * 2, "2 cases give no interval", "in the same direction with 2 of 2 seeds."),
+    ],
+)
+def test_without_an_interval_no_difference_can_be_claimed(over, seeds, words, ends):
+    difference = {"mean": 0.1, "low": None, "high": None, "n": len(seeds)}
+    said = verdict({**ROW, "seeds": seeds, "label": "all", "metric": "dice", "over": over, "difference": difference})
+    assert f"pretrained and from scratch, no difference can be claimed, because {words}: Dice +0.1000" in said
+    assert said.endswith(ends)
+
+
+@pytest.mark.parametrize(
     ("arms", "better", "worse"),
     [
         (["pretrained", "from scratch"], "pre-training helped", "pre-training hurt"),
