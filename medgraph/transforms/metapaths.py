@@ -129,8 +129,7 @@ def top_k_neighbours(
         raise ValueError("walks: expected None beside max_hub_degree; walks pass hubs as they are")
     path = _path(graph, path)
     left, right = halves(graph, path)
-    own = self_counts(left, right)
-    mirrored = is_mirrored(left, right)
+    own, mirrored = self_counts(left, right), is_mirrored(left, right)
     if edge_value == "pathsim" and not mirrored:
         raise ValueError("edge_value: 'pathsim' needs a path that is its own mirror image; take 'count'")
     if walks is not None:
@@ -141,11 +140,9 @@ def top_k_neighbours(
         )
     else:
         blocks = _product_blocks(left, (right,), block)
-    is_estimate = walks is not None or max_hub_degree is not None
-    rank = _rank_of_ties(graph, ties, seed)
-    pieces = []
+    rank, pieces = _rank_of_ties(graph, ties, seed), []
     for start, found in blocks:
-        counts = [_set_diagonal(each, own, start) for each in found] if is_estimate else found
+        counts = [_set_diagonal(each, own, start) for each in found] if walks or max_hub_degree else found
         pieces.append(_best_of_block(counts[0], counts[-1], own, start, k, edge_value, mirrored, rank))
     return sp.vstack(pieces, format="csr")
 
