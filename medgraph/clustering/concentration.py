@@ -49,6 +49,8 @@ def estimate_concentration(
     centers = centroids.to(dtype)
     similarity = (rows * centers[labels]).sum(dim=1)
     spread = (2 - 2 * similarity if measure == "distance" else similarity).clamp_min(0).sqrt()
+    # The root turns the rounding of a similarity, some eps, into a distance that equal members do not have.
+    spread = spread.masked_fill(spread < 4 * torch.finfo(dtype).eps ** 0.5, 0)
     sizes = torch.bincount(labels, minlength=len(centers))
     total = torch.zeros(len(centers), dtype=torch.float64, device=rows.device).index_add_(0, labels, spread.double())
     raw = total / sizes.clamp_min(1) / torch.log(sizes.double() + smoothing)

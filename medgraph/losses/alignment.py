@@ -2,13 +2,14 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import everyone, inputs
+from medgraph.losses.loss import Loss
 
 
-class Alignment(nn.Module):
+class Alignment(Loss):
     """Mean distance between the two views of each example [1].
 
     mean_i |z_i - z'_i|^power / (2 bandwidth)

@@ -1,15 +1,16 @@
 """AlignmentUniformity: both views of an example lie together, and examples spread over the sphere."""
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses.alignment import Alignment
 from medgraph.losses.anchors import paired
+from medgraph.losses.loss import Loss
 from medgraph.losses.uniformity import Uniformity
 
 
-class AlignmentUniformity(nn.Module):
+class AlignmentUniformity(Loss):
     """Alignment of two views and uniformity of each, on unit embeddings [1].
 
     alignment(z, z') + uniformity_weight (uniformity(z) + uniformity(z')) / 2,  z = unit(first), z' = unit(second)

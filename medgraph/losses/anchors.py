@@ -6,19 +6,20 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone, inputs
+from medgraph.losses.loss import Loss
 from medgraph.losses.pairs.lse import refuse_not_finite
 
 SHORTEST = 1e-12  # length below which a row is scaled as if it had this one, as in torch's `normalize`
 _stats: ContextVar[dict[str, float] | None] = ContextVar("stats", default=None)
 
 
-class ContrastiveLoss(nn.Module):
+class ContrastiveLoss(Loss):
     """A loss with one value per anchor. Subclasses set `reduction` and end `forward` with `self.reduce(...)`.
 
     Those that contrast with other processes set `dist` too. Means are then weighted by the number of anchors in each

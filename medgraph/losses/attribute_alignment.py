@@ -2,14 +2,16 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import inputs, pairs
+from medgraph.losses.loss import Loss
 from medgraph.losses.pairs.lse import check_embeddings, refuse_not_finite
+from medgraph.losses.pairs.terms import ExcludeSameId
 
 
-class AttributeAlignment(nn.Module):
+class AttributeAlignment(Loss):
     """Mean squared distance of codes over pairs of examples, weighted by how equal their attribute is [1].
 
     sum_{i < j} w_ij |s_i - s_j|^2 / sum_{i < j} w_ij,  w_ij = exp(-(a_i - a_j)^2 / (2 bandwidth)), or 1 if a_i = a_j.
@@ -39,7 +41,8 @@ class AttributeAlignment(nn.Module):
         codes = salient.to(torch.promote_types(salient.dtype, torch.float32))
         term = self._term(attribute)
         ones = codes.new_ones(len(codes), 1)
-        weights = pairs.pair_sum(ones, ones, phi="identity", terms=(term,)) - 1  # without self
+        others = ExcludeSameId(torch.arange(len(codes), device=codes.device))  # "- 1" would round small weights off
+        weights = pairs.pair_sum(ones, ones, phi="identity", terms=(term, others))
         total = weights.sum()
         if float(total.detach()) <= 0:
             inputs.warn_of_zero(f"all {len(codes)} examples have no other of like attribute")

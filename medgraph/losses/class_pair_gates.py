@@ -21,7 +21,7 @@ class ClassPairGates(ContrastiveLoss):
     y_i is the anchor's own class and y'_i the class it is to be drawn to: positives p are the other examples of class
     y'_i, negatives N(i) those of neither class. Anchors without positives or without negatives are left out; with none
     left the loss is 0. The gate multiplies both sides, so x needs two matrix products and no gated copy of every
-    example: memory O(n) times 256 rows, never n x n x d.
+    example: live tensors O(n) times 256 rows (the C library may keep more resident), never n x n x d.
 
     Args:
         num_classes: Classes in all; labels run from 0.

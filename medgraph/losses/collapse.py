@@ -2,13 +2,14 @@
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import inputs
+from medgraph.losses.loss import Loss
 
 
-class Collapse(nn.Module):
+class Collapse(Loss):
     """Mean squared distance of the background's salient codes from the information-less vector s' = 0 [1].
 
     mean over background i of |s_i|^2 / (2 bandwidth)

@@ -1,14 +1,15 @@
 """DiceCrossEntropy: segment by overlap per class and by cross-entropy per voxel."""
 
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import overlap
+from medgraph.losses.loss import Loss
 from medgraph.losses.overlap import Overlap
 
 
-class DiceCrossEntropy(nn.Module):
+class DiceCrossEntropy(Loss):
     """Soft Dice [1] plus cross-entropy, as usual in medical segmentation [2].
 
     mean_i(-log p_i[y_i])  +  dice_weight * mean_c [ 1 - 2 sum_i p_ic [y_i = c] / (sum_i p_ic + sum_i [y_i = c]) ]

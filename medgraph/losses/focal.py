@@ -1,14 +1,15 @@
 """Focal: cross-entropy that leaves easy voxels alone, beside the soft Dice."""
 
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import overlap
 from medgraph.losses.dice import soft_dice_error
+from medgraph.losses.loss import Loss
 
 
-class Focal(nn.Module):
+class Focal(Loss):
     """Focal loss [1], with soft Dice as in `dice_cross_entropy`.
 
     mean_i( -(1 - p_i[y_i])^gamma log p_i[y_i] )  +  dice_weight * mean_c( 1 - Dice_c )

@@ -9,6 +9,7 @@ from torch.func import functional_call
 
 from medgraph import checks
 from medgraph.losses.independence import Independence
+from medgraph.losses.loss import full_precision
 
 _MOST_LOG_VARIANCE = 3.0  # variances from 1/20 to 20: a likelihood that neither explodes nor dies
 
@@ -38,7 +39,8 @@ class GaussianPredictor(nn.Module):
 
     def fit_loss(self, common: Float[Tensor, "n c"], salient: Float[Tensor, "n s"]) -> Float[Tensor, ""]:
         """Mean negative log-likelihood of detached codes per dimension; gradient to the networks alone."""
-        mean, log_variance = self(common.detach())
+        with full_precision(common):
+            mean, log_variance = self(common.detach())
         return -log_density(salient.detach().to(mean), mean, log_variance).mean() / salient.shape[1]
 
 

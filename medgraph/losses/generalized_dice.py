@@ -1,13 +1,14 @@
 """GeneralizedDice: one overlap of all classes, the small ones weighing like the large, beside the cross-entropy."""
 
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import overlap
+from medgraph.losses.loss import Loss
 
 
-class GeneralizedDice(nn.Module):
+class GeneralizedDice(Loss):
     """Generalised soft Dice [1], and cross-entropy.
 
     cross_entropy_weight * mean_i( -log p_i[y_i] )  +  1 - 2 sum_c w_c overlap_c / sum_c w_c (predicted_c + size_c),

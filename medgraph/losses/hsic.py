@@ -17,8 +17,12 @@ class HSIC(Independence):
     hsic(K, L) / sqrt(hsic(K, K) hsic(L, L)),  hsic(K, L) = tr(K H L H) / n^2,  Gaussian K of c and L of s, whose
     bandwidths are the medians of the batch, without gradient.
 
-    From 0 (independent) to 1. Memory linear in n, sums in double precision. Fewer than three targets, or codes that are
-    all equal, give 0.
+    At most 1, for codes that are copies. The estimate is biased: independent codes give more than 0, and the more the
+    fewer the examples and the wider the codes. Independent Gaussian codes of width 32 gave us 0.743 for n = 32, 0.268
+    for n = 256 and 0.085 for n = 1024; of width 2, 0.020 for n = 300. So compare batches of one size only, or take off
+    the same statistic of rows torn apart, as the monitor of SepCLR does.
+
+    Memory linear in n, sums in double precision. Fewer than three targets, or codes that are all equal, give 0.
 
     [1] Gretton et al., 2005, ALT, Eq. 9; Cortes et al., 2012, JMLR 13, Eq. 3.
 

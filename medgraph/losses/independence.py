@@ -3,10 +3,12 @@
 from abc import ABC, abstractmethod
 
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
+
+from medgraph.losses.loss import Loss
 
 
-class Independence(nn.Module, ABC):
+class Independence(Loss, ABC):
     """A term that falls as the common code c and the salient code s say less about each other.
 
     `forward` sends gradients to the codes alone, `fit_loss` to the term's own networks alone. Minimizing their sum

@@ -26,7 +26,8 @@ class InfoNCE(ContrastiveLoss):
     Args:
         temperature: Divides the scores; smaller stresses the hardest negatives.
         symmetric: Also contrast each paired key with all queries, and average both directions (image and report).
-        learnable_temperature: Train the logarithm of 1 / temperature, which stays below log 100.
+        learnable_temperature: Train the logarithm of 1 / temperature. Each call first takes it back to log 100 where a
+            step of the optimizer went beyond.
         label_smoothing: Share of the target spread evenly over all keys; guards against wrong pairs.
         reduction: "mean" or "sum" over the valid anchors, or "none": one value each, 0 where invalid.
         dist: Contrast with the examples of all processes: "gather" collects them, "ring" passes them round in linear
@@ -79,7 +80,9 @@ class InfoNCE(ContrastiveLoss):
     def _scale(self) -> float | Tensor:
         if self.log_scale is None:
             return 1 / self.temperature
-        return self.log_scale.clamp(max=math.log(MAX_SCALE)).exp()
+        with torch.no_grad():  # the parameter itself, as CLIP does: a clamp of its value has no gradient to lead back
+            self.log_scale.clamp_(max=math.log(MAX_SCALE))
+        return self.log_scale.exp()
 
     def _smoothing(self, positive: Tensor, anchors: Tensor, others: Tensor, scale: float | Tensor) -> Tensor | float:
         """What label smoothing adds: label_smoothing times (positive logit - mean logit over all others)."""

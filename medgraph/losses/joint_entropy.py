@@ -4,13 +4,14 @@ import math
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import everyone, inputs, pairs
+from medgraph.losses.loss import Loss
 
 
-class JointEntropy(nn.Module):
+class JointEntropy(Loss):
     """Minus the kernel estimate of the joint entropy of the common and the salient part, up to a constant [1].
 
     mean_i log mean_j exp(-|c_i - c_j|^2 / (2 common_bandwidth) - |s_i - s_j|^2 / (2 salient_bandwidth)),  j = i too.

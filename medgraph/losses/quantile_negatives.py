@@ -18,6 +18,8 @@ BLOCK = 512  # rows searched at once
 class QuantileNegatives(ContrastiveLoss):
     """NT-Xent whose denominator keeps the highest-scoring `share` of each anchor's negatives, at least one.
 
+    Negatives that tie with the last one kept are kept too.
+
     mean_i [ log(exp(x_ip) + sum_{j kept} exp(x_ij)) - x_ip ],  x = cosine / temperature, p = the other view of i.
 
     The choice carries no gradient; it holds the scores of 512 anchors at a time. All runs in double precision: else
@@ -63,13 +65,14 @@ class QuantileNegatives(ContrastiveLoss):
         return loss.to(dtype)
 
     def _floor(self, views: Tensor, ids: Tensor) -> Tensor:
-        """Half way between the last score kept and the first dropped."""
+        """Half way between the last score kept and the first dropped, and below both where they are equal."""
         keys, key_ids = everyone.rows(views, self.dist), everyone.rows(ids, self.dist)
-        num_kept = math.ceil(self.share * (len(keys) - 2))
+        num_kept = max(1, math.ceil(self.share * (len(keys) - 2) - 1e-9))  # 0.07 * 100 is above 7 by rounding
         if num_kept >= len(keys) - 2:  # all of them, or no key at all
             return views.new_full((len(views),), -torch.inf)
+        rounding = (views.shape[1] + 4) * torch.finfo(views.dtype).eps  # of one cosine, summed in two orders
         floors = []
         for rows, own in zip(views.split(BLOCK), ids.split(BLOCK), strict=True):
             scores = (rows @ keys.T).masked_fill(own[:, None] == key_ids, -torch.inf)
-            floors.append(scores.topk(num_kept + 1, dim=1).values[:, -2:].mean(dim=1))
+            floors.append(scores.topk(num_kept + 1, dim=1).values[:, -2:].mean(dim=1) - rounding)
         return torch.cat(floors)

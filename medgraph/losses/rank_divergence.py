@@ -2,13 +2,14 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import inputs
+from medgraph.losses.loss import Loss
 
 
-class RankDivergence(nn.Module):
+class RankDivergence(Loss):
     """Divergence between the softmax of true ranks and the softmax of predictions, over one list.
 
     sum_i t_i (log t_i - log p_i),  t = softmax(rank(targets) / temperature),  p = softmax(predictions / temperature).

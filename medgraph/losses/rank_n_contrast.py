@@ -18,7 +18,8 @@ class RankNContrast(ContrastiveLoss):
     x = -|z_i - z_j| / temperature.
 
     Embeddings are used as they are, not normalized. A single example has no other: the loss is 0. Each row is sorted by
-    label distance and summed once from the far end: time O(n^2 (d + log n)), memory O(n) times 256 rows.
+    label distance and summed once from the far end: time O(n^2 (d + log n)), live tensors O(n) times 256 rows (the C
+    library may keep more resident).
 
     [1] Zha et al., 2023, arXiv:2210.01189, Eq. 1 and 2.
 

@@ -4,14 +4,15 @@ import math
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import inputs
+from medgraph.losses.loss import Loss
 from medgraph.losses.uniformity import Uniformity
 
 
-class SalientUniformity(nn.Module):
+class SalientUniformity(Loss):
     """Log of the mean Gaussian kernel among target codes s_i and the information-less vector s' = 0 [1].
 
     batch:   log 1/(n(n-1)) sum_{i != j} k(s~_i, s~_j),  s~ = s on the n_t targets and s' on the background.

@@ -22,7 +22,8 @@ class SupReMix(ContrastiveLoss):
     a z_j + (1 - a) z_k whose label, mixed alike, is y_i: a = (y_k - y_i) / (y_k - y_j). Positives are the mixed ones
     and the examples of the anchor's own label. Scores of mixtures are sums of cosines, so no mixture is ever built.
 
-    Anchors without positives are left out; with none left the loss is 0. Memory O(n) times 256 rows.
+    Anchors without positives are left out; with none left the loss is 0. Live tensors O(n) times 256 rows (the
+    C library may keep more resident).
 
     [1] Wu et al., 2023, arXiv:2309.16633.
 

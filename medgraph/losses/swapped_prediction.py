@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
+from medgraph.losses.loss import Loss
 from medgraph.losses.prototype_cross_entropy import PrototypeCrossEntropy
 
 
-class SwappedPrediction(nn.Module):
+class SwappedPrediction(Loss):
     """SwAV's loss over crops [1]; with hard labels, DeepCluster-v2's without the crop that gave them.
 
     mean over assignment crops a, and over crops v != a, of  cross_entropy(scores_v / temperature, codes_a).

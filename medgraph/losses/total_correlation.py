@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from medgraph import checks
 from medgraph.losses import inputs
 from medgraph.losses.independence import Independence
+from medgraph.losses.loss import full_precision
 
 
 class TotalCorrelation(Independence):
@@ -53,9 +54,10 @@ class TotalCorrelation(Independence):
         if len(common) < 2:
             return common.new_zeros(())
         common, salient = common.detach(), salient.detach()
-        joint, shuffled = (
-            self.discriminator(self._joined(common, s))[:, 0] for s in (salient, salient.roll(1, dims=0))
-        )
+        with full_precision(common):
+            joint, shuffled = (
+                self.discriminator(self._joined(common, s))[:, 0] for s in (salient, salient.roll(1, dims=0))
+            )
         return (F.softplus(-joint) + F.softplus(shuffled)).mean() / 2
 
     def _joined(self, common: Tensor, salient: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
 """Tversky: overlap in which missing a voxel may cost more than finding one too many, beside the cross-entropy."""
 
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import overlap
+from medgraph.losses.loss import Loss
 
 
-class Tversky(nn.Module):
+class Tversky(Loss):
     """Tversky index per class [1], and cross-entropy.
 
     cross_entropy_weight * mean_i( -log p_i[y_i] )  +  mean_c [ 1 - TP_c / (TP_c + false_positive_weight FP_c

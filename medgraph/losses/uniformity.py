@@ -4,14 +4,15 @@ import math
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import everyone, inputs, pairs
+from medgraph.losses.loss import Loss
 from medgraph.losses.pairs.lse import check_embeddings
 
 
-class Uniformity(nn.Module):
+class Uniformity(Loss):
     """Log of the mean Gaussian kernel over all pairs of different examples [1].
 
     log mean_{i != j} exp(-|z_i - z_j|^2 / (2 bandwidth))

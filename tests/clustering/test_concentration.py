@@ -67,6 +67,17 @@ def test_clusters_of_equal_members_get_a_positive_temperature(rng):
     assert (ours > 0).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rounding_gives_equal_members_no_spread(dtype, rng):
+    members = torch.randn(12, 16, generator=rng, dtype=dtype).repeat_interleave(10, dim=0)
+    labels = torch.arange(12).repeat_interleave(10)
+    members[60:] += 0.3 * torch.randn(60, 16, generator=rng, dtype=dtype)
+    rows = F.normalize(members, dim=1)
+    centroids = F.normalize(torch.stack([rows[labels == k].mean(dim=0) for k in range(12)]), dim=1)
+    ours = estimate_concentration(members, centroids, labels, 0.3)
+    assert (ours[:6] == ours[6:].min()).all()  # as tight as the tightest of the others
+
+
 def test_no_spread_anywhere_gives_the_temperature():
     ours = estimate_concentration(torch.eye(3), torch.eye(3), torch.arange(3), 0.2)
     assert ours.tolist() == pytest.approx([0.2] * 3)

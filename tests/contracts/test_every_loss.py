@@ -79,6 +79,62 @@ def test_a_batch_of_any_size_gives_a_number_with_a_gradient(name, n, rng):
     assert all(x.grad is None or x.grad.isfinite().all() for x in given.values())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_autocast_changes_neither_value_nor_gradient(name, rng):
+    call, inputs, loss = _called(name, rng)
+    plain = _with_gradients(call, inputs, loss)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.manual_seed(7)
+        value = call(inputs)
+        assert torch.is_autocast_enabled("cpu")
+    assert value.dtype == torch.float32
+    for found, expected in zip((value, *_gradients(value, inputs, loss)), plain, strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_autocast_takes_the_half_precision_that_networks_return_as_promoted(name, rng):
+    call, inputs, loss = _called(name, rng)
+    halves = [x.detach().bfloat16().requires_grad_() for x in inputs]
+    expected = call([x.detach().float() for x in halves])
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.manual_seed(7)
+        value = call(halves)
+    torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
+    assert all(x.isfinite().all() for x in _gradients(value, halves, loss))
+
+
+@pytest.mark.parametrize("name", [n for n in PLAIN if hasattr(catalogue.find("losses", n), "fit_loss")])
+def test_autocast_does_not_change_what_networks_of_a_loss_are_fitted_by(name, rng):
+    loss, given = PLAIN[name].make(), PLAIN[name].inputs(6, rng)
+    expected = loss.fit_loss(**given)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(loss.fit_loss(**given), expected)
+
+
+def _called(name, rng):
+    """A call of the loss with the inputs that learn, these inputs in float32, and the loss."""
+    if name in PLAIN:
+        case = PLAIN[name]
+        loss, given = case.make(), case.inputs(6, rng)
+        inputs = [given[argument].requires_grad_() for argument in case.learning]
+        return lambda xs: case.call(loss, given | dict(zip(case.learning, xs, strict=True))), inputs, loss
+    torch.manual_seed(7)
+    embeddings, rest = CASES[name].inputs(8, 16, rng)
+    loss = CASES[name].make(dim=16)
+    torch.manual_seed(7)
+    return lambda xs: loss(*xs, *rest), [x.float().requires_grad_() for x in embeddings], loss
+
+
+def _with_gradients(call, inputs, loss):
+    value = call(inputs)
+    return value, *_gradients(value, inputs, loss)
+
+
+def _gradients(value, inputs, loss):
+    return [x for x in torch.autograd.grad(value, [*inputs, *loss.parameters()], allow_unused=True) if x is not None]
+
+
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 @pytest.mark.parametrize("name", PLAIN)
 def test_rows_that_are_not_finite_are_named(name, bad, rng):

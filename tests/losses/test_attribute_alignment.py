@@ -26,6 +26,14 @@ def test_no_pair_gives_zero_with_a_graph(n):
     assert loss.item() == 0
 
 
+def test_a_pair_of_little_weight_counts_in_single_precision():
+    salient = torch.tensor([[0.0], [2.0]], requires_grad=True)
+    loss = AttributeAlignment()(salient, torch.tensor([0.0, 0.95]))  # weighs exp(-18), below the rounding of 1
+    loss.backward()
+    assert loss.item() == pytest.approx(4.0)
+    assert salient.grad.flatten().tolist() == pytest.approx([-4.0, 4.0])
+
+
 def test_refuses_wrong_arguments():
     with pytest.raises(ValueError, match="bandwidth: expected 0 or more, got -1"):
         AttributeAlignment(bandwidth=-1.0)

@@ -22,6 +22,13 @@ def test_copied_codes_give_one_independent_ones_little(rng):
     assert HSIC()(common, salient, ALL).item() < 0.05
 
 
+@pytest.mark.parametrize(("n", "dim", "expected"), [(32, 32, 0.743), (256, 32, 0.268), (300, 2, 0.020)])
+def test_independent_codes_give_the_bias_that_the_docstring_tells(n, dim, expected, rng):
+    every = torch.ones(n, dtype=torch.bool)
+    found = [HSIC()(*torch.randn(2, n, dim, generator=rng), every).item() for _ in range(10)]
+    assert sum(found) / 10 == pytest.approx(expected, abs=0.01)
+
+
 def test_constant_codes_depend_on_nothing(rng):
     common = torch.randn(300, 2, generator=rng, requires_grad=True)
     loss = HSIC()(common, torch.ones(300, 2), ALL)

@@ -49,6 +49,17 @@ def test_learnable_scale_stays_below_its_limit():
     torch.testing.assert_close(loss(eye, -eye), InfoNCE(0.01)(eye, -eye))
 
 
+def test_learnable_scale_comes_back_from_beyond_its_limit():
+    loss = InfoNCE(0.1, learnable_temperature=True)
+    torch.nn.init.constant_(loss.log_scale, 50.0)
+    optimizer = torch.optim.SGD(loss.parameters(), lr=1e-3)
+    eye = torch.eye(3)
+    loss(eye, -eye).backward()  # wrong pairs, which want a scale of 0
+    assert loss.log_scale.item() == pytest.approx(math.log(100))
+    optimizer.step()
+    assert loss.log_scale.item() < math.log(100) - 0.01
+
+
 def test_one_example_has_loss_zero(rng):
     queries, keys = torch.randn(2, 1, 4, generator=rng)
     assert InfoNCE()(queries, keys).item() == pytest.approx(0.0, abs=1e-6)

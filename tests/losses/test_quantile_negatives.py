@@ -1,5 +1,7 @@
 """QuantileNegatives: equal to a loop that sorts; all kept is NT-Xent."""
 
+import math
+
 import pytest
 import torch
 from reference.losses_pairwise import assert_equal_with_gradients, loop_quantile
@@ -29,6 +31,21 @@ def test_rounding_does_not_choose_among_many_negatives(rng):
         assert gradients[dtype].dtype == dtype
     wide = gradients[torch.float64]
     assert (gradients[torch.float32].double() - wide).norm() <= 1e-6 * wide.norm()
+
+
+@pytest.mark.parametrize("dim", [3, 65, 129, 300, 1000])
+def test_rounding_of_equal_rows_leaves_each_anchor_its_negatives(dim):
+    rows, loss = torch.ones(60, dim), QuantileNegatives(reduction="none")
+    assert loss.stats(rows, rows)["valid"] == 120
+    expected = torch.full((120,), math.log(119.0))  # all 118 tie, and all stay
+    torch.testing.assert_close(loss(rows, rows), expected)
+
+
+@pytest.mark.parametrize(("share", "num_kept"), [(0.07, 7), (0.29, 29), (0.071, 8), (1e-12, 1)])
+def test_the_share_is_that_of_the_negatives_however_it_is_rounded(share, num_kept, rng):
+    first, second = torch.randn(2, 51, 5, generator=rng, dtype=torch.float64)
+    expected = loop_quantile(first, second, 0.5, num_kept)
+    torch.testing.assert_close(QuantileNegatives(0.5, share)(first, second), expected)
 
 
 def test_one_example_gives_zero_with_a_graph(rng):

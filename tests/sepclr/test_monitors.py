@@ -28,6 +28,16 @@ def test_separated_codes_and_leaking_ones(rng):
     assert mixed["dependence"] > apart["dependence"] + 0.3
 
 
+def test_dependence_is_that_above_torn_pairs_whatever_the_size_of_the_batch(rng):
+    is_target = torch.arange(64) % 2 == 1
+    found = [
+        monitors.separation(codes(*torch.randn(2, 64, 32, generator=rng), is_target))["dependence"] for _ in range(10)
+    ]
+    assert abs(sum(found) / 10) < 0.02  # the statistic itself would be 0.74
+    common = torch.randn(64, 32, generator=rng)
+    assert monitors.separation(codes(common, common, is_target))["dependence"] > 0.2
+
+
 def test_the_area_is_that_of_rows_kept_aside(rng):
     features = torch.randn(60, 30, generator=rng)  # as many numbers as fitted rows: fitted ones would be told perfectly
     assert abs(monitors.group_auc(features, torch.arange(60) % 2 == 1) - 0.5) < 0.25
