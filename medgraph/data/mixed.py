@@ -88,6 +88,8 @@ class MixedData:
 
     def _mixed(self, part: str) -> "Mixed":
         sets = [getattr(data, part)() for data in self.data]
+        for number, (data, some) in enumerate(zip(self.data, sets, strict=True)):
+            _require_examples(number, data, some, part)
         ends = [
             max(data.spec.num_examples, int(some.ids.max()) + 1) for data, some in zip(self.data, sets, strict=True)
         ]
@@ -141,6 +143,11 @@ class Mixed:
                 "Raise max_share, or change train.batch_size."
             )
         sizes = np.array([_num_shown(some, seed, epoch) for some in self._sets])
+        if not sizes.all():
+            raise DataError(
+                f"data.{int(sizes.argmin())}: shows no example in epoch {epoch}, so no batch can hold its share. "
+                "Take the set out, or change what it shows."
+            )
         num_batches = int(sizes.sum()) // batch_size
         goal = shares(sizes, cap / batch_size) * batch_size
         walks = [_walk(some, seed, epoch, source) for source, some in enumerate(self._sets)]
@@ -174,6 +181,18 @@ def shares(sizes: np.ndarray, most: float) -> np.ndarray:
             break
         share[free] += extra * share[free] / share[free].sum()
     return share / share.sum()
+
+
+def _require_examples(number: int, data: Any, some: Any, part: str) -> None:
+    """Raise DataError for a set without examples: no batch could hold its share."""
+    if len(some):
+        return
+    source = getattr(data, "source", data)
+    place = getattr(source, "root", None) or type(source).__name__
+    raise DataError(
+        f"data.{number}: {place} has no example in the {part} part; expected one or more of each set. "
+        "Loosen what leaves slices out, as min_foreground, change the parts' fractions, or take the set out."
+    )
 
 
 def _num_shown(some: Any, seed: int, epoch: int) -> int:

@@ -25,7 +25,7 @@ class SegmentationScores:
     millimetres: their distances are in pixels, `hd95_px`, and areas take the place of volumes, `area_error_px`.
 
     Args:
-        batch_size: Slices predicted at once.
+        batch_size: Slices predicted at once; a model whose slices know of their neighbours sees all of a case.
         tolerance: Millimetres, in images pixels, that surfaces may be apart for surface Dice.
         largest_component: Keep only the largest connected piece of each label.
     """
@@ -63,7 +63,8 @@ class SegmentationScores:
 
     @torch.no_grad()
     def _predict(self, model: Any, case: VolumeCase, device: str) -> np.ndarray:
-        parts = [model.predict(part.to(device)).argmax(dim=1) for part in case.images.split(self.batch_size)]
+        at_once = len(case.images) if getattr(model, "context", None) is not None else self.batch_size
+        parts = [model.predict(part.to(device)).argmax(dim=1) for part in case.images.split(at_once)]
         return torch.cat(parts).cpu().numpy().astype(np.uint8)
 
 

@@ -7,13 +7,16 @@ from typing import Any
 
 import torch
 
-from medgraph import config
+from medgraph import catalogue, config
+from medgraph.config import parts, signature
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.data.spec import ImageSpec, spec_from_dict
 from medgraph.errors import ConfigError, DataError
 from medgraph.runner.encoder_folder import read_facts
 
 _INNER = "slice_encoder."  # the part of a volume encoder that a stage on slices trains
+# Arguments under which equal weights compute the same: they tell how a network starts and trains.
+_TRAINING_ONLY = {"dropout", "dropout_place", "drop_path", "tokens_by_batch", "init", "attention_decay", "extract"}
 
 
 def renamed(names: Iterable[str], own: Iterable[str]) -> dict[str, str]:
@@ -31,47 +34,49 @@ def fits_summed(given: Sequence[int], own: Sequence[int]) -> bool:
 
 def check_handovers(pipeline: Pipeline) -> None:
     """Build the encoders of all stages without memory and compare. Raises ConfigError with a line for each misfit."""
-    parts: dict[str, _Part] = {}
+    built: dict[str, _Part] = {}
     mistakes = []
     for stage in pipeline.stages.values():
         try:
             own = _part_of(stage, pipeline.seed)
         except DataError:  # no data, no shapes; the check of the data says so
             continue
-        parts[stage.name] = own
-        if stage.start_from is not None and (stage.start_from in parts or "/" in stage.start_from):
+        built[stage.name] = own
+        if stage.start_from is not None and (stage.start_from in built or "/" in stage.start_from):
             elsewhere = "/" in stage.start_from
-            given = _part_in(Path(stage.start_from)) if elsewhere else parts[stage.start_from]
+            given = _part_in(Path(stage.start_from)) if elsewhere else built[stage.start_from]
             where = f"{stage.name}.method.encoder: starts from {'' if elsewhere else 'stage '}{stage.start_from!r}"
             mistakes += _misfits(where, given, own)
         if stage.compare is not None and stage.compare.foreign is not None:
             foreign = _part_in(Path(stage.compare.foreign))
             where = f"{stage.name}.compare.foreign: {stage.compare.foreign!r}"
-            mistakes += _misfits(where, foreign, _Part(own.spec, foreign.shapes))
+            mistakes += _misfits(where, foreign, _Part(own.spec, foreign.shapes, foreign.node))
     if mistakes:
         raise ConfigError("\n".join(mistakes))
 
 
 @dataclass(frozen=True)
 class _Part:
-    """What an encoder takes, and name -> shape of its tensors; none where a stage builds no encoder."""
+    """What an encoder takes, name -> shape of its tensors, and its config; none where a stage builds no encoder."""
 
     spec: Any
     shapes: dict[str, Any]
+    node: dict[str, Any]
 
 
 def _part_of(stage: Stage, seed: int) -> _Part:
     if stage.method is None or "encoder" not in stage.method:
-        return _Part(None, {})
+        return _Part(None, {}, {})
     spec = config.build(stage.data, "data", seed=seed).spec
-    return _Part(spec, _shapes(stage.method["encoder"], spec, seed))
+    node = stage.method["encoder"]
+    return _Part(spec, _shapes(node, spec, seed), node)
 
 
 def _part_in(folder: Path) -> _Part:
     """The encoder in a folder from elsewhere. Raises CheckpointError."""
     told = read_facts(folder)
     spec = spec_from_dict(told["spec"])
-    return _Part(spec, _shapes(told["encoder"], spec, 0))
+    return _Part(spec, _shapes(told["encoder"], spec, 0), told["encoder"])
 
 
 def _shapes(node: dict[str, Any], spec: Any, seed: int) -> dict[str, Any]:
@@ -97,8 +102,40 @@ def _misfits(where: str, there: _Part, here: _Part) -> list[str]:
         for name, new in names.items()
         if new in own and given[name] != own[new] and not fits_summed(given[name], own[new])
     ]
-    rest = f" ({len(wrong) - 1} more)" if len(wrong) > 1 else ""
-    return [f"{where}, but {wrong[0]}{rest}. Give both the same depth, width and stem."] if wrong else []
+    if wrong:
+        return [f"{where}, but {wrong[0]}{_more(wrong)}. Give both the same depth, width and stem."]
+    differing = _differences(*_same_part(there.node, here.node))
+    if differing:
+        told = f"{differing[0]}{_more(differing)}"
+        return [f"{where}, but {told}: its weights would compute something else. Give both the same encoder."]
+    return []
+
+
+def _more(found: Sequence[str]) -> str:
+    return f" ({len(found) - 1} more)" if len(found) > 1 else ""
+
+
+def _same_part(there: dict[str, Any], here: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the two configs say of the part that is handed over: of a slice and a volume encoder, the slice encoder."""
+    key = _INNER.removesuffix(".")
+    if (key in there) == (key in here):
+        return there, here
+    return there.get(key, there), here.get(key, here)
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any], kind: str = "encoders", path: str = "") -> list[str]:
+    """A line for each argument in which two parts differ, those aside that are for training only."""
+    if there["name"] != here["name"]:
+        return [f"{parts.join(path, 'name')} is {there['name']!r} there and {here['name']!r} here"]
+    found = []
+    for key, parameter in signature.read(catalogue.path(kind, here["name"])).settable.items():
+        given, own = (node.get(key, parts.plain_default(parameter)) for node in (there, here))
+        where = parts.join(path, key)
+        if isinstance(given, dict) and isinstance(own, dict) and parameter.annotation is None:
+            found += _differences(given, own, catalogue.kind_of_key(key) or "", where)
+        elif key not in _TRAINING_ONLY and given != own:
+            found.append(f"{where} is {given!r} there and {own!r} here")
+    return found
 
 
 def _takes(encoder: ImageSpec, data: ImageSpec) -> bool:

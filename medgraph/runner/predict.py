@@ -257,8 +257,11 @@ def _logits(job: _Job, case: Any) -> Iterator[torch.Tensor]:
     if not _segments(job.loaded) and getattr(method.encoder, "takes_stacks", False):
         yield predict_part(case.images[None])  # one answer for the whole stack
         return
-    at_once = max(1, _VALUES_AT_ONCE // case.images[0].numel(), getattr(job.loaded.data, "num_slices", 1))
-    for part in case.images.tensor_split(-(-len(case.images) // at_once)):  # a slice with context keeps its neighbours
+    if getattr(method, "context", None) is not None:
+        yield predict_part(case.images)  # each slice knows of all others of its stack
+        return
+    at_once = max(1, _VALUES_AT_ONCE // case.images[0].numel())
+    for part in case.images.tensor_split(-(-len(case.images) // at_once)):
         yield predict_part(part)
 
 

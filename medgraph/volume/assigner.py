@@ -7,7 +7,8 @@ Codes and clusters are those of the batches of all processes together, and losse
 examples: gradients averaged over processes are those of one process that holds all of them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -235,10 +236,17 @@ def fill(assigner: Any, module: nn.Module, batches: Iterable[tuple[Tensor, Seque
     """Give an assigner that wants it the embeddings of all examples; `module`, which makes them, is put in its mode."""
     if not assigner.wants_filling:
         return
+    with filling(assigner, module):
+        assigner.fill(batches)
+
+
+@contextmanager
+def filling(assigner: Any, module: nn.Module) -> Iterator[None]:
+    """No graph, and `module` in the mode in which the assigner's first embeddings are made."""
     was_training = module.training
     module.train(assigner.settings.fill_mode == "train")
     with torch.no_grad():
-        assigner.fill(batches)
+        yield
     module.train(was_training)
 
 

@@ -1,5 +1,6 @@
 """Two views of a batch of volumes, slice by slice in correspondence."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,5 +55,6 @@ def require_slices(spec: ImageSpec, transform: Any) -> int:
             f"{transform.num_slices} slices with stride {transform.stride} span {transform.span}, but the shortest "
             f"training volume has {fewest}. Lower num_slices or stride, or set allow_short."
         )
-    whole = max(1, fewest // transform.stride)
-    return whole if transform.num_slices is None else min(transform.num_slices, whole)
+    if transform.num_slices is None:
+        return max(1, fewest // transform.stride)  # the latest start leaves so many
+    return min(transform.num_slices, math.ceil(fewest / transform.stride))  # a short volume is shown from its start

@@ -47,11 +47,7 @@ class Intra(Method):
         center_embeddings: bool = False,
     ):
         super().__init__()
-        if assigner.num_prototypes > spec.num_examples:
-            raise ValueError(
-                f"assigner.num_prototypes: {assigner.num_prototypes} prototypes for {spec.num_examples} training "
-                "examples; expected fewer prototypes than examples, about one for 50 of them."
-            )
+        require_fewer_prototypes("assigner", assigner, spec)
         self.encoder = encoder
         self.views = views
         self.loss = loss
@@ -99,3 +95,12 @@ def embed_crops(encoder: Any, projector: nn.Module, crops: list[Tensor]) -> list
         for index, part in zip(same, projected.chunk(len(same)), strict=True):
             embeddings[index] = part
     return embeddings
+
+
+def require_fewer_prototypes(key: str, assigner: Any, spec: ImageSpec) -> None:
+    """Raise ValueError with more prototypes than slices and images: most clusters would stay empty."""
+    if assigner.num_prototypes > spec.num_examples:
+        raise ValueError(
+            f"{key}.num_prototypes: {assigner.num_prototypes} prototypes for {spec.num_examples} training "
+            "examples; expected fewer prototypes than examples, about one for 50 of them."
+        )

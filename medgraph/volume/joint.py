@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from medgraph import checks
-from medgraph.data.batches import ImageBatch, ImageStackBatch, StackBatch
+from medgraph.data.batches import ImageBatch, ImageStackBatch
 from medgraph.data.spec import ImageSpec
 from medgraph.method import Method, Step
 from medgraph.nn.projector import MLPProjector
-from medgraph.volume.assigner import fill
+from medgraph.volume.assigner import filling
 from medgraph.volume.batch import VolumeViews, make_views, require_slices
 from medgraph.volume.cross import cross_loss
 from medgraph.volume.inter import EmbeddedVolumes, embed_volumes, make_center, require_few_prototypes, split_groups
-from medgraph.volume.intra import embed_crops
+from medgraph.volume.intra import embed_crops, require_fewer_prototypes
 from medgraph.volume.masked import Masker
 from medgraph.volume.monitor import cluster_metrics, order_sensitivity
 from medgraph.volume.plots import plot_volumes
@@ -40,8 +40,9 @@ class Joint(Method):
         mask_loss: Compares predicted with true tokens.
         image_assigner: Where clusters of images and slices come from.
         volume_assigner: Where clusters of volumes come from; at most one prototype for 4 volumes.
-        image_weight: Weight of the loss on images; 0 leaves it out.
-        volume_weight: Weight of the loss on volumes; 0 leaves it out.
+        image_weight: Weight of the loss on images. With 0 it teaches nothing, but is still computed, and the images
+            move batch statistics.
+        volume_weight: Weight of the loss on volumes; with 0 as for images.
         mask_weight: Weight of the masked prediction; 0 leaves it out.
         mask_ratio: Share of the slices that is hidden.
         scope: "masked" scores hidden slices only, "all" every slice.
@@ -90,6 +91,7 @@ class Joint(Method):
         if image_weight == volume_weight == 0:
             raise ValueError("image_weight: and volume_weight are 0; the masked term alone cannot train the encoder.")
         self.masker = Masker(encoder.out_dim, mask_ratio, scope, fewest=require_slices(spec, volume_views))
+        require_fewer_prototypes("image_assigner", image_assigner, spec)
         require_few_prototypes("volume_assigner", volume_assigner, spec)
         self.encoder = encoder
         self.image_views, self.volume_views = image_views, volume_views
@@ -179,29 +181,16 @@ class Joint(Method):
         return {"cross_loss": cross_loss(*parts, self.loss, step)}
 
     def _fill(self, step: Step, batches: Iterable[ImageStackBatch]) -> None:
-        """One pass over images and volumes, for both assigners."""
-        kept: list[StackBatch] = []
-
-        def crops() -> Any:
-            for batch in batches:
-                if batch.volumes is not None:
-                    kept.append(batch.volumes)
-                if batch.images is not None:
-                    made = self._crops(batch.images, step)[:2]
-                    yield batch.images.ids, embed_crops(self.encoder.slice_encoder, self.projector, made)
-
-        if self.image_assigner.wants_filling:
-            fill(self.image_assigner, self, crops())
-        else:
-            kept += [batch.volumes for batch in batches if batch.volumes is not None]
-        fill(
-            self.volume_assigner,
-            self,
-            (
-                (
-                    batch.ids,
-                    embed_volumes(self.encoder, self.center, make_views(self.volume_views, batch, step)).vectors,
-                )
-                for batch in kept
-            ),
-        )
+        """One pass over images and volumes, each batch embedded as it comes, for the assigners that want it."""
+        fills_images, fills_volumes = self.image_assigner.wants_filling, self.volume_assigner.wants_filling
+        for batch in batches:
+            if fills_images and batch.images is not None:
+                with filling(self.image_assigner, self):
+                    crops = self._crops(batch.images, step)[:2]
+                    embeddings = embed_crops(self.encoder.slice_encoder, self.projector, crops)
+                    self.image_assigner.fill([(batch.images.ids, embeddings)])
+            if fills_volumes and batch.volumes is not None:
+                with filling(self.volume_assigner, self):
+                    views = make_views(self.volume_views, batch.volumes, step)
+                    vectors = embed_volumes(self.encoder, self.center, views).vectors
+                    self.volume_assigner.fill([(batch.volumes.ids, vectors)])

@@ -49,8 +49,5 @@ def plot_attention(path: Path, title: str, layers: list[Attended]) -> None:
 
 
 def attention_map(seen: Attended) -> Tensor:
-    """(b, n, n) weight of each slice on each other, mean over heads: a place between two slices is shared by both."""
-    positions, weights = seen.positions, seen.weights
-    n = positions.shape[1]
-    near = (1 - (positions[..., None] - torch.arange(n).to(positions)).abs()).clamp_min(0)  # (b, n, h, k, n)
-    return (weights[..., None] * near).sum(dim=3).mean(dim=2)
+    """(b, n, n) weight of each slice on each other, mean over heads."""
+    return seen.of_slices.mean(dim=2)

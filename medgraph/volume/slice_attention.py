@@ -23,10 +23,13 @@ class Attended:
     Attributes:
         positions: Fractional slice numbers, `(b, n, heads, k)`; -0.5 to n - 0.5 lies inside the volume.
         weights: Their weights, `(b, n, heads, k)`, summing to 1 over k.
+        of_slices: The same as a weight of each slice, `(b, n, heads, n)`: what the values of a head are multiplied by.
+            Sums to less than 1 where places lie outside the volume.
     """
 
     positions: Tensor
     weights: Tensor
+    of_slices: Tensor
 
 
 @dataclass(frozen=True)
@@ -147,11 +150,17 @@ class MultiScaleAttention(nn.Module):
             heads = heads + (weights[:, :, :, level, :, None] * read).sum(dim=3)
         return self.output(heads.flatten(2))
 
-    def attended(self, queries: Tensor, valid: Tensor) -> Attended:
+    def attended(self, queries: Tensor, tokens: Tensor, valid: Tensor) -> Attended:
         """Places in slices of the volume, whatever their scale, and weights."""
         places, weights = self._places(queries, valid)  # (b, n, h, l, p)
         scale = torch.tensor([2.0**level for level in range(self.num_levels)]).to(places)[:, None]
-        return Attended(((places + 0.5) * scale - 0.5).flatten(3), weights.flatten(3))
+        of_slices: Any = 0
+        for level in range(self.num_levels):
+            pooled, lengths = pool_slices(_each_slice(tokens), valid, 2**level)  # (b, n_l, n)
+            shares = pooled[:, :, None].expand(-1, -1, self.num_heads, -1)
+            read = interpolate(shares, places[:, :, :, level], lengths)  # (b, n, h, p, n)
+            of_slices = of_slices + (weights[:, :, :, level, :, None] * read).sum(dim=3)
+        return Attended(((places + 0.5) * scale - 0.5).flatten(3), weights.flatten(3), of_slices)
 
     def _places(self, queries: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Fractional slice numbers on each scale, and weights: (b, n, heads, levels, points)."""
@@ -183,20 +192,22 @@ class SharedPointAttention(nn.Module):
     def forward(self, queries: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
         """Queries (with position) and tokens (b, n, d), valid (b, n), padding last -> (b, n, d)."""
         q, places, num_places = self._places(queries, valid)
-        lengths = valid.sum(dim=1)
-        known = (tokens * valid[..., None])[:, :, None]  # (b, n, 1, d)
-        read = interpolate(known, places[:, None, None].expand(-1, 1, 1, -1), lengths)[:, 0, 0]  # (b, m, d)
+        read = self._read(tokens, places, valid)
         weights = self._weights(q, read, places, num_places)
         values = self.values(read).unflatten(2, (self.num_heads, -1))
         return self.output(torch.einsum("bnhm,bmhc->bnhc", weights, values).flatten(2))
 
-    def attended(self, queries: Tensor, valid: Tensor) -> Attended:
-        """The shared places, the same for every slice, with the weights that tokens equal to the queries give."""
+    def attended(self, queries: Tensor, tokens: Tensor, valid: Tensor) -> Attended:
+        """The shared places, the same for every slice, and their weights."""
         q, places, num_places = self._places(queries, valid)
-        known = (queries * valid[..., None])[:, :, None]
-        read = interpolate(known, places[:, None, None].expand(-1, 1, 1, -1), valid.sum(dim=1))[:, 0, 0]
-        weights = self._weights(q, read, places, num_places)
-        return Attended(places[:, None, None].expand_as(weights), weights)
+        weights = self._weights(q, self._read(tokens, places, valid), places, num_places)
+        of_slices = torch.einsum("bnhm,bmj->bnhj", weights, self._read(_each_slice(tokens), places, valid))
+        return Attended(places[:, None, None].expand_as(weights), weights, of_slices)
+
+    def _read(self, tokens: Tensor, places: Tensor, valid: Tensor) -> Tensor:
+        """Tokens (b, n, d) at the places (b, m): (b, m, d)."""
+        known = (tokens * valid[..., None])[:, :, None]  # (b, n, 1, d)
+        return interpolate(known, places[:, None, None].expand(-1, 1, 1, -1), valid.sum(dim=1))[:, 0, 0]
 
     def _places(self, queries: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Projected queries (b, n, h c), places (b, m) in slices and how many of them each volume has (b,)."""
@@ -231,12 +242,12 @@ class FullAttention(nn.Module):
         """Queries (with position) and tokens (b, n, d), valid (b, n), padding last -> (b, n, d)."""
         return self.attention(queries, queries, tokens, key_padding_mask=~valid, need_weights=False)[0]
 
-    def attended(self, queries: Tensor, valid: Tensor) -> Attended:
+    def attended(self, queries: Tensor, tokens: Tensor, valid: Tensor) -> Attended:
         """All slices, with their weights."""
         weights = self.attention(
-            queries, queries, queries, key_padding_mask=~valid, need_weights=True, average_attn_weights=False
+            queries, queries, tokens, key_padding_mask=~valid, need_weights=True, average_attn_weights=False
         )[1].transpose(1, 2)  # (b, n, h, n)
-        return Attended(torch.arange(weights.shape[3]).to(weights).expand_as(weights), weights)
+        return Attended(torch.arange(weights.shape[3]).to(weights).expand_as(weights), weights, weights)
 
 
 class NoAttention(nn.Module):
@@ -246,10 +257,10 @@ class NoAttention(nn.Module):
         """The tokens."""
         return tokens
 
-    def attended(self, queries: Tensor, valid: Tensor) -> Attended:
+    def attended(self, queries: Tensor, tokens: Tensor, valid: Tensor) -> Attended:
         """Each slice itself."""
         own = torch.arange(queries.shape[1]).to(queries)[None, :, None, None].expand(len(queries), -1, 1, 1)
-        return Attended(own, torch.ones_like(own))
+        return Attended(own, torch.ones_like(own), _each_slice(tokens)[:, :, None])
 
 
 def pool_slices(tokens: Tensor, valid: Tensor, width: int) -> tuple[Tensor, Tensor]:
@@ -283,6 +294,12 @@ def interpolate(values: Tensor, places: Tensor, lengths: Tensor) -> Tensor:
         row = start[:, None, :, None] + number.clamp(0, n - 1).long()
         read = read + (weight * inside)[..., None] * table[row]
     return read
+
+
+def _each_slice(tokens: Tensor) -> Tensor:
+    """The identity (b, n, n): tokens in which each slice has a channel of its own, to follow where it goes."""
+    n = tokens.shape[1]
+    return torch.eye(n, dtype=tokens.dtype, device=tokens.device).expand(len(tokens), n, n)
 
 
 def _divides(dim: int, num_heads: int) -> None:

@@ -64,7 +64,7 @@ class SliceTransformer(nn.Module):
         found = []
         layer: Any
         for layer in self.layers:
-            found.append(layer.attention.attended(tokens + position, valid))
+            found.append(layer.attention.attended(tokens + position, tokens, valid))
             tokens = layer(tokens, position, valid)
         return found
 

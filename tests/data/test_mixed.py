@@ -119,6 +119,18 @@ def test_shares_that_cannot_fill_a_batch_are_refused():
         draw_batches(Mixed([_Ids(9), _Ids(9)], (9, 9), 0.5), 3, seed=0, epoch=0)
 
 
+def test_a_set_in_which_no_slice_is_left_is_named(places):
+    data = MixedData([volumes(places, "mr"), volumes(places, "ct", min_foreground=1.0)])
+    with pytest.raises(DataError, match=r"data\.1: .*/ct has no example in the train part; expected one or more"):
+        data.train()
+
+
+@pytest.mark.parametrize("sizes", [(9, 0), (0, 9)])
+def test_a_set_that_shows_nothing_is_refused(sizes):
+    with pytest.raises(DataError, match=rf"data\.{sizes.index(0)}: shows no example in epoch 0, so no batch"):
+        draw_batches(Mixed([_Ids(n) for n in sizes], (9, 9), 0.5), 4, seed=0, epoch=0)
+
+
 def test_sets_that_differ_are_refused_before_training(places):
     with pytest.raises(ConfigError, match="the sets differ in channels: 1, 3"):
         _ = MixedData([volumes(places, "mr"), pictures(places, channels=3)]).spec

@@ -75,6 +75,27 @@ def test_the_truth_scores_one_on_the_native_grid(tmp_path, monkeypatch):
     assert scores.overlays[0]["truth"] == scores.overlays[0]["prediction"]
 
 
+def test_slices_with_context_are_scored_with_all_of_their_stack(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDGRAPH_CACHE", str(tmp_path))
+    data = LabelledSliceData(SampleSource(), seed=0, size=(64, 64), num_labelled=1)
+    cases = data.test()[:1]
+    data.test = lambda: cases
+    seen = []
+
+    class Counting(Cheat):
+        def predict(self, images):
+            seen.append(len(images))
+            return torch.zeros(len(images), 3, *images.shape[2:])
+
+    model = Counting(cases)
+    SegmentationScores(batch_size=8).evaluate(model, data)
+    assert max(seen) == 8
+    model.context = torch.nn.Identity()
+    seen.clear()
+    SegmentationScores(batch_size=8).evaluate(model, data)
+    assert seen == [len(cases[0].images)]
+
+
 def test_a_speck_is_dropped_when_only_the_largest_piece_counts(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDGRAPH_CACHE", str(tmp_path))
     data = LabelledSliceData(SampleSource(), seed=0, size=(64, 64), num_labelled=1)

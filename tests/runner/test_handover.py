@@ -100,6 +100,60 @@ def test_an_encoder_of_another_stem_or_width_is_refused_before_training(change):
         check_handovers(pipeline(**change))
 
 
+def smoke(*changes):
+    return config.load("smoke-volume", changes)
+
+
+STAGES = "inter.method.encoder: starts from stage 'masked', but "
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            ["attention.num_heads=2", "attention.num_levels=4"],
+            r"attention.num_heads is 4 there and 2 here \(1 more\): its weights would compute something else",
+        ),
+        (["attention={name: full}"], "attention.name is 'ms1d' there and 'full' here"),
+        (["position=none"], "position is 'slice' there and 'none' here"),
+    ],
+)
+def test_weights_of_equal_shape_that_would_compute_something_else_are_refused(changes, told):
+    with pytest.raises(ConfigError, match=STAGES + told):
+        check_handovers(smoke(*(f"inter.method.encoder.{change}" for change in changes)))
+
+
+def test_another_stride_is_refused():
+    changes = [f"{stage}.method.encoder={{name: conv}}" for stage in ("pretrain", "verdict")]
+    check_handovers(config.load("quickstart", changes))
+    with pytest.raises(ConfigError, match="'pretrain', but stride is 1 there and 2 here"):
+        check_handovers(config.load("quickstart", [*changes, "verdict.method.encoder.stride=2"]))
+    padded = "verdict.method.encoder={name: resnet_padded, depth: 18, width: 16, stem: small}"
+    with pytest.raises(ConfigError, match="but name is 'resnet' there and 'resnet_padded' here"):
+        check_handovers(config.load("quickstart", [padded]))
+
+
+def test_what_tells_only_how_to_train_may_differ():
+    changes = ("dropout=0.3", "dropout_place=output", "tokens_by_batch=true")
+    check_handovers(smoke(*(f"inter.method.encoder.{change}" for change in changes)))
+
+
+@pytest.mark.parametrize("given", [INNER, VOLUME])
+def test_of_a_slice_and_a_volume_encoder_the_slice_encoder_is_compared(given, tmp_path):
+    """Attention may be another where a stage on slices came between; what an older version stored has defaults."""
+    older = (
+        {**given, "slice_encoder": {"name": "resnet", "width": 4}}
+        if given is VOLUME
+        else {"name": "resnet", "width": 4}
+    )
+    export_encoder(tmp_path, config.build(given, "encoders", spec=SPEC), older, SPEC, {})
+    keys = [f"verdict.start_from={tmp_path}", "verdict.data.size=[16, 16]"]
+    fits = [*keys, "verdict.method.encoder={name: resnet, depth: 18, width: 4, stem: small}"]
+    check_handovers(config.load("quickstart", fits))
+    with pytest.raises(ConfigError, match="but depth is 18 there and 10 here"):
+        check_handovers(config.load("quickstart", [*fits, "verdict.method.encoder.depth=10"]))
+
+
 def test_an_encoder_with_nothing_in_common_is_refused(monkeypatch):
     monkeypatch.setattr(ResNetEncoder, "state_dict", lambda self: {f"x{self.out_dim}": torch.zeros(1)})
     with pytest.raises(ConfigError, match="shares no tensor with it"):

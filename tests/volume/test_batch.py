@@ -40,6 +40,16 @@ def test_the_fewest_slices_of_a_view_are_known_beforehand(views, fewest):
     assert require_slices(spec(), views) == fewest
 
 
+@pytest.mark.parametrize("length", [1, 2, 3, 6, 7])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("num_slices", [None, 1, 2, 5])
+def test_no_view_has_fewer_slices_and_some_view_has_as_many(length, stride, num_slices):
+    views = StackViews(num_slices=num_slices, stride=stride, allow_short=True)
+    ids, lengths = torch.arange(200), torch.full((200,), length)
+    shown = views.window(lengths, {"start": views.draw_start(0, 0, ids, lengths)})[1].sum(dim=1)
+    assert require_slices(spec(length), views) == int(shown.min())
+
+
 def test_volumes_with_fewer_slices_than_asked_are_refused():
     with pytest.raises(ValueError, match="4 slices with stride 3 span 10, but the shortest training volume has 7"):
         require_slices(spec(), StackViews(num_slices=4, stride=3))

@@ -44,6 +44,20 @@ def test_a_step_reaches_slice_encoder_tokens_and_transformer(flavour, center, ma
     assert method.watched()["embeddings"].shape == (4, 16)
 
 
+@pytest.mark.parametrize("center", [False, True])
+def test_what_all_volumes_share_is_taken_out_where_asked_for(center, make, make_stacks):
+    method, seen = make(FLAVOURS["swav"], center_embeddings=center), []
+    method.assigner.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[0]))
+    views = make_views(method.views, make_stacks(), Step(0, 0, 0))
+    method.encoder.eval()
+    with torch.no_grad():
+        plain = method.encoder(*views.flat())
+        method.training_step(make_stacks(), Step(0, 0, 0), views)
+    if center:
+        plain = (plain - plain.mean(dim=0)) / (plain.var(dim=0, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(torch.cat(seen), F.normalize(plain, dim=1), rtol=1e-4, atol=1e-4)
+
+
 def test_the_loss_is_that_of_both_views(make, make_stacks):
     method, batch = make(FLAVOURS["deepcluster"]).eval(), make_stacks()
     method.on_epoch_start(Step(0, 0, 0), [batch])

@@ -97,6 +97,30 @@ def test_volumes_are_treated_as_by_inter(make, batch, spec, make_encoder):
     torch.testing.assert_close(step_of(joint, batch)["volume_loss"], expected)
 
 
+@pytest.mark.parametrize("center", [False, True])
+def test_what_a_batch_shares_is_taken_out_of_both_kinds_where_asked_for(center, make, batch):
+    method, means = make(SWAV, SWAV, center_embeddings=center), []
+    for part in (method.center, method.projector):
+        part.register_forward_hook(lambda _, inputs, output: means.append(output.detach().mean(dim=0).abs().max()))
+    step_of(method, batch)
+    assert len(means) == 2
+    assert [mean < 1e-5 for mean in means] == [center, center]
+
+
+def test_volumes_are_embedded_as_they_come(make, batch, make_stacks):
+    """The whole set would not fit into memory."""
+    method = make()
+
+    def batches():
+        for first in (0, 4, 8):
+            yield ImageStackBatch(batch.images if first else None, make_stacks(first_id=first))
+            assert int(method.volume_assigner.banks[0].valid.sum()) == first + 4
+
+    method.train().on_epoch_start(Step(0, 0, 0), batches())
+    assert method.training
+    assert int(method.image_assigner.banks[0].valid.sum()) == 12
+
+
 def test_both_banks_are_filled_from_batches_of_either_kind(make, batch):
     method = make()
     parts = [ImageStackBatch(batch.images, None), ImageStackBatch(None, batch.volumes)]
@@ -133,6 +157,7 @@ def test_every_parameter_is_in_one_group(make):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ({"images": SwAV(num_prototypes=17)}, "image_assigner.num_prototypes: 17 prototypes for 16 training examples"),
         ({"volumes": SwAV(num_prototypes=5)}, "volume_assigner.num_prototypes: 5 prototypes for 16 training volumes"),
         ({"mask_ratio": 1.0}, "mask_ratio: 1.0 hides 5 of the 5 slices"),
         ({"image_weight": -1.0}, "image_weight: expected 0 or more"),

@@ -1,6 +1,9 @@
+import math
+
 import pytest
 import torch
 from reference.slice_attention import grid_sample_1d, hat_matrix, multi_scale
+from torch.nn import functional as F
 
 from medgraph.volume.slice_attention import Full, Identity, MultiScale, SharedPoints, interpolate, pool_slices
 
@@ -116,17 +119,80 @@ def test_what_a_slice_attends_to_has_weights_that_sum_to_one(kind, rng):
     tokens = torch.randn(2, 9, 16, generator=rng, dtype=torch.float64)
     valid = everywhere(tokens)
     valid[1, 6:] = False
-    seen = made(kind).attended(tokens, valid)
+    seen = made(kind).attended(tokens, tokens, valid)
     assert seen.positions.shape == seen.weights.shape
     total = seen.weights[valid].sum(dim=-1)
     torch.testing.assert_close(total, torch.ones_like(total))
+
+
+@pytest.mark.parametrize("kind", [*(MultiScale(num_levels=n) for n in (1, 2, 4)), KINDS["dat1d"], KINDS["full"]])
+def test_what_is_told_times_the_values_is_the_output(kind, rng):
+    module = kind.make(16).double().eval()
+    for name in ("offsets", "weights"):
+        if hasattr(module, name):
+            torch.nn.init.normal_(getattr(module, name).weight, std=0.5)
+    queries, tokens = torch.randn(2, 2, 9, 16, generator=rng, dtype=torch.float64)
+    valid = everywhere(tokens)
+    valid[1, 6:] = False
+    with torch.no_grad():
+        seen = module.attended(queries, tokens, valid).of_slices  # (b, n, h, n)
+        if isinstance(kind, Full):
+            weight, bias = (x.chunk(3)[2] for x in (module.attention.in_proj_weight, module.attention.in_proj_bias))
+            output = module.attention.out_proj
+        else:
+            weight, bias, output = module.values.weight, module.values.bias, module.output
+        values = (tokens @ weight.T).unflatten(2, (kind.num_heads, -1))
+        heads = torch.einsum("bnhj,bjhc->bnhc", seen, values).flatten(2)
+        expected = output(heads if bias is None else heads + bias)
+        actual = module(queries, tokens, valid)
+    torch.testing.assert_close(actual[valid], expected[valid], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 4, 7, 20])
+def test_dat1d_equals_its_formula_one_slice_and_place_at_a_time(n, rng):
+    module = made("dat1d")
+    torch.nn.init.normal_(module.offset.weight)
+    queries, tokens = torch.randn(2, 1, n, 16, generator=rng, dtype=torch.float64)
+    with torch.no_grad():
+        expected, reach = shared_points(module, queries[0], tokens[0])
+        torch.testing.assert_close(module(queries, tokens, everywhere(tokens))[0], expected, rtol=0, atol=1e-12)
+    assert reach < 2
+
+
+def shared_points(module, queries, tokens):
+    """The attention of one volume (n, d), and how far its furthest place is from where it started."""
+    n, heads, width = len(tokens), module.num_heads, module.head_dim
+    q, count = module.queries(queries), math.ceil(n / 4)
+    places, furthest = [], 0.0
+    for m in range(count):
+        spread = module.spread.bias.clone()
+        for t in range(6):
+            if 0 <= 4 * m + t - 1 < n:
+                spread += module.spread.weight[:, 0, t] * q[4 * m + t - 1]
+        offset = 2 * math.tanh(float(module.offset.weight[0, :, 0] @ F.gelu(spread)))
+        furthest = max(furthest, abs(offset))
+        places.append((m + 0.5) * n / count - 0.5 + offset)
+    read = hat_matrix(torch.tensor(places, dtype=tokens.dtype), n) @ tokens
+    keys, values = module.keys(read), module.values(read)
+    rows = []
+    for i in range(n):
+        parts = []
+        for head in range(heads):
+            own, logits = slice(head * width, (head + 1) * width), []
+            for m, place in enumerate(places):
+                apart = math.copysign(math.log(1 + abs(i - place)), i - place)
+                bias = module.bias(torch.tensor([apart], dtype=tokens.dtype))[head]
+                logits.append(q[i, own] @ keys[m, own] / math.sqrt(width) + bias)
+            parts.append(torch.stack(logits).softmax(dim=0) @ values[:, own])
+        rows.append(module.output(torch.cat(parts)))
+    return torch.stack(rows), furthest
 
 
 def test_places_are_reported_in_slices_of_the_volume():
     seen = (
         MultiScale(num_heads=2, num_levels=2, num_points=1)
         .make(4)
-        .attended(torch.zeros(1, 8, 4), torch.ones(1, 8, dtype=torch.bool))
+        .attended(*torch.zeros(2, 1, 8, 4), torch.ones(1, 8, dtype=torch.bool))
     )
     assert seen.positions[0, 3].tolist() == [[4.0, 5.0], [2.0, 1.0]]  # one step ahead, behind; of 1 and of 2 slices
 
