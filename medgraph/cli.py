@@ -333,6 +333,11 @@ def main() -> None:
             raise
         typer.echo(str(error), err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # a folder that may not be written, a file where a folder was named, a full disk
+        if _DEBUG in sys.argv or error.filename is None:
+            raise
+        typer.echo(f"{error.filename}: {error.strerror}. Choose another place, or make room or leave there.", err=True)
+        sys.exit(MedgraphError.exit_code)
 
 
 def _teller() -> Callable[..., None]:

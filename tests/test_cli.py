@@ -73,6 +73,18 @@ def test_exit_code_is_that_of_the_error(monkeypatch, capsys):
     assert capsys.readouterr().err == "odd thing\n"
 
 
+def test_what_the_system_refuses_is_told_in_a_line(monkeypatch, capsys, tmp_path):
+    def fail(*arguments, **keywords):
+        (tmp_path / "absent" / "x").write_text("")
+
+    monkeypatch.setattr(medgraph, "check", fail)
+    monkeypatch.setattr(sys, "argv", ["medgraph", "check", "x"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'absent' / 'x'}: No such file or directory. ")
+
+
 def test_a_warning_is_told_once_and_where_it_comes_from_if_not_from_us(monkeypatch, capsys):
     def warn(*arguments, **keywords):
         for _ in range(2):

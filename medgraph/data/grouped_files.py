@@ -7,7 +7,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,6 +14,7 @@ from medgraph import checks
 from medgraph.data import formats
 from medgraph.data.formats import VOLUME_SUFFIXES, CaseFile
 from medgraph.data.grouped import Attribute, GroupedImages
+from medgraph.data.pixels import open_image
 from medgraph.data.spec import ImageSpec
 from medgraph.data.unseen import NewImage
 from medgraph.data.volumes import VolumeCache
@@ -40,6 +40,9 @@ class GroupedFile:
     is_target: bool
     part: str
     values: dict[str, float]
+
+
+_DEEP_RANGE = (0.5, 99.5)  # percentiles of an image of more than 8 bits that become 0 and 1
 
 
 class GroupedSource(Protocol):
@@ -157,11 +160,12 @@ class GroupedFilesData:
         )
 
     def _read_image(self, path: Path) -> Tensor:
-        try:
-            pixels = np.asarray(Image.open(path).convert("L" if self.channels == 1 else "RGB"))
-        except (OSError, UnidentifiedImageError) as error:
-            raise DataError(f"{path}: is not an image ({error}), expected png or jpg.") from error
-        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+        image = open_image(path, self.channels)
+        pixels = np.asarray(image, dtype=np.float32)
+        if image.mode == "F":  # more than 8 bits, whatever part of them is used
+            low, high = np.percentile(pixels, _DEEP_RANGE)
+            pixels = 255 * np.clip((pixels - low) / max(high - low, 1e-6), 0, 1)
+        pixels = np.repeat(pixels[..., None], self.channels, axis=2) if pixels.ndim == 2 else pixels
         return torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32) / 255)
 
     def _read_volume(self, path: Path) -> Tensor:

@@ -9,6 +9,8 @@ import SimpleITK as sitk  # noqa: N813
 from medgraph.data.nifti import Grid, Volume, as_labels, check_intensities
 from medgraph.errors import DataError
 
+sitk.ProcessObject.SetGlobalWarningDisplay(False)  # of files that are no DICOM, on stderr; errors are raised as before
+
 SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's world runs left, posterior, superior
 _POSITION, _DESCRIPTION = "0020|0032", "0008|103e"

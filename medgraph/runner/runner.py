@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from importlib import metadata
 from pathlib import Path
+from shlex import quote
 
 import torch
 from accelerate import PartialState
@@ -35,7 +36,8 @@ def run(pipeline: Pipeline, out: Path | None = None, device: str = "auto", resum
 
     Args:
         pipeline: From `medgraph.config.load`.
-        out: Run folder; default `runs/<pipeline>-<date>`, with `resume` the newest one of that pipeline.
+        out: Run folder; default `runs/<pipeline>-<date>`, with `resume` the newest one of that pipeline with these
+            overrides.
         device: "auto", "cpu" or "cuda".
         resume: Go on in a folder that already holds this run. A stage whose config changed runs again, as do all that
             start from it.
@@ -62,8 +64,8 @@ def _run(pipeline: Pipeline, out: Path | None, device: str, resume: bool) -> Pat
         if processes.from_main(is_main and _is_finished(folder, stage)):
             console.print(f"[bold]{stage.name}[/bold]: finished before, skipped")
             continue
-        if is_main:
-            _clear_if_changed(folder, stage)
+        if is_main and _clear_if_changed(folder, stage):
+            console.print(f"[bold]{stage.name}[/bold]: has changed since, what it had left is thrown away")
         processes.wait()
         console.print(f"[bold]{stage.name}[/bold] ({stage.kind})")
         try:
@@ -72,7 +74,7 @@ def _run(pipeline: Pipeline, out: Path | None, device: str, resume: bool) -> Pat
         except (Stopped, KeyboardInterrupt) as stopped:
             raise Stopped(
                 f"{str(stopped) or f'{stage.name}: interrupted.'} Nothing is lost: go on with\n"
-                f"  medgraph run {folder.path / 'pipeline.yaml'} --resume --out {folder.path}"
+                f"  medgraph run {quote(str(folder.path / 'pipeline.yaml'))} --resume --out {quote(str(folder.path))}"
             ) from stopped
         if is_main:
             checkpoint.write_json(folder.stage(stage.name) / "done.json", {"digest": stage.digest})
@@ -101,7 +103,7 @@ def _together(device: str) -> Iterator[None]:
 
 def _open_folder(pipeline: Pipeline, out: Path | None, resume: bool) -> Path:
     if out is None:
-        previous = sorted(Path("runs").glob(f"{pipeline.name}-*"), key=os.path.getmtime) if resume else []
+        previous = _earlier(pipeline) if resume else []
         out = previous[-1] if previous else Path("runs") / f"{pipeline.name}-{datetime.now():%Y%m%d-%H%M%S}"
     out = Path(out)
     described, overrides = out / "pipeline.yaml", list(pipeline.overrides)
@@ -128,6 +130,16 @@ def _open_folder(pipeline: Pipeline, out: Path | None, resume: bool) -> Path:
     return out
 
 
+def _earlier(pipeline: Pipeline) -> list[Path]:
+    """Run folders of this pipeline with these overrides, the newest last; without overrides, all of this pipeline."""
+    found = sorted(
+        Path("runs").glob(f"{pipeline.name}-*/environment.json"), key=lambda file: file.parent.stat().st_mtime
+    )
+    told = [(file.parent, json.loads(file.read_text())) for file in found]
+    wanted = list(pipeline.overrides)
+    return [folder for folder, facts in told if not wanted or facts["overrides"] == wanted]
+
+
 def _environment(pipeline: Pipeline, overrides: list[str]) -> dict[str, object]:
     packages = ("medgraph", "torch", "monai", "nibabel", "numpy", "accelerate", "scikit-learn")
     return {
@@ -144,13 +156,15 @@ def _is_finished(folder: RunFolder, stage: Stage) -> bool:
     return _digest(folder.stage(stage.name) / "done.json") == stage.digest
 
 
-def _clear_if_changed(folder: RunFolder, stage: Stage) -> None:
-    """Throw away what another config left in the stage's folder; keep this one's checkpoints."""
+def _clear_if_changed(folder: RunFolder, stage: Stage) -> bool:
+    """Throw away what another config left in the stage's folder, and tell so; keep this one's checkpoints."""
     path = folder.stage(stage.name)
-    if path.exists() and _digest(path / "begun.json") != stage.digest:
+    is_other = path.exists() and _digest(path / "begun.json") != stage.digest
+    if is_other:
         shutil.rmtree(path)
     path.mkdir(parents=True, exist_ok=True)
     checkpoint.write_json(path / "begun.json", {"digest": stage.digest})
+    return is_other
 
 
 def _digest(path: Path) -> str | None:

@@ -40,6 +40,21 @@ def test_constructor_error_without_places_names_the_key(fake_parts):
         config.build({"name": "fake", "temperature": -1, "mode": "hard"}, "losses")
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "content.data.source.fractions=[0.5,0.5,0.5]",
+        "content.data.source.images=/a/*",
+        "content.data.source.subject_pattern=(",
+    ],
+)
+def test_what_only_the_data_finds_wrong_has_its_place_too(override, tmp_path):
+    (tmp_path / "a.nii.gz").write_bytes(b"")
+    source = f"content.data.source={{name: folder, root: '{tmp_path}', images: '*.nii.gz', classes: [background, a]}}"
+    with pytest.raises(ConfigError, match=r"^configs/quickstart/content\.yaml:\d+:1: content\.data: "):
+        config.dry_build(config.load("quickstart", [source, override]))
+
+
 def test_absent_data_is_a_note_not_an_error(write):
     notes = config.dry_build(config.load(write(), ("second.data.root=absent",)))
     assert notes == ["second: checks of the method against the data were skipped: absent: expected a folder"]

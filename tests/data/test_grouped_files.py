@@ -41,6 +41,16 @@ def test_color_and_size_rules(source, tmp_path):
     assert (GroupedFilesData(source, size=(6, 8), fit="crop").read(tmp_path / "box.png") == 1).all()
 
 
+def test_images_of_more_than_8_bits_keep_their_shades(source, tmp_path):
+    ramp = (1000 + 25 * np.arange(144).reshape(12, 12)).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    for channels in (1, 3):
+        read = GroupedFilesData(source, size=(12, 12), channels=channels).read(tmp_path / "deep.png")
+        assert read.shape == (channels, 12, 12)
+        assert (read.min(), read.max()) == (0, 1)
+        assert len(read[0].unique()) > 140
+
+
 @pytest.mark.parametrize(("fit", "size"), [(None, (6, 8)), ("crop", (12, 14))])
 def test_another_size_without_a_rule_is_refused(source, fit, size):
     with pytest.raises(DataError, match=r"has size \(12, 12\), expected .* or a rule that leads there"):
@@ -61,7 +71,7 @@ def test_volumes_are_prepared(source, tmp_path):
 
 def test_what_is_no_image_is_named(source, tmp_path):
     (tmp_path / "broken.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"broken.png: is not an image"):
+    with pytest.raises(DataError, match=r"broken.png: cannot be read as an image"):
         GroupedFilesData(source, size=(12, 12)).read(tmp_path / "broken.png")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from medgraph import config
 from medgraph.errors import ConfigError
+from medgraph.runner import runner
 from medgraph.runner.runner import KINDS, run
 from medgraph.runner.train import Stopped
 
@@ -60,6 +62,26 @@ def test_finished_stages_are_skipped(finished, capsys):
         assert capsys.readouterr().out.count("finished before, skipped") == len(pipeline.stages)
         assert json.loads((finished / "environment.json").read_text())["overrides"] == SHORT
     assert (finished / "pretrain" / "metrics.jsonl").stat().st_mtime_ns == before
+
+
+def test_without_a_folder_only_a_run_with_the_same_overrides_is_gone_on_with(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "quickstart-20200101-000000"
+    shutil.copytree(finished, folder)
+    assert runner._earlier(short()) == runner._earlier(config.load("quickstart")) == [folder.relative_to(tmp_path)]
+    assert runner._earlier(config.load("quickstart", [*SHORT, "seed=7"])) == []
+
+
+def test_a_stage_that_changed_says_that_it_starts_anew(finished, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    monkeypatch.setattr(runner, "KINDS", dict.fromkeys(runner.KINDS, lambda *a: None))
+    monkeypatch.setattr(runner, "finish", lambda *a, **k: None)
+    monkeypatch.setattr(runner, "write_cards", lambda *a: None)
+    run(config.load("quickstart", [*SHORT, "verdict.train.epochs=9"]), out=folder, device="cpu", resume=True)
+    told = capsys.readouterr().out
+    assert "verdict: has changed since, what it had left is thrown away" in told
+    assert told.count("finished before, skipped") == 2
 
 
 def test_a_folder_that_holds_a_run_is_refused(finished):
