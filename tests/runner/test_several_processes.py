@@ -17,7 +17,7 @@ def torchrun(*arguments, folder):
         port = str(free.getsockname()[1])
     command = [sys.executable, *RUN, port, "-m", "medgraph", "run", "smoke-volume", "--device", "cpu", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=400)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=folder, env=environment, timeout=400)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

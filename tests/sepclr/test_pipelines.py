@@ -42,7 +42,7 @@ def test_batches_of_a_run_hold_both_groups_and_a_too_large_one_is_refused(tmp_pa
     assert logged["background_norm"] > 0
     assert logged["target_norm"] > 0
     watched = {"common_group_auc", "salient_group_auc", "dependence", "self_share", "above_floor"}
-    assert all(0 <= logged[name] <= 1.5 for name in watched)
+    assert all(-0.5 <= logged[name] <= 1.5 for name in watched)
     assert {f"pretrain: {name}" for name in watched} <= set(curves(out))  # and so in the report
     too_large = config.load("smoke-sepclr", [*QUICK, "pretrain.train.batch_size=30"])
     with pytest.raises(DataError, match="the background group has 12 examples, but a batch of 30 takes 15 of it"):
