@@ -183,7 +183,7 @@ def print_scores(title: str, scores: Scores, console: Console) -> None:
         shown.add_column(name, justify="left" if index < 2 else "right", no_wrap=index != 1)
     for cells in rows:
         shown.add_row(*cells)
-    is_wide = Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), shown).maximum > console.width
+    is_wide = Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), shown).minimum > console.width
     if is_wide or len({row["case"] for row in scores.rows}) > MANY:
         intervals = scores.intervals()
         for name, value in scores.summary().items():
