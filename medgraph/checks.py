@@ -5,7 +5,9 @@ The config checker finds these very lines in a constructor and runs them before 
 """
 
 import math
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 Number = TypeVar("Number", int, float)
@@ -86,3 +88,29 @@ def same_length(**named: Any) -> None:
 
 def _finite(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def parts(name: str, value: Sequence[float]) -> Sequence[float]:
+    """Return `value` if it is three shares that sum to 1: train, validation and test. Raises ValueError."""
+    if len(value) != 3 or min(value) < 0 or abs(sum(value) - 1) > 1e-6:
+        raise ValueError(f"{name}: expected three numbers that sum to 1 (train, validation, test), got {value}")
+    return value
+
+
+def file_pattern(name: str, value: str) -> str:
+    """Return `value` if it is a glob below some folder. Raises ValueError."""
+    steps = PurePath(value).parts
+    if not steps or PurePath(value).is_absolute() or any("**" in step and step != "**" for step in steps):
+        raise ValueError(f"{name}: expected a glob below the folder such as '**/*.nii.gz', got {value!r}")
+    return value
+
+
+def expression(name: str, value: str | None) -> str | None:
+    """Return `value` if it is None, or a regular expression with a group. Raises ValueError."""
+    try:
+        is_good = value is None or re.compile(value).groups > 0
+    except re.error as error:
+        raise ValueError(f"{name}: {value!r} is no regular expression: {error}") from error
+    if not is_good:
+        raise ValueError(f"{name}: expected a regular expression with a group, as '(.*)_T1', got {value!r}")
+    return value

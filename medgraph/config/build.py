@@ -1,6 +1,5 @@
 """Checked part + catalogue -> object; constructor errors get file, line and key in front."""
 
-import re
 from typing import Any
 
 from medgraph import catalogue
@@ -85,10 +84,6 @@ def _dry_build_stage(stage: Stage, pipeline: Pipeline) -> None:
         located = str(error).partition(": ")[0] in stage.data
         where = (f"{stage.name}.data", pipeline.origins)
         raise ConfigError(_located(str(error), "", stage.data, *where) if located else str(error)) from error
-    except MedgraphError:
-        raise
-    except (ValueError, TypeError, NotImplementedError, re.error) as error:
-        raise ConfigError(_located(str(error), "", stage.data, f"{stage.name}.data", pipeline.origins)) from error
     if stage.compare is not None:
         _check_counts(stage, data, pipeline.origins)
     if stage.method is not None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from medgraph import checks
 from medgraph.data.cases import Case, with_parts
 from medgraph.data.formats import case_name
 from medgraph.data.splits import check_disjoint
@@ -40,8 +41,8 @@ class DecathlonSource:
     ):
         self.root = root
         self.frame = frame
-        self.subject_pattern = subject_pattern
-        self.fractions = fractions
+        self.subject_pattern = checks.expression("subject_pattern", subject_pattern)
+        self.fractions = checks.parts("fractions", fractions)
         self.split_seed = split_seed
 
     def __repr__(self) -> str:

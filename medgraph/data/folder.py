@@ -5,6 +5,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 
+from medgraph import checks
 from medgraph.data.cases import Case, with_parts
 from medgraph.errors import DataError
 
@@ -41,12 +42,12 @@ class FolderSource:
         licence: str = "",
     ):
         self.root = root
-        self.images = images
-        self.labels = labels
+        self.images = checks.file_pattern("images", images)
+        self.labels = None if labels is None else checks.file_pattern("labels", labels)
         self.classes = tuple(classes)
         self.frame = frame
-        self.subject_pattern = subject_pattern
-        self.fractions = fractions
+        self.subject_pattern = checks.expression("subject_pattern", subject_pattern)
+        self.fractions = checks.parts("fractions", fractions)
         self.split_seed = split_seed
         self.licence = licence
 

@@ -5,6 +5,7 @@ import math
 from functools import cached_property
 from pathlib import Path
 
+from medgraph import checks
 from medgraph.data.grouped import Attribute
 from medgraph.data.grouped_files import GroupedFile
 from medgraph.data.splits import PARTS, check_disjoint, split_subjects
@@ -38,7 +39,7 @@ class GroupManifestSource:
     ):
         self.path = path
         self.common_attributes, self.salient_attributes = tuple(common_attributes), tuple(salient_attributes)
-        self.fractions = fractions
+        self.fractions = checks.parts("fractions", fractions)
         self.split_seed = split_seed
 
     def __repr__(self) -> str:

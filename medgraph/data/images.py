@@ -73,7 +73,7 @@ class ImageFolderData:
         self.size = (checks.at_least("size", size[0], 1), checks.at_least("size", size[1], 1))
         self.channels = checks.one_of("channels", channels, (1, 3))
         self.percentiles = checks.interval("percentiles", percentiles, 0, 100)
-        self.fractions = fractions
+        self.fractions = checks.parts("fractions", fractions)
         self.split_seed = split_seed
         self.score_range = score_interval(score_range)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+from medgraph import checks
 from medgraph.data.cases import Case, with_parts
 from medgraph.data.formats import case_name
 from medgraph.data.splits import PARTS, check_disjoint
@@ -45,7 +46,7 @@ class ManifestSource:
         self.path = path
         self.classes = tuple(classes)
         self.frame = frame
-        self.fractions = fractions
+        self.fractions = checks.parts("fractions", fractions)
         self.split_seed = split_seed
         self.other_columns = tuple(other_columns)
         self.licence = licence

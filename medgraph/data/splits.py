@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from medgraph import checks
 from medgraph.errors import DataError
 
 PARTS = ("train", "validation", "test")
@@ -19,8 +20,7 @@ def split_subjects(subjects: Iterable[str], fractions: Sequence[float], seed: in
         ValueError: The fractions are not three numbers of at least 0 that sum to 1.
         DataError: Fewer subjects than parts.
     """
-    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ValueError(f"fractions: expected three numbers that sum to 1 (train, validation, test), got {fractions}")
+    checks.parts("fractions", fractions)
     names = sorted(set(subjects))
     asked = sum(fraction > 0 for fraction in fractions)
     if len(names) < asked:

@@ -4,6 +4,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 
+from medgraph import checks
 from medgraph.data.grouped import Attribute
 from medgraph.data.grouped_files import ENDINGS, GroupedFile
 from medgraph.data.splits import split_subjects
@@ -32,8 +33,8 @@ class TwoFoldersSource:
         split_seed: int = 0,
     ):
         self.background, self.target = background, target
-        self.subject_pattern = subject_pattern
-        self.fractions = fractions
+        self.subject_pattern = checks.expression("subject_pattern", subject_pattern)
+        self.fractions = checks.parts("fractions", fractions)
         self.split_seed = split_seed
 
     def __repr__(self) -> str:

@@ -41,17 +41,18 @@ def test_constructor_error_without_places_names_the_key(fake_parts):
 
 
 @pytest.mark.parametrize(
-    "override",
+    ("override", "message"),
     [
-        "content.data.source.fractions=[0.5,0.5,0.5]",
-        "content.data.source.images=/a/*",
-        "content.data.source.subject_pattern=(",
+        ("content.data.source.fractions=[0.5,0.5,0.5]", r"fractions: expected three numbers that sum to 1"),
+        ("content.data.source.images=/a/*", r"images: expected a glob below the folder"),
+        ("content.data.source.images='**sub'", r"images: expected a glob below the folder"),
+        ("content.data.source.subject_pattern=(", r"subject_pattern: '\(' is no regular expression: missing \)"),
+        ("content.data.source.subject_pattern=sub-.*", r"subject_pattern: expected a regular expression with a group"),
     ],
 )
-def test_what_only_the_data_finds_wrong_has_its_place_too(override, tmp_path):
-    (tmp_path / "a.nii.gz").write_bytes(b"")
+def test_what_a_source_cannot_use_has_its_place(override, message, tmp_path):
     source = f"content.data.source={{name: folder, root: '{tmp_path}', images: '*.nii.gz', classes: [background, a]}}"
-    with pytest.raises(ConfigError, match=r"^configs/quickstart/content\.yaml:\d+:1: content\.data: "):
+    with pytest.raises(ConfigError, match=r"command line: content\.data\.source\." + message):
         config.dry_build(config.load("quickstart", [source, override]))
 
 

@@ -59,5 +59,5 @@ def test_two_files_of_one_id(tmp_path):
 
 def test_a_pattern_that_finds_no_subject(tmp_path):
     touch(tmp_path, "a.nii")
-    with pytest.raises(DataError, match=r"subject_pattern 'x' finds no group in the id 'a'"):
-        _ = FolderSource(str(tmp_path), "*.nii", subject_pattern="x").cases
+    with pytest.raises(DataError, match=r"subject_pattern '\(x\)' finds no group in the id 'a'"):
+        _ = FolderSource(str(tmp_path), "*.nii", subject_pattern="(x)").cases

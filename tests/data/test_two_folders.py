@@ -33,4 +33,4 @@ def test_missing_empty_and_foreign_folders_are_named(tmp_path):
     with pytest.raises(DataError, match="so one group would be empty"):
         _ = TwoFoldersSource(str(tmp_path / "a"), str(tmp_path / "none")).files
     with pytest.raises(DataError, match="finds no group in this name"):
-        _ = TwoFoldersSource(str(tmp_path / "a"), str(tmp_path / "a"), subject_pattern="sub").files
+        _ = TwoFoldersSource(str(tmp_path / "a"), str(tmp_path / "a"), subject_pattern="(sub)").files
