@@ -86,10 +86,6 @@ def same_length(**named: Any) -> None:
         raise ValueError("expected the same length, got " + ", ".join(f"{k}: {n}" for k, n in lengths.items()))
 
 
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def parts(name: str, value: Sequence[float]) -> Sequence[float]:
     """Return `value` if it is three shares that sum to 1: train, validation and test. Raises ValueError."""
     if len(value) != 3 or min(value) < 0 or abs(sum(value) - 1) > 1e-6:
@@ -114,3 +110,7 @@ def expression(name: str, value: str | None) -> str | None:
     if not is_good:
         raise ValueError(f"{name}: expected a regular expression with a group, as '(.*)_T1', got {value!r}")
     return value
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -336,7 +336,8 @@ def main() -> None:
     except OSError as error:  # a folder that may not be written, a file where a folder was named, a full disk
         if _DEBUG in sys.argv or error.filename is None:
             raise
-        typer.echo(f"{error.filename}: {error.strerror}. Check the path, what you may do there, and the room left.", err=True)
+        advice = "Check the path, what you may do there, and the room left."
+        typer.echo(f"{error.filename}: {error.strerror}. {advice}", err=True)
         sys.exit(MedgraphError.exit_code)
 
 
