@@ -1,11 +1,11 @@
 """A CSV file that names the group of each image: subject, image, group, and what else is known."""
 
-import csv
 import math
 from functools import cached_property
 from pathlib import Path
 
 from medgraph import checks
+from medgraph.data.csv_rows import read_rows
 from medgraph.data.grouped import Attribute
 from medgraph.data.grouped_files import GroupedFile
 from medgraph.data.splits import PARTS, check_disjoint, split_subjects
@@ -56,17 +56,18 @@ class GroupManifestSource:
     def files(self) -> tuple[GroupedFile, ...]:
         """All files, in the order of the lines."""
         rows = self._rows
-        if "split" in rows[0]:
-            parts = [self._part(line, row) for line, row in enumerate(rows, start=2)]
-            check_disjoint(zip((row["subject"] for row in rows), parts, strict=True), str(self._file))
+        subjects = [row["subject"] for row in rows.values()]
+        if "split" in next(iter(rows.values())):
+            parts = [self._part(line, row) for line, row in rows.items()]
+            check_disjoint(zip(subjects, parts, strict=True), str(self._file))
         else:
-            of_subject = split_subjects((row["subject"] for row in rows), self.fractions, self.split_seed)
-            parts = [of_subject[row["subject"]] for row in rows]
+            of_subject = split_subjects(subjects, self.fractions, self.split_seed)
+            parts = [of_subject[subject] for subject in subjects]
         return tuple(
             GroupedFile(
                 self._file.parent / row["image"], row["subject"], self._group(line, row), part, self._values(row)
             )
-            for line, (row, part) in enumerate(zip(rows, parts, strict=True), start=2)
+            for (line, row), part in zip(rows.items(), parts, strict=True)
         )
 
     @property
@@ -74,13 +75,10 @@ class GroupManifestSource:
         return Path(self.path).expanduser()
 
     @cached_property
-    def _rows(self) -> list[dict[str, str]]:
+    def _rows(self) -> dict[int, dict[str, str]]:
         if not self._file.is_file():
             raise DataError(f"{self._file}: no such file, expected a CSV file that lists images. Check source.path.")
-        with self._file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            rows = list(reader)
-        columns = reader.fieldnames or []
+        columns, rows = read_rows(self._file)
         needed = ["subject", "image", "group", *self.common_attributes, *self.salient_attributes]
         missing = [name for name in needed if name not in columns]
         if missing or not rows:
@@ -89,11 +87,20 @@ class GroupManifestSource:
                 f"{self._file}: {lacks}, expected a line for each image with {', '.join(needed)}. "
                 f"Columns: {', '.join(columns) or 'none'}."
             )
+        lines: dict[str, int] = {}
+        for line, row in rows.items():
+            if not row["subject"] or not row["image"]:
+                raise DataError(f"{self._file}, line {line}: subject or image is empty, expected both. Fill it in.")
+            if lines.setdefault(row["image"], line) != line:
+                raise DataError(
+                    f"{self._file}, line {line}: lists the image {row['image']!r} again, which line "
+                    f"{lines[row['image']]} lists, expected each once. Remove a line."
+                )
         return rows
 
     def _categories(self, name: str) -> list[str]:
         """The categories of a column in order; none if all known values are numbers."""
-        known = {row[name].strip() for row in self._rows} - {""}
+        known = {row[name].strip() for row in self._rows.values()} - {""}
         return [] if all(_number(value) is not None for value in known) else sorted(known)
 
     def _values(self, row: dict[str, str]) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """Folders of 2D images, PNG or JPEG, with or without a list of parts and classes."""
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from PIL import Image
 
 from medgraph import checks
 from medgraph.data.batches import ImageBatch
+from medgraph.data.csv_rows import read_rows
 from medgraph.data.formats import CaseFile
 from medgraph.data.pixels import SUFFIXES, open_image
 from medgraph.data.spec import ImageSpec
@@ -198,26 +198,44 @@ def read_image(
 def _read_list(folder: Path, path: Path) -> tuple[tuple[ImageFile, ...], tuple[str, ...]]:
     if not path.is_file():
         raise DataError(f"{path}: no such file, expected a list of the images. Check labels; none takes all images.")
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        columns, rows = set(reader.fieldnames or []), list(reader)
-    if not {"file", "split"} <= columns:
-        raise DataError(f"{path}: has the columns {', '.join(sorted(columns))}, expected file and split at least.")
+    columns, rows = read_rows(path)
+    if not {"file", "split"} <= set(columns):
+        raise DataError(f"{path}: has the columns {', '.join(columns) or 'none'}, expected file and split at least.")
     if not rows:
         raise DataError(f"{path}: lists no images, expected a line for each.")
-    files, names = [], {}
-    for line, row in enumerate(rows, start=2):
+    classes = _class_names(path, rows) if "label" in columns else ()
+    files: dict[Path, tuple[int, ImageFile]] = {}
+    for line, row in rows.items():
         if row["split"] not in _PART_OF_WORD:
             raise DataError(f"{path}, line {line}: split is {row['split']!r}, expected train, val or test.")
-        label = None
-        if "label" in columns:
-            if not row["label"].isdecimal():
-                raise DataError(f"{path}, line {line}: label is {row['label']!r}, expected 0, 1, 2, ...")
-            label = int(row["label"])
-            names[label] = row.get("class") or str(label)
+        if not row["file"]:
+            raise DataError(f"{path}, line {line}: file is empty, expected the name of an image. Fill it in.")
         place = folder / "images" / row["file"]
         place = place if place.exists() else folder / row["file"]
-        files.append(ImageFile(place, _PART_OF_WORD[row["split"]], label, row))
-    if sorted(names) != list(range(len(names))):
-        raise DataError(f"{path}: has the labels {sorted(names)}, expected 0, 1, 2, ... without gaps.")
-    return tuple(sorted(files, key=lambda file: file.path)), tuple(names[label] for label in sorted(names))
+        if place in files:
+            raise DataError(
+                f"{path}, line {line}: lists the image {row['file']!r} again, which line {files[place][0]} lists, "
+                "expected each once. Remove a line."
+            )
+        label = int(row["label"]) if "label" in columns else None
+        files[place] = line, ImageFile(place, _PART_OF_WORD[row["split"]], label, row)
+    return tuple(files[place][1] for place in sorted(files)), classes
+
+
+def _class_names(path: Path, rows: Mapping[int, Mapping[str, str]]) -> tuple[str, ...]:
+    """The name of each label, or its number where none is given. Raises DataError for one with two names."""
+    named: dict[int, tuple[int, str]] = {}  # line and name
+    for line, row in rows.items():
+        if not row["label"].isdecimal():
+            raise DataError(f"{path}, line {line}: label is {row['label']!r}, expected 0, 1, 2, ...")
+        label, name = int(row["label"]), row.get("class", "")
+        first, known = named.get(label, (line, ""))
+        if name and known and name != known:
+            raise DataError(
+                f"{path}, line {line}: calls the label {label} {name!r}, which line {first} calls {known!r}, expected "
+                "one class for each label. Correct label or class."
+            )
+        named[label] = (first, known) if known else (line, name)
+    if sorted(named) != list(range(len(named))):
+        raise DataError(f"{path}: has the labels {sorted(named)}, expected 0, 1, 2, ... without gaps.")
+    return tuple(named[label][1] or str(label) for label in range(len(named)))

@@ -1,6 +1,5 @@
 """Volumes listed by a CSV file: subject, image, label, split."""
 
-import csv
 import os
 from collections import Counter
 from dataclasses import replace
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from medgraph import checks
 from medgraph.data.cases import Case, with_parts
+from medgraph.data.csv_rows import read_rows
 from medgraph.data.formats import case_name
 from medgraph.data.splits import PARTS, check_disjoint
 from medgraph.errors import DataError
@@ -58,13 +58,13 @@ class ManifestSource:
     def cases(self) -> tuple[Case, ...]:
         """All cases, sorted by id, each with its part."""
         rows, has_split = self._rows()
-        cases = [self._case(line, row) for line, row in enumerate(rows, start=2)]
+        cases = [self._case(line, row) for line, row in rows.items()]
         twice = [name for name, count in Counter(case.id for case in cases).items() if count > 1]
         if twice:
             raise DataError(f"{self._file}: lists the image {twice[0]!r} twice, expected each once. Remove a line.")
         if not has_split:
             return with_parts(cases, self.fractions, self.split_seed)
-        parts = [self._part(line, row) for line, row in enumerate(rows, start=2)]
+        parts = [self._part(line, row) for line, row in rows.items()]
         chosen = [replace(case, part=part) for case, part in zip(cases, parts, strict=True)]
         check_disjoint(((case.subject, case.part) for case in chosen), str(self._file))
         return tuple(sorted(chosen, key=lambda case: case.id))
@@ -73,13 +73,10 @@ class ManifestSource:
     def _file(self) -> Path:
         return Path(os.path.expanduser(self.path))
 
-    def _rows(self) -> tuple[list[dict[str, str]], bool]:
+    def _rows(self) -> tuple[dict[int, dict[str, str]], bool]:
         if not self._file.is_file():
             raise DataError(f"{self._file}: no such file, expected a CSV file that lists volumes. Check path.")
-        with self._file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            columns = reader.fieldnames or []
-            rows = list(reader)
+        columns, rows = read_rows(self._file)
         if not {"subject", "image"} <= set(columns) or not set(columns) <= {*COLUMNS, *self.other_columns}:
             raise DataError(
                 f"{self._file}: has the columns {', '.join(columns) or 'none'}, expected subject, image and, "
@@ -98,7 +95,6 @@ class ManifestSource:
         return Case(name, row["subject"], self._file.parent / row["image"], label, frame=self.frame)
 
     def _part(self, line: int, row: dict[str, str]) -> str:
-        word = row["split"] or ""
-        if word not in _PART_OF_WORD:
-            raise DataError(f"{self._file}, line {line}: split is {word!r}, expected train, val or test.")
-        return _PART_OF_WORD[word]
+        if row["split"] not in _PART_OF_WORD:
+            raise DataError(f"{self._file}, line {line}: split is {row['split']!r}, expected train, val or test.")
+        return _PART_OF_WORD[row["split"]]

@@ -1,6 +1,5 @@
 """What is to be predicted of each volume: a column of a table, or the size of a labelled structure."""
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from medgraph import checks
 from medgraph.data import formats
 from medgraph.data.cases import Case
+from medgraph.data.csv_rows import read_rows
 from medgraph.errors import DataError
 
 _ANY_VALUE = tuple(str(value) for value in range(2**16))  # a label map whose values need no names
@@ -89,9 +89,7 @@ class ColumnTarget:
         """Line and word by name, and the kind of name."""
         if not self._file.is_file():
             raise DataError(f"{self._file}: no such file, expected a CSV table with the column {self.column!r}.")
-        with self._file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            columns, rows = list(reader.fieldnames or []), list(reader)
+        columns, rows = read_rows(self._file)
         key = next((word for word in ("case", "subject", "image") if word in columns), None)
         if key is None or self.column not in columns:
             raise DataError(
@@ -99,9 +97,9 @@ class ColumnTarget:
                 "case, subject, image."
             )
         words: dict[str, tuple[int, str]] = {}
-        for line, row in enumerate(rows, start=2):
+        for line, row in rows.items():
             name = str(self._file.parent / row[key]) if key == "image" else row[key]
-            word = (row[self.column] or "").strip()
+            word = row[self.column].strip()
             if name in words and words[name][1] != word:
                 raise DataError(f"{self._file}, line {line}: {key} {name!r} has another {self.column} than before.")
             words[name] = line, word

@@ -45,11 +45,27 @@ def test_without_split_subjects_are_split_by_fractions(tmp_path):
         (ROWS.replace("b.png,target", "b.png,patient"), "line 3: group is 'patient', expected background or target"),
         (ROWS.replace("val", "later"), "line 4: split is 'later', expected train, val or test"),
         (ROWS.replace("c,c.png", "a,c.png"), "subject 'a' lies in train and validation"),
+        ("", "has no column 'subject', expected a line for each image .* Columns: none"),
+        (ROWS.replace(",,m,7", ",,m"), "line 3: has 6 cells, expected 7 for the columns subject, image, group"),
+        (ROWS.replace("b,b.png", "b,"), "line 3: subject or image is empty, expected both"),
+        (
+            ROWS.replace("c.png", "b.png"),
+            "line 4: lists the image 'b.png' again, which line 3 lists",
+        ),
     ],
 )
 def test_wrong_files_are_named(tmp_path, text, message):
     with pytest.raises(DataError, match=message):
         _ = source(tmp_path, text).files
+
+
+def test_a_file_of_excel_is_read_in_utf_8_alone(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text(ROWS.replace("c,c.png", "Zoë,c.png"), encoding="utf-8-sig")
+    assert GroupManifestSource(str(path)).files[2].subject == "Zoë"
+    path.write_text(ROWS.replace("c,c.png", "Zoë,c.png"), encoding="latin-1")
+    with pytest.raises(DataError, match=r"list.csv, line 4: holds the byte 0xeb, expected text in UTF-8"):
+        _ = GroupManifestSource(str(path)).files
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -86,12 +86,30 @@ def test_without_a_list_all_images_are_taken(folder):
         ("file,split,label\n0.jpg,train,2\n", r"has the labels \[2\], expected 0, 1, 2, ... without gaps"),
         ("file,split\nno.png,train\n", r"no.png: no such file, expected an image"),
         ("file,split\n0.jpg,val\n", "no image in the part 'train'"),
+        ("", "has the columns none, expected file and split"),
+        ("file,split,label\n0.jpg,train\n", "line 2: has 2 cells, expected 3 for the columns file, split, label"),
+        ("file,split\n,train\n", "line 2: file is empty, expected the name of an image"),
+        ("file,split\n0.jpg,train\n0.jpg,train\n", "line 3: lists the image '0.jpg' again, which line 2 lists"),
+        ("file,split\n0.jpg,train\n\nimages/0.jpg,val\n", "line 4: lists the image 'images/0.jpg' again, which line 2"),
+        (
+            "file,split,label,class\n0.jpg,train,0,\n1.png,train,0,even\n2.jpg,train,0,odd\n",
+            "line 4: calls the label 0 'odd', which line 3 calls 'even', expected one class for each label",
+        ),
     ],
 )
 def test_a_wrong_list_is_refused(folder, text, words):
     (folder / "labels.csv").write_text(text)
     with pytest.raises(DataError, match=words):
         ImageFolderData(str(folder)).train()
+
+
+def test_a_list_of_excel_is_read_in_utf_8_alone(folder):
+    text = (folder / "labels.csv").read_text().replace("even", "gesünder")
+    (folder / "labels.csv").write_text(text, encoding="utf-8-sig")
+    assert ImageFolderData(str(folder)).spec.classes == ("gesünder", "odd")
+    (folder / "labels.csv").write_text(text, encoding="latin-1")
+    with pytest.raises(DataError, match=r"labels.csv, line 2: holds the byte 0xfc, expected text in UTF-8"):
+        _ = ImageFolderData(str(folder)).spec
 
 
 def test_missing_folders_lists_and_images_are_named(tmp_path):

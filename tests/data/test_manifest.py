@@ -52,11 +52,21 @@ def test_without_split_subjects_are_split(tmp_path):
         ),
         ("subject,image,split\ns1,a.nii,train\ns1,b.nii,test\n", "subject 's1' lies in test and train"),
         ("subject,image\ns1,a.nii\ns1,a.nii\n", "lists the image 'a' twice"),
+        ("subject,image,split\ns1,a.nii\n", "line 2: has 2 cells, expected 3 for the columns subject, image, split"),
     ],
 )
 def test_a_wrong_manifest(tmp_path, text, words):
     with pytest.raises(DataError, match=words):
         _ = ManifestSource(manifest(tmp_path, text)).cases
+
+
+def test_a_manifest_of_excel_is_read_in_utf_8_alone(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text(SPLIT.replace("s3", "Zoë"), encoding="utf-8-sig")
+    assert ManifestSource(str(path)).cases[1].subject == "Zoë"
+    path.write_text(SPLIT.replace("s3", "Zoë"), encoding="latin-1")
+    with pytest.raises(DataError, match=r"list.csv, line 5: holds the byte 0xeb, expected text in UTF-8"):
+        _ = ManifestSource(str(path)).cases
 
 
 def test_no_manifest(tmp_path):

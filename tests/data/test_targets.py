@@ -78,11 +78,23 @@ def test_words_are_classes_in_the_order_declared(tmp_path):
         ("subject,age\ns0,1\ns1,2\ns0,3\n", (), "line 4: subject 's0' has another age than before"),
         ("case,weight\nc0,1\n", (), "has the columns case, weight, expected age and one of case, subject, image"),
         ("age\n1\n", (), "has the columns age, expected age and one of case"),
+        ("age,case\n1\n2,c0\n", (), "line 2: has 1 cells, expected 2 for the columns age, case"),
+        ("", (), "has the columns none, expected age and one of case"),
     ],
 )
 def test_bad_tables_are_named_by_line(tmp_path, text, classes, message):
     with pytest.raises(DataError, match=message):
         ColumnTarget(table(tmp_path, text), "age", classes).check(cases_of(tmp_path))
+
+
+def test_a_table_of_excel_is_read_in_utf_8_alone(tmp_path):
+    path = tmp_path / "t.csv"
+    text = "case,Größe\n" + "".join(f"c{i},{i}\n" for i in range(4))
+    path.write_text(text, encoding="utf-8-sig")
+    assert ColumnTarget(str(path), "Größe").values(cases_of(tmp_path)).tolist() == [0, 1, 2, 3]
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(DataError, match=r"t.csv, line 1: holds the byte 0xf6, expected text in UTF-8"):
+        ColumnTarget(str(path), "Größe").check(cases_of(tmp_path))
 
 
 def test_no_table_and_one_class_are_refused(tmp_path):
