@@ -14,7 +14,8 @@ from torch.autograd.function import once_differentiable
 class SparseOperator:
     """A constant sparse matrix times a dense one; the backward pass multiplies by the transpose, stored once.
 
-    Torch's own sparse product forms the transpose anew in every backward pass.
+    Torch's own sparse product forms the transpose anew in every backward pass. Under autocast it is in float32: sums go
+    over many neighbours, and a CPU has no sparse product of half precision.
 
     Args:
         matrix: Any scipy sparse matrix.
@@ -29,7 +30,8 @@ class SparseOperator:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(columns, d) -> (rows, d)."""
-        return _Product.apply(x, self.forward_matrix, self.backward_matrix)
+        with torch.autocast(x.device.type, enabled=False):
+            return _Product.apply(x.float(), self.forward_matrix, self.backward_matrix)
 
     def to(self, device: torch.device | str) -> "SparseOperator":
         """The operator on another device; itself where it is there already."""
@@ -116,7 +118,8 @@ class _Product(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.transpose @ gradient.contiguous(), None, None
+        with torch.autocast(gradient.device.type, enabled=False):
+            return ctx.transpose @ gradient.contiguous(), None, None
 
 
 def _csr(matrix: sp.csr_matrix) -> Tensor:

@@ -6,7 +6,9 @@ from hetero.planted import encoder_for, planted_graph, planted_views
 from hetero.whole import planted_batches, sampled_encoder
 
 from medgraph.evaluation.node_scores import NodeProbe
+from medgraph.hetero.adameow import AdaMEOW
 from medgraph.hetero.meow import MEOW
+from medgraph.losses.adaptive_info_nce import AdaptiveInfoNCE
 from medgraph.losses.info_nce import InfoNCE
 from medgraph.losses.multi_positive_info_nce import MultiPositiveInfoNCE
 from medgraph.losses.weighted_info_nce import WeightedInfoNCE
@@ -146,3 +148,17 @@ def test_wrong_clusters_are_refused(data):
     ):
         with pytest.raises(ValueError, match=f"num_clusters: {message}"):
             make(data, num_clusters=wrong)
+
+
+@pytest.mark.parametrize("method", [MEOW, AdaMEOW])
+def test_it_trains_in_bf16(method, data):
+    if method is MEOW:
+        made = make(data)
+    else:
+        made = AdaMEOW(data.spec, encoder_for(data, dropout=0.2), AdaptiveInfoNCE(16, 8, 0.7), embedding_dim=16)
+    plain = copy.deepcopy(made)
+    with torch.autocast("cpu", torch.bfloat16):
+        curve = [outputs["loss"] for outputs in fit(made, data, 10)]
+    assert curve[0] == pytest.approx(fit(plain, data, 1)[0]["loss"], rel=0.03)
+    assert curve[-1] < curve[0] - 0.1
+    assert all(parameter.dtype == torch.float32 for parameter in made.parameters())

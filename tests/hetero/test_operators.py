@@ -33,3 +33,16 @@ def test_moving_keeps_the_matrix_and_its_transpose():
     moved = random(5, 7, 1).to("meta")
     assert moved.forward_matrix.device.type == moved.backward_matrix.device.type == "meta"
     assert moved.shape == (5, 7)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_under_autocast_sums_are_in_float32(dtype, rng):
+    x = torch.randn(7, 3, generator=rng).to(dtype).requires_grad_()
+    operator, upstream = random(5, 7, 1), torch.randn(5, 3, generator=rng)
+    with torch.autocast("cpu", torch.bfloat16):
+        product = operator(x)
+    assert product.dtype == torch.float32
+    torch.testing.assert_close(product, operator.dense() @ x.float())
+    (gradient,) = torch.autograd.grad(product, x, upstream)
+    assert gradient.dtype == dtype
+    torch.testing.assert_close(gradient, (operator.dense().T @ upstream).to(dtype))
