@@ -37,10 +37,10 @@ def run(
 
 
 def check(name: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> "tuple[Pipeline, list[str]]":
-    """The checked pipeline, and a note for every stage whose data could not be read.
+    """The checked pipeline, and a note for every stage whose data are not there, so that it was not checked with them.
 
     Raises ConfigError with one line for every mistake. Keys, types and ranges are judged first, without importing
-    torch; then every part is built without memory, to find values that do not work together.
+    torch; then every part is built without memory, to find values that do not work together or with the data.
     """
     from medgraph import config
 

@@ -13,7 +13,7 @@ import typer
 
 import medgraph
 from medgraph import catalogue, config, shipped
-from medgraph.errors import ConfigError, MedgraphError
+from medgraph.errors import ConfigError, DataError, MedgraphError
 
 _DEBUG = "--debug"  # every command takes it; main() acts on it, outside of all commands
 
@@ -70,7 +70,7 @@ def run(
     - `medgraph run my-pipeline.yaml --out runs/mine --resume`
     """
     if dry:
-        _report_check(name, overrides or [])
+        _report_check(name, overrides or [], needs_data=True)
         return
     try:
         medgraph.run(name, overrides or [], out=out, device=device.value, resume=resume)
@@ -84,7 +84,9 @@ def run(
 def check(name: Name, overrides: Overrides = None, debug: Debug = False) -> None:
     """Find every mistake in a pipeline without running it.
 
-    Prints one line for each: file:line:column, key, what was expected, what came. Exit code 2 if there is one.
+    Prints one line for each: file:line:column, key, what was expected, what came. Exit code 2 if there is one. Data
+    that are not on this machine are no mistake: a note names them, and their stages are checked by the config alone.
+    `medgraph run --dry` refuses them.
 
     - `medgraph check quickstart`
     - `medgraph check my-pipeline.yaml pretrain.data.size=[64,64]`
@@ -355,11 +357,14 @@ def _teller() -> Callable[..., None]:
     return tell
 
 
-def _report_check(name: str, overrides: list[str]) -> None:
+def _report_check(name: str, overrides: list[str], needs_data: bool = False) -> None:
     pipeline, notes = medgraph.check(name, overrides)
+    if notes and needs_data:
+        raise DataError("\n".join(notes))
     for note in notes:
         typer.echo(f"Note: {note}", err=True)
-    typer.echo(f"{pipeline.name}: {len(pipeline.stages)} stages, no mistakes found.")
+    rest = f" in the config; the data of {len(notes)} of them were not found, see above" if notes else ""
+    typer.echo(f"{pipeline.name}: {len(pipeline.stages)} stages, no mistakes found{rest}.")
 
 
 def _sources(data_part: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:

@@ -122,13 +122,24 @@ def test_interrupted_run_says_how_to_go_on(monkeypatch):
     assert "--resume" in done.stderr
 
 
-def test_dry_run_and_check_report_skipped_checks(monkeypatch):
+def test_check_tells_of_data_that_are_not_there_and_a_dry_run_refuses_them(monkeypatch):
     pipeline = config.Pipeline("tiny", 1, {})
-    monkeypatch.setattr(medgraph, "check", lambda *a: (pipeline, ["a: checks were skipped"]))
+    monkeypatch.setattr(medgraph, "check", lambda *a: (pipeline, ["a.yaml:2:3: a.data.root: data not found: x"]))
+    done = CliRunner().invoke(cli.app, ["check", "x"])
+    rest = "in the config; the data of 1 of them were not found, see above"
+    assert done.exit_code == 0
+    assert done.stdout == f"tiny: 0 stages, no mistakes found {rest}.\n"
+    assert done.stderr == "Note: a.yaml:2:3: a.data.root: data not found: x\n"
+    done = CliRunner().invoke(cli.app, ["run", "x", "--dry"])
+    assert isinstance(done.exception, DataError)
+    assert str(done.exception) == "a.yaml:2:3: a.data.root: data not found: x"
+    assert done.stdout == ""
+
+
+def test_check_says_so_where_all_is_well(monkeypatch):
+    monkeypatch.setattr(medgraph, "check", lambda *a: (config.Pipeline("tiny", 1, {}), []))
     for line in (["run", "x", "--dry"], ["check", "x"]):
-        done = CliRunner().invoke(cli.app, line)
-        assert done.stdout == "tiny: 0 stages, no mistakes found.\n"
-        assert done.stderr == "Note: a: checks were skipped\n"
+        assert CliRunner().invoke(cli.app, line).stdout == "tiny: 0 stages, no mistakes found.\n"
 
 
 def test_run_refuses_data_that_cannot_be_read(monkeypatch):

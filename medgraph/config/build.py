@@ -1,5 +1,8 @@
 """Checked part + catalogue -> object; constructor errors get file, line and key in front."""
 
+import math
+import os
+from collections.abc import Iterator
 from typing import Any
 
 from medgraph import catalogue
@@ -50,16 +53,23 @@ def build(
 
 
 def dry_build(pipeline: Pipeline) -> list[str]:
-    """Build every part without memory, on the meta device. Raises ConfigError for values that do not work together.
+    """Build every part without memory, on the meta device.
 
-    Returns one note per stage whose data could not be read, so that its value checks were skipped.
+    Returns one note per stage whose data are not there, so that it was not checked against them.
+
+    Raises:
+        ConfigError: Values do not work together, or do not fit the data, or the data are there and cannot be used.
     """
     notes, mistakes = [], []
     for stage in pipeline.stages.values():
         try:
             _dry_build_stage(stage, pipeline)
         except DataError as error:
-            notes.append(f"{stage.name}: checks of the method against the data were skipped: {error}")
+            place, is_absent = _place_of_data(stage, str(error), pipeline.origins)
+            if is_absent:
+                notes.append(f"{place}: data not found: {error}")
+            else:
+                mistakes.append(f"{place}: {error}")
         except ConfigError as error:
             mistakes.append(str(error))
     if mistakes:
@@ -86,6 +96,8 @@ def _dry_build_stage(stage: Stage, pipeline: Pipeline) -> None:
         raise ConfigError(_located(str(error), "", stage.data, *where) if located else str(error)) from error
     if stage.compare is not None:
         _check_counts(stage, data, pipeline.origins)
+    if stage.train is not None:
+        _check_batch_size(stage, data, pipeline)
     if stage.method is not None:
         with torch.device("meta"):
             build(stage.method, "methods", spec=spec, path=f"{stage.name}.method", **settings)
@@ -93,16 +105,14 @@ def _dry_build_stage(stage: Stage, pipeline: Pipeline) -> None:
 
 def _check_counts(stage: Stage, data: Any, origins: dict[str, str]) -> None:
     """Raise ConfigError where the data of a compare stage cannot give so many labels, before hours are spent."""
-    path = f"{stage.name}.compare.num_labelled"
-    place = f"{origins[path]}: {path}" if path in origins else path
+    place = _placed(f"{stage.name}.compare.num_labelled", origins)
     if not hasattr(data, "check_num_labelled"):
         raise ConfigError(
             f"{place}: has no effect on the data {stage.data['name']!r}, whose labels are not counted. Take data with "
             "the key num_labelled, or a train stage."
         )
     if stage.data.get("num_labelled") is not None:
-        key = f"{stage.name}.data.num_labelled"
-        place = f"{origins[key]}: {key}" if key in origins else key
+        place = _placed(f"{stage.name}.data.num_labelled", origins)
         raise ConfigError(f"{place}: has no effect, as compare.num_labelled says how many; remove this line.")
     for num_labelled in stage.compare.num_labelled:
         try:
@@ -110,6 +120,56 @@ def _check_counts(stage: Stage, data: Any, origins: dict[str, str]) -> None:
                 data.check_num_labelled(num_labelled)
         except DataError as error:
             raise ConfigError(f"{place}: {error}") from error
+
+
+def _check_batch_size(stage: Stage, data: Any, pipeline: Pipeline) -> None:
+    """Raise ConfigError where one batch takes more examples than the data can give for training."""
+    wanted, given, labelled = stage.train.batch_size, _num_training(data), ""
+    for count in [] if stage.compare is None else stage.compare.num_labelled:
+        if count != "all" and hasattr(data.spec, "num_examples"):
+            few = _num_training(build({**stage.data, "num_labelled": count}, "data", seed=pipeline.seed))
+            given, labelled = (few, f" with {count} labelled") if few < given else (given, labelled)
+    if wanted > given:
+        raise ConfigError(
+            f"{_placed(f'{stage.name}.train.batch_size', pipeline.origins)}: one batch takes {wanted}, but the data "
+            f"have {given} training example{'' if given == 1 else 's'}{labelled}. Lower it, or give more data."
+        )
+
+
+def _num_training(data: Any) -> float:
+    """Training examples that the data have at most; no limit where they tell of none."""
+    spec = getattr(data, "volume_data", data).spec  # beside images, batches are of volumes
+    if hasattr(spec, "node_counts"):
+        return spec.node_counts[spec.target_type] if getattr(spec, "is_batched", False) else 1  # the whole graph
+    return getattr(spec, "num_examples", math.inf)
+
+
+def _place_of_data(stage: Stage, message: str, origins: dict[str, str]) -> tuple[str, bool]:
+    """Where the config names the data that a message begins with, and whether those are missing on disk."""
+    path, named = f"{stage.name}.data", ""
+    for key, text in _texts(stage.data, path):
+        file = os.path.expanduser(text)
+        if len(file) > len(named) and message.startswith(file) and message[len(file) :][:1] in ("", ":", ",", "/"):
+            path, named = key, file
+    is_absent = named != "" and (not os.path.exists(named) or ": no such f" in message)  # file, folder
+    return _placed(path, origins), is_absent
+
+
+def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Every text below a key, with its key path."""
+    if isinstance(value, str):
+        yield path, value
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield from _texts(item, parts.join(path, key))
+
+
+def _placed(path: str, origins: dict[str, str]) -> str:
+    """A key path with its place in a file in front; that of the nearest key above where a default was taken."""
+    above = path
+    while above and above not in origins:
+        above = above.rpartition(".")[0]
+    return f"{origins[above]}: {path}" if above else path
 
 
 def _build_nested(node: Any, key: str, spec: Any, seed: int | None, path: str, origins: dict[str, str] | None) -> Any:

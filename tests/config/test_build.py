@@ -58,7 +58,32 @@ def test_what_a_source_cannot_use_has_its_place(override, message, tmp_path):
 
 def test_absent_data_is_a_note_not_an_error(write):
     notes = config.dry_build(config.load(write(), ("second.data.root=absent",)))
-    assert notes == ["second: checks of the method against the data were skipped: absent: expected a folder"]
+    assert notes == ["command line: second.data.root: data not found: absent: expected a folder"]
+
+
+def test_data_that_are_there_and_cannot_be_used_are_a_mistake_with_their_place(tmp_path):
+    line = f"pretrain.data.source={{name: folder, root: '{tmp_path}'}}"
+    with pytest.raises(
+        ConfigError, match=r"command line: pretrain\.data\.source\.root: .*no file matches '\*\.nii\.gz'"
+    ):
+        config.dry_build(config.load("quickstart", [line]))
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "given"),
+    [
+        ("quickstart", "pretrain.train.batch_size=5000", "5000, but the data have 1160 training examples"),
+        ("quickstart", "verdict.train.batch_size=500", "500, but the data have 199 training examples with 4 labelled"),
+        ("smoke-volume", "joint.train.batch_size=25", "25, but the data have 24 training examples"),
+        ("smoke-meow", "finetune.train.batch_size=2", "2, but the data have 1 training example"),
+    ],
+)
+def test_a_batch_of_more_than_all_examples_is_a_mistake(name, override, given):
+    key = override.partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"command line: {key}: one batch takes {given}\. Lower it"):
+        config.dry_build(config.load(name, [override]))
+    at_most = int(given.split("have ")[1].split()[0])
+    assert config.dry_build(config.load(name, [f"{key}={at_most}"])) == []
 
 
 def test_a_part_stored_before_a_parameter_existed_gets_its_default(fake_parts):
