@@ -44,10 +44,16 @@ def paired_difference(
     checks.at_least("number of pairs", len(a), 1)
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     mean, n = float(difference.mean()), len(difference)
-    if n < FEWEST:
-        return PairedDifference(mean, None, None, n)
-    ends = t_interval(difference) if of_seeds or n < _FEWEST_DRAWN else mean_interval(difference, seed, resamples)
-    return PairedDifference(mean, *ends, n)
+    if of_seeds and n >= FEWEST:
+        return PairedDifference(mean, *t_interval(difference), n)
+    return PairedDifference(mean, *(interval(difference, seed, resamples) or (None, None)), n)
+
+
+def interval(values: np.ndarray, seed: int = 0, resamples: int = 10_000) -> tuple[float, float] | None:
+    """Ends of the 95 % interval of the mean: by Student's t of 3 to 9 values, drawn of more, None of fewer than 3."""
+    if len(values) < FEWEST:
+        return None
+    return t_interval(values) if len(values) < _FEWEST_DRAWN else mean_interval(values, seed, resamples)
 
 
 def t_interval(values: np.ndarray) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from medgraph.errors import DataError
-from medgraph.evaluation.bootstrap import mean_interval
+from medgraph.evaluation.bootstrap import interval
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,18 @@ class Metric:
 
 
 METRICS = {
-    "dice": Metric("Dice"),
+    "dice": Metric("Dice", is_share=True),
     "hd95": Metric("HD95, mm", 2, lower_is_better=True),
     "hd95_px": Metric("HD95, px", 2, lower_is_better=True),
-    "surface_dice": Metric("surface Dice"),
+    "surface_dice": Metric("surface Dice", is_share=True),
     "volume_error": Metric("volume error, ml", 3, lower_is_better=True),
     "area_error_px": Metric("area error, px", 1, lower_is_better=True),
     "auc": Metric("AUC", is_share=True),
     "balanced_accuracy": Metric("balanced accuracy", is_share=True),
-    "macro_f1": Metric("Macro-F1"),
-    "micro_f1": Metric("Micro-F1"),
-    "nmi": Metric("NMI"),
-    "ari": Metric("ARI"),
+    "macro_f1": Metric("Macro-F1", is_share=True),
+    "micro_f1": Metric("Micro-F1", is_share=True),
+    "nmi": Metric("NMI", is_share=True),
+    "ari": Metric("ARI", is_share=True),
     "mae": Metric("mean absolute error", lower_is_better=True),
     "r2": Metric("R squared", is_share=True),
 }
@@ -54,8 +54,10 @@ def metric(name: str) -> Metric:
 
 
 def _within(name: str, ends: tuple[float, float], figure: float) -> tuple[float, float]:
-    """An interval cut off where its metric ends; a figure above 1 is in percent."""
-    return (ends[0], min(ends[1], 1.0)) if metric(name).is_share and figure <= 1 else ends
+    """An interval cut off where its metric ends; a figure above 1 is in percent, errors are not below 0."""
+    facts = metric(name)
+    low = max(ends[0], 0.0) if facts.lower_is_better else ends[0]
+    return low, min(ends[1], 1.0) if facts.is_share and figure <= 1 else ends[1]
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,9 @@ class Scores:
         return self.per_case or self.rows
 
     def intervals(self) -> dict[str, tuple[float, float]]:
-        """Ends of the 95 % bootstrap interval over cases of what `summary` says; none for a single case.
+        """Ends of the 95 % interval over cases of what `summary` says: a t interval of 3 to 9 cases, none of fewer.
 
-        Of few cases, what each adds to a share may add up to more than 1: the interval ends there.
+        An interval of few cases may reach beyond what a metric can be: it ends there.
         """
         found: dict[str, dict[str, list[float]]] = {}
         for row in self.units():
@@ -104,8 +106,12 @@ class Scores:
                     for key in (f"{row['label']} {name}", f"mean {name}"):
                         found.setdefault(key, {}).setdefault(row["case"], []).append(value)
         means = {key: [sum(values) / len(values) for values in cases.values()] for key, cases in found.items()}
-        drawn = {key: mean_interval(values) for key, values in means.items() if len(values) > 1}
-        return {key: _within(key.split()[-1], ends, sum(means[key]) / len(means[key])) for key, ends in drawn.items()}
+        ends = {key: interval(np.asarray(values)) for key, values in means.items()}
+        return {
+            key: _within(key.split()[-1], between, sum(means[key]) / len(means[key]))
+            for key, between in ends.items()
+            if between is not None
+        }
 
     def metrics(self) -> list[str]:
         """Names of the metrics, in the order of the rows; the first is the one a verdict is about."""

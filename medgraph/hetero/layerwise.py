@@ -113,7 +113,8 @@ def _product(rows: RowStore, start: int, stop: int, x: Tensor, masks: EdgeMasks 
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support", category=UserWarning)
         shape = stop - start, rows.num_columns
         matrix = torch.sparse_csr_tensor(starts.int(), columns, values, size=shape, check_invariants=False)
-    return matrix.to(x.device) @ x
+    with torch.autocast(x.device.type, enabled=False):  # a CPU has no sparse product of half precision
+        return matrix.to(x.device) @ x.float()
 
 
 def _masked_block(features: Tensor, start: int, stop: int, stays: _Values | None) -> Tensor:

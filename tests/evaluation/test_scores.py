@@ -3,7 +3,7 @@ import pytest
 
 from medgraph.errors import DataError
 from medgraph.evaluation import per_case
-from medgraph.evaluation.bootstrap import mean_interval
+from medgraph.evaluation.bootstrap import mean_interval, t_interval
 from medgraph.evaluation.scores import Scores
 
 ROWS = [
@@ -43,3 +43,12 @@ def test_an_interval_of_a_share_ends_at_1_and_one_in_percent_does_not():
     assert high == 1
     percent = {"auc": np.array([99.0, 101.0, 98.0, 102.0])}
     assert Scores.of_whole("node", list("abcd"), percent).intervals()["node auc"][1] > 100
+
+
+@pytest.mark.parametrize("n", [2, 3, 9, 10])
+def test_few_cases_have_a_t_interval_and_fewer_none(n):
+    values = np.random.default_rng(n).uniform(0.4, 0.6, n)
+    scores = Scores([{"case": str(case), "label": "front", "dice": value} for case, value in enumerate(values)])
+    expected = {3: t_interval, 9: t_interval, 10: mean_interval}
+    assert scores.intervals().get("front dice") == (expected[n](values) if n in expected else None)
+    assert scores.intervals().keys() == ({"front dice", "mean dice"} if n in expected else set())

@@ -52,3 +52,11 @@ def test_isolated_targets_stay_finite():
         batch = data.train().__getitems__(range(10)).sample(0, 0)
         assert bool(encoder.encode(batch).fine.isfinite().all())
         assert np.isfinite(data.views.paths[0].edges.values.numpy()).all()
+
+
+def test_under_autocast_all_targets_are_embedded_all_the_same():
+    data = planted_batches()
+    encoder = sampled_encoder(data).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = Layerwise(encoder, data.views).coarse()
+    torch.testing.assert_close(rounded, Layerwise(encoder, data.views).coarse(), rtol=0.1, atol=0.05)

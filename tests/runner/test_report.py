@@ -99,12 +99,12 @@ def test_a_learning_curve_names_numbers_shares_and_all():
 
 
 def test_figures_of_a_whole_part_and_means_over_cases_have_intervals(capsys):
-    whole = Scores.of_whole("all", ["a", "b"], {"auc": np.array([0.5, 0.7])})
+    whole = Scores.of_whole("all", ["a", "b", "c"], {"auc": np.array([0.5, 0.6, 0.7])})
     print_scores("classify", whole, Console(width=80))
-    assert "0.600 [0.500, 0.700]" in capsys.readouterr().out
-    cases = Scores([{"case": case, "label": "front", "dice": value} for case, value in (("a", 0.5), ("b", 0.7))])
+    assert "0.600 [0.352, 0.848]" in capsys.readouterr().out
+    cases = Scores([{"case": case, "label": "front", "dice": value} for case, value in (("a", 0.5), ("b", 0.6), ("c", 0.7))])
     print_scores("segment", cases, Console(width=80))
-    assert "0.600 [0.500, 0.700]" in capsys.readouterr().out
+    assert "0.600 [0.352, 0.848]" in capsys.readouterr().out
 
 
 def test_the_terminal_shows_all_arms(capsys):
@@ -127,7 +127,7 @@ def test_scores_too_wide_for_the_terminal_are_averaged_and_lose_no_label(capsys)
     metrics = ("dice", "hd95", "surface_dice", "volume_error")
     rows = [
         {"case": case, "label": label, **dict.fromkeys(metrics, value)}
-        for case, value in (("hippocampus_001", 0.2), ("hippocampus_002", 0.4))
+        for case, value in (("hippocampus_001", 0.2), ("hippocampus_002", 0.3), ("hippocampus_003", 0.4))
         for label in ("Anterior", "Posterior")
     ]
     print_scores("segment", Scores(rows), Console(width=80))
