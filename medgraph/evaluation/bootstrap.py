@@ -46,7 +46,8 @@ def paired_difference(
     mean, n = float(difference.mean()), len(difference)
     if of_seeds and n >= FEWEST:
         return PairedDifference(mean, *t_interval(difference), n)
-    return PairedDifference(mean, *(interval(difference, seed, resamples) or (None, None)), n)
+    low, high = interval(difference, seed, resamples) or (None, None)
+    return PairedDifference(mean, low, high, n)
 
 
 def interval(values: np.ndarray, seed: int = 0, resamples: int = 10_000) -> tuple[float, float] | None:
