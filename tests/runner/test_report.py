@@ -102,7 +102,9 @@ def test_figures_of_a_whole_part_and_means_over_cases_have_intervals(capsys):
     whole = Scores.of_whole("all", ["a", "b", "c"], {"auc": np.array([0.5, 0.6, 0.7])})
     print_scores("classify", whole, Console(width=80))
     assert "0.600 [0.352, 0.848]" in capsys.readouterr().out
-    cases = Scores([{"case": case, "label": "front", "dice": value} for case, value in (("a", 0.5), ("b", 0.6), ("c", 0.7))])
+    cases = Scores(
+        [{"case": case, "label": "front", "dice": value} for case, value in (("a", 0.5), ("b", 0.6), ("c", 0.7))]
+    )
     print_scores("segment", cases, Console(width=80))
     assert "0.600 [0.352, 0.848]" in capsys.readouterr().out
 
