@@ -15,6 +15,12 @@ from medgraph.data.splits import check_disjoint
 from medgraph.errors import DataError
 
 _PART_OF_WORD = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+_KINDS = {
+    "training": (list, "a list of files, or of image and label files"),
+    "labels": (dict, 'names by number such as {"0": "background", "1": "lesion"}'),
+    "split": (dict, 'ids by part such as {"train": ["a"], "test": ["b"]}'),
+    "subjects": (dict, 'a subject for each id such as {"a": "patient 1"}'),
+}
 
 
 class DecathlonSource:
@@ -51,7 +57,14 @@ class DecathlonSource:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names under `labels`, in the order of their values."""
-        labels = {int(value): name for value, name in self._index.get("labels", {}).items()}
+        named = self._index.get("labels", {})
+        wrong = [pair for pair in named.items() if not str(pair[0]).isdecimal() or not isinstance(pair[1], str)]
+        if wrong:
+            raise DataError(
+                f"{self._file}: labels hold {wrong[0][0]!r}: {wrong[0][1]!r}, expected a name for each number such as "
+                '{"0": "background", "1": "lesion"}. Turn them round, or correct them.'
+            )
+        labels = {int(value): name for value, name in named.items()}
         if sorted(labels) != list(range(len(labels))):
             raise DataError(
                 f"{self._file}: labels declare the values {sorted(labels)}, expected 0, 1, 2, ... without gaps. "
@@ -90,24 +103,29 @@ class DecathlonSource:
     @cached_property
     def _index(self) -> dict[str, Any]:
         try:
-            index = json.loads(self._file.read_text(encoding="utf-8"))
+            index = json.loads(self._file.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
             raise DataError(
                 f"{self._file}: no such file, expected the index of a Decathlon data set. Check root, "
                 "or use the source `folder` for plain folders."
             ) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{self._file}: is not JSON ({error}). Repair it.") from error
         if not isinstance(index, dict) or not index.get("training"):
             raise DataError(
                 f"{self._file}: lists no volumes under `training`, expected entries such as "
                 '{"image": "./images/a.nii.gz", "label": "./labels/a.nii.gz"}.'
             )
+        for key, (kind, expected) in _KINDS.items():
+            if key in index and not isinstance(index[key], kind):
+                found = f"{type(index[key]).__name__} {str(index[key])[:60]!r}"
+                raise DataError(f"{self._file}: {key} is a {found}, expected {expected}. Correct it.")
         return index
 
     def _case(self, entry: Any) -> Case:
         entry = {"image": entry} if isinstance(entry, str) else entry
-        if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+        good = isinstance(entry, dict) and entry.get("image") and isinstance(entry["image"], str)
+        if not good or not isinstance(entry.get("label") or "", str):
             raise DataError(f'{self._file}: training holds {entry!r}, expected {{"image": file, "label": file}}.')
         name = case_name(entry["image"])
         image = self._file.parent / entry["image"]
@@ -133,6 +151,8 @@ class DecathlonSource:
         for word, names in self._index["split"].items():
             if word not in _PART_OF_WORD:
                 raise DataError(f"{self._file}: split has the key {word!r}, expected train, val or test.")
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise DataError(f"{self._file}: split gives {names!r} as {word}, expected a list of ids. Correct it.")
             for name in names:
                 if name in parts:
                     raise DataError(f"{self._file}: split names {name!r} twice, expected each id in one part.")

@@ -69,11 +69,27 @@ def test_images_without_labels_are_listed(tmp_path):
         ({"split": {"train": ["p99"]}}, "split names 'p99', expected an id of `training`"),
         ({"split": {"holdout": ["p01"]}}, "split has the key 'holdout', expected train, val or test"),
         ({"split": {"train": ["p01"], "test": ["p01"]}}, "split names 'p01' twice"),
+        ({"training": {"a": "b.nii"}}, "training is a dict .*, expected a list of files, or of image and label files"),
+        ({"training": "a.nii"}, "training is a str 'a.nii', expected a list of files"),
+        ({"training": 3}, "training is a int '3', expected a list of files"),
+        ({"training": [""]}, "training holds {'image': ''}, expected"),
+        ({"training": [{"image": "a.nii", "label": 3}]}, "training holds {'image': 'a.nii', 'label': 3}, expected"),
+        ({"split": ["p01"]}, "split is a list .*, expected ids by part"),
+        ({"split": {"train": "p01"}}, "split gives 'p01' as train, expected a list of ids"),
+        ({"split": {"train": [{}]}}, "split gives .* as train, expected a list of ids"),
+        ({"subjects": ["s"]}, "subjects is a list .*, expected a subject for each id"),
+        ({"labels": ["background"]}, "labels is a list .*, expected names by number"),
     ],
 )
 def test_a_wrong_index(tmp_path, changes, words):
     with pytest.raises(DataError, match=words):
         _ = DecathlonSource(write_index(tmp_path, **changes)).cases
+
+
+@pytest.mark.parametrize("labels", [{"background": 0, "tumour": 1}, {"0": "background", "1": 1}])
+def test_labels_that_are_no_names_by_number(tmp_path, labels):
+    with pytest.raises(DataError, match=r"dataset.json: labels hold .*, expected a name for each number such as"):
+        _ = DecathlonSource(write_index(tmp_path, labels=labels)).classes
 
 
 def test_label_values_with_a_gap(tmp_path):
