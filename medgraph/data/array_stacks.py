@@ -1,7 +1,6 @@
 """Volumes of one .npz file, as MedMNIST's, as stacks of slices: whole, slice by slice, or each with its class."""
 
 import os
-import zipfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +14,12 @@ from medgraph import checks
 from medgraph.data.batches import ImageBatch, StackBatch
 from medgraph.data.classified import Classified, draw_labelled, read_arrays
 from medgraph.data.label_counts import label_count
+from medgraph.data.numpy_files import open_arrays
 from medgraph.data.spec import ImageSpec
 from medgraph.data.thinning import every_nth
 from medgraph.errors import DataError
+
+_EXPECTED = "an .npz file with train_images and train_labels"
 
 
 class StackedArrays:
@@ -56,10 +58,12 @@ class StackedArrays:
         file = Path(os.path.expanduser(self.path))
         if not file.is_file():
             read_arrays(self.path)  # has the message for this
-        with zipfile.ZipFile(file) as stored, stored.open("train_images.npy") as stream:
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(stream)
+        with open_arrays(file, _EXPECTED) as stored:
+            assert stored.zip is not None  # it is open
+            with stored.zip.open("train_images.npy") as stream:
+                version = np.lib.format.read_magic(stream)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(stream)
         if len(shape) != 4 or dtype != np.uint8 or min(shape[1:]) < self.pool:
             raise self._mistake(shape[1:], str(dtype))
         sides = [side // self.pool for side in shape[1:]]
@@ -239,8 +243,7 @@ class ClassifiedStackData:
     def spec(self) -> ImageSpec:
         """Facts of the training part. Raises DataError where it has more classes than names."""
         facts = self.arrays.spec(self.num_labelled, self.classes)
-        with np.load(os.path.expanduser(self.arrays.path)) as stored:
-            highest = int(stored["train_labels"].max())  # the images are not read
+        highest = int(self._train_labels.max())
         if highest >= len(self.classes):
             raise DataError(
                 f"{self.arrays.path}: has the labels 0 to {highest}, but classes names {len(self.classes)}. "
@@ -255,8 +258,7 @@ class ClassifiedStackData:
 
     def check_num_labelled(self, num_labelled: int | float) -> None:
         """As `classified_folder`. Raises DataError."""
-        with np.load(os.path.expanduser(self.arrays.path)) as stored:
-            draw_labelled(torch.from_numpy(stored["train_labels"]).flatten(), num_labelled, self.seed)
+        draw_labelled(self._train_labels, num_labelled, self.seed)
 
     def validation(self) -> Classified:
         """The validation volumes."""
@@ -265,3 +267,13 @@ class ClassifiedStackData:
     def test(self) -> Classified:
         """The volumes to score."""
         return Classified(*self.arrays.part(self.test_part))
+
+    @property
+    def _train_labels(self) -> Tensor:
+        """Classes of the training volumes, whose voxels are not read."""
+        file = Path(os.path.expanduser(self.arrays.path))
+        with open_arrays(file, _EXPECTED) as stored:
+            labels = stored["train_labels"]
+        if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "biuf" or not labels.size:
+            raise DataError(f"{file}: train_labels holds no numbers, expected a class for each image.")
+        return torch.from_numpy(labels).flatten()

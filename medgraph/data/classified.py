@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from medgraph import checks
 from medgraph.data.formats import CaseFile
 from medgraph.data.images import ImageFolderData
 from medgraph.data.label_counts import label_count, told_count
+from medgraph.data.numpy_files import open_arrays
 from medgraph.data.spec import ImageSpec
 from medgraph.data.unseen import NewImage
 from medgraph.errors import DataError
@@ -228,14 +230,15 @@ def read_arrays(path: str) -> dict[str, tuple[Tensor, Tensor]]:
     file = Path(os.path.expanduser(path))
     if not file.is_file():
         raise DataError(f"{file}: no such file, expected an .npz file with train_images and train_labels.")
-    with np.load(file) as stored:
-        found = {
-            part: (_channels_first(stored[f"{name}_images"]), torch.from_numpy(stored[f"{name}_labels"]).flatten())
-            for part, name in PREFIX.items()
-            if f"{name}_images" in stored and f"{name}_labels" in stored
-        }
-    if "train" not in found:
-        raise DataError(f"{file}: holds {', '.join(stored.files)}, expected train_images and train_labels.")
+    found = {}
+    with open_arrays(file, "an .npz file with train_images and train_labels") as stored:
+        for part, name in PREFIX.items():
+            if f"{name}_images" in stored and f"{name}_labels" in stored:
+                images, labels = stored[f"{name}_images"], stored[f"{name}_labels"]
+                _check_arrays(file, name, images, labels)
+                found[part] = _channels_first(images), torch.from_numpy(labels).flatten()
+        if "train" not in found:
+            raise DataError(f"{file}: holds {', '.join(stored.files)}, expected train_images and train_labels.")
     return found
 
 
@@ -260,6 +263,19 @@ def draw_labelled(labels: Tensor, num_labelled: int | float | None, seed: int) -
         mine = order[values[order] == value]
         rank[mine] = np.arange(len(mine)) / len(mine)
     return order[np.argsort(rank[order], kind="stable")][:count]
+
+
+def _check_arrays(file: Path, name: str, images: Any, labels: Any) -> None:
+    """Raise DataError unless both are arrays of numbers, with a label for each image."""
+    for kind, array in (("images", images), ("labels", labels)):
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+            found = array.dtype if isinstance(array, np.ndarray) else "no array"
+            raise DataError(f"{file}: {name}_{kind} holds {found}, expected numbers. Write the file again.")
+    if images.ndim not in (3, 4) or labels.size != len(images):
+        raise DataError(
+            f"{file}: {name}_images has the shape {images.shape} and {name}_labels {labels.shape}, expected (n, h, w), "
+            "(n, h, w, 3) or (n, d, h, w), and one label for each of n images. Write the file again."
+        )
 
 
 def _channels_first(images: np.ndarray) -> Tensor:

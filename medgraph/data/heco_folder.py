@@ -11,6 +11,7 @@ from medgraph.data.graph_source import GraphSource
 from medgraph.data.graphs import Features, Graph, make_graph
 from medgraph.data.metapath import EdgeType
 from medgraph.data.node_labels import PARTS
+from medgraph.data.numpy_files import open_arrays, read_array
 from medgraph.errors import DataError
 
 # Letters of the edge files of the published folders -> full names of the node types.
@@ -107,16 +108,16 @@ def _read_edges(file: Path) -> np.ndarray:
 
 
 def _load(file: Path) -> np.ndarray:
-    try:
-        return np.load(file, allow_pickle=False)
-    except ValueError as error:
-        raise DataError(f"{file}: expected an array of numbers, never a pickle: {error}") from error
+    return read_array(file, "an array of numbers")
 
 
 def _read_features(file: Path) -> Features:
     with file.open("rb") as stream:
         is_array = stream.read(6) == b"\x93NUMPY"  # a plain array under the name of an archive exists in the wild
-    return _load(file) if is_array else sp.csr_matrix(sp.load_npz(file))
+    if is_array:
+        return _load(file)
+    with open_arrays(file, "features as a scipy matrix"):
+        return sp.csr_matrix(sp.load_npz(file))
 
 
 def _read_splits(folder: Path) -> dict[str, dict[str, np.ndarray]]:

@@ -1,6 +1,7 @@
 """Graphs in PyG's own forms: a `HeteroData`, a file of one, and PyG's published data sets."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -72,11 +73,11 @@ def read_hetero_file(
     """
     try:
         with torch.serialization.safe_globals(_SAFE):
-            data = torch.load(path, weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+            data = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # bytes that torch did not write may fail anywhere in its reader
         raise DataError(
-            f"{path}: cannot be read without running code from it, expected a HeteroData: {reason}"
+            f"{path}: is no file of torch.save, or cannot be read without running code from it "
+            f"({_reason(error)}), expected a HeteroData. Save the graph's HeteroData by torch.save."
         ) from error
     if not isinstance(data, HeteroData):
         raise DataError(f"{path}: holds a {type(data).__name__}, expected a HeteroData.")
@@ -96,24 +97,25 @@ def from_hetero(
         DataError: The target type cannot be told, or the graph is not consistent.
     """
     target = target_type or _labelled_type(data, where)
-    counts = {name: int(data[name].num_nodes or 0) for name in data.node_types}
+    counts = {name: _count(data[name], f"{where}: node type {name!r}") for name in data.node_types}
     features: dict[str, Features] = {}
     for name in data.node_types:
         x = data[name].get("x")
-        if isinstance(x, Tensor):
-            features[name] = sparse.to_scipy(x) if x.layout != torch.strided else x.numpy().astype(np.float32)
+        if x is not None:
+            features[name] = _features(x, f"{where}: x of {name!r}")
     edges = {edge_type: _edges(data[edge_type], f"{where}: edges {edge_type}") for edge_type in data.edge_types}
     if target not in counts:
         raise DataError(f"{where}: no node type is called {target!r}. Node types: {', '.join(counts)}.")
     store = data[target]
-    labels = _labels(store, counts[target])
-    return make_graph(target, counts, edges, features, labels, _splits(store), metapaths, normalize, where)
+    labels = _labels(store, counts[target], f"{where}: node type {target!r}")
+    splits = _splits(store, counts[target], f"{where}: node type {target!r}")
+    return make_graph(target, counts, edges, features, labels, splits, metapaths, normalize, where)
 
 
 def _edges(store: Any, what: str) -> np.ndarray:
     """Numbers of source and destination (2, E)."""
     if isinstance(store.get("edge_index"), Tensor):
-        return store.edge_index.numpy()
+        return _numbers(store.edge_index, f"{what}, edge_index")
     if isinstance(store.get("adj_t"), Tensor):  # destinations x sources
         return store.adj_t.to_sparse_coo().coalesce().indices().flip(0).numpy()
     raise DataError(f"{what}: expected edge_index, or adj_t as a sparse tensor of torch, found {sorted(store.keys())}.")
@@ -129,16 +131,60 @@ def _labelled_type(data: HeteroData, where: str) -> str:
     return labelled[0]
 
 
-def _labels(store: Any, num_targets: int) -> np.ndarray | None:
+def _labels(store: Any, num_targets: int, what: str) -> np.ndarray | None:
     if "y" not in store:
         return None
+    known = _numbers(store.y, f"{what}, y")
     if "y_index" not in store:
-        return store.y.numpy()
+        return known
+    index = _numbers(store.y_index, f"{what}, y_index")
+    if index.dtype.kind not in "iu" or index.shape != known.shape or np.any((index < 0) | (index >= num_targets)):
+        raise DataError(
+            f"{what}, y_index: has shape {index.shape} of {index.dtype}, expected a node number from 0 to "
+            f"{num_targets - 1} for each of the {len(known)} labels of y. Mend it, or leave it out."
+        )
     labels = np.full(num_targets, -1)
-    labels[store.y_index.numpy()] = store.y.numpy()
+    labels[index] = known
     return labels
 
 
-def _splits(store: Any) -> dict[str, dict[str, np.ndarray]]:
-    parts = {part: np.flatnonzero(store[mask].numpy()) for mask, part in _MASKS.items() if mask in store}
+def _splits(store: Any, num_targets: int, what: str) -> dict[str, dict[str, np.ndarray]]:
+    parts = {}
+    for name, part in _MASKS.items():
+        if name in store:
+            mask = _numbers(store[name], f"{what}, {name}")
+            if mask.shape != (num_targets,):
+                raise DataError(f"{what}, {name}: has shape {mask.shape}, expected ({num_targets},), one a node.")
+            parts[part] = np.flatnonzero(mask)
     return {"given": parts} if parts else {}
+
+
+def _features(x: Any, what: str) -> Features:
+    if isinstance(x, Tensor) and x.ndim != 2:
+        raise DataError(f"{what}: has shape {tuple(x.shape)}, expected (nodes, features).")
+    if isinstance(x, Tensor) and x.layout != torch.strided:
+        return sparse.to_scipy(x.detach())
+    return _numbers(x, what).astype(np.float32)
+
+
+def _numbers(value: Any, what: str) -> np.ndarray:
+    if not isinstance(value, Tensor) or value.layout != torch.strided:
+        found = type(value).__name__ if not isinstance(value, Tensor) else f"tensor of layout {value.layout}"
+        raise DataError(f"{what}: is a {found}, expected a dense tensor. Store it as one.")
+    value = value.detach().cpu()
+    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+
+
+def _count(store: Any, what: str) -> int:
+    count = store.num_nodes or 0
+    if not isinstance(count, int):
+        raise DataError(f"{what}: num_nodes is {count!r}, expected how many nodes there are.")
+    return count
+
+
+def _reason(error: Exception) -> str:
+    """What torch's reader says went wrong, without its advice to run the code of the file."""
+    told = re.search(r"WeightsUnpickler error:\s*(.*)", str(error)) or re.search("(.*)", str(error))
+    words = re.split(r"\. (?:In PyTorch|Please)", told[1])[0][:200] if told else ""
+    kind = "" if isinstance(error, UnpicklingError | RuntimeError) else type(error).__name__
+    return f"{kind} {words}".strip()

@@ -2,9 +2,9 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,10 +14,14 @@ from medgraph.data import sparse
 from medgraph.data.graph_source import GraphSource
 from medgraph.data.graphs import Features, Graph, MetaPathText, make_graph
 from medgraph.data.metapath import EdgeType
+from medgraph.data.numpy_files import open_arrays
 from medgraph.data.pyg_graphs import read_hetero_file
 from medgraph.errors import DataError
 
 _VERSION = 1
+_FACTS = {"target_type": str, "node_counts": dict, "feature_dims": dict, "sparse": list} | {
+    "edge_types": list, "metapaths": dict, "classes": list, "splits": dict
+}  # fmt: skip
 
 
 def save_graph(graph: Graph, path: str | Path) -> None:
@@ -104,27 +108,38 @@ class SavedGraph(GraphSource):
         return self._read_arrays(path)
 
     def _read_arrays(self, path: Path) -> Graph:
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays: dict[str, np.ndarray] = dict(archive)
-                facts: dict[str, Any] = json.loads(str(arrays["facts"]))
-        except (ValueError, KeyError, BadZipFile, OSError) as error:
-            raise DataError(f"{path}: not a graph that save_graph wrote: {error}") from error
-        if facts.get("version") != _VERSION:
-            raise DataError(f"{path}: version {facts.get('version')} of the format, expected {_VERSION}.")
-        target = self.target_type or facts["target_type"]
-        stored: list[MetaPathText] = list(facts["metapaths"].values())
-        metapaths = self.metapaths if self.metapaths is not None else stored if target == facts["target_type"] else None
         labels, classes, splits = None, None, {}
-        if target == facts["target_type"]:
-            labels, classes = arrays.get("labels"), tuple(facts["classes"])
-            splits = {s: {part: _long(arrays[f"splits/{s}/{part}"]) for part in p} for s, p in facts["splits"].items()}
-        edges = {tuple(e): _long(arrays[f"edges/{i}"]) for i, e in enumerate(facts["edge_types"])}
-        features = {name: _features(name, arrays, facts) for name, width in facts["feature_dims"].items() if width}
+        with open_arrays(path, "a graph that save_graph wrote") as arrays:
+            facts = _facts(path, str(arrays["facts"]))
+            target = self.target_type or facts["target_type"]
+            is_own = target == facts["target_type"]
+            if is_own:
+                labels, classes = arrays.get("labels"), tuple(facts["classes"])
+                parts = facts["splits"].items()
+                splits = {s: {part: _long(arrays[f"splits/{s}/{part}"]) for part in names} for s, names in parts}
+            edges = {tuple(e): _long(arrays[f"edges/{i}"]) for i, e in enumerate(facts["edge_types"])}
+            features = {name: _features(name, arrays, facts) for name, width in facts["feature_dims"].items() if width}
+        stored: list[MetaPathText] = list(facts["metapaths"].values())
+        metapaths = self.metapaths if self.metapaths is not None else stored if is_own else None
         counts = facts["node_counts"]
         return make_graph(
             target, counts, edges, features, labels, splits, metapaths, bool(self.normalize), str(path), classes
         )
+
+
+def _facts(path: Path, text: str) -> dict[str, Any]:
+    """What a file tells of itself. Raises DataError where that is not what `save_graph` writes."""
+    facts = json.loads(text)
+    version = facts.get("version") if isinstance(facts, dict) else None
+    if version != _VERSION:
+        raise DataError(f"{path}: version {version} of the format, expected {_VERSION}. Save the graph again.")
+    wrong = [key for key, kind in _FACTS.items() if not isinstance(facts.get(key), kind)]
+    if wrong:
+        raise DataError(
+            f"{path}: its facts name {facts.get(wrong[0])!r} as {wrong[0]}, expected a {_FACTS[wrong[0]].__name__} as "
+            "save_graph writes. Save the graph again."
+        )
+    return facts
 
 
 def _is_made_again(edge_type: EdgeType, graph: Graph) -> bool:
@@ -138,7 +153,7 @@ def _is_made_again(edge_type: EdgeType, graph: Graph) -> bool:
     return torch.equal(there.flip(0), back)
 
 
-def _features(name: str, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> Features:
+def _features(name: str, arrays: Mapping[str, np.ndarray], facts: dict[str, Any]) -> Features:
     if name not in facts["sparse"]:
         return arrays[f"features/{name}"]
     data, indices, indptr = (arrays[f"features/{name}/{part}"] for part in ("data", "indices", "indptr"))

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
+from medgraph.data.numpy_files import read_array
 from medgraph.data.table_files import read_table, unique_keys
 from medgraph.errors import DataError
 
@@ -51,10 +52,7 @@ def embedding_features(file: Path, ids: Path | None, key: str, keys: pa.Array, n
     """
     if not file.is_file():
         raise DataError(f"{file}: no such file, expected the embeddings of an encoder.")
-    try:
-        array = np.load(file, allow_pickle=False)
-    except ValueError as error:
-        raise DataError(f"{file}: expected an array of numbers, never a pickle: {error}") from error
+    array = read_array(file, "an array of numbers")
     if array.ndim != 2:
         raise DataError(f"{file}: has shape {array.shape}, expected (nodes, width).")
     if ids is None:

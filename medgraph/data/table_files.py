@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from medgraph.data.csv_rows import read_text
 from medgraph.errors import DataError
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -43,10 +44,15 @@ def read_table(file: Path, columns: Sequence[str], text: Sequence[str] = ()) -> 
                 include_columns=wanted, column_types={name: pa.string() for name in text}
             )
             table = pyarrow.csv.read_csv(file, parse_options=parse, convert_options=convert)
+            if any(pa.types.is_binary(column.type) for column in table.columns):
+                read_text(file)  # names the byte that is no text
         else:
             raise DataError(f"{file}: expected a .csv, .tsv or .parquet file.")
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{file}: not a readable table: {error}") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if file.suffix in _DELIMITERS:
+            read_text(file)
+        reason = " ".join(str(error).split())
+        raise DataError(f"{file}: not a readable table: {reason}. Mend it, or write it again.") from error
     for name in text:
         table = table.set_column(table.column_names.index(name), name, table[name].cast(pa.string()))
     return table.combine_chunks()

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from medgraph.data.graph_source import GraphSource
 from medgraph.data.graphs import Features, Graph, make_graph
 from medgraph.data.metapath import EdgeType
+from medgraph.data.numpy_files import read_array
 from medgraph.data.table_features import categorical_features, embedding_features, join_features, numeric_features
 from medgraph.data.table_files import read_table, rows_of, unique_keys
 from medgraph.errors import ConfigError, DataError
@@ -193,10 +194,7 @@ class TablesGraph(GraphSource):
         if file.suffix != ".npy":
             key = str(self.nodes[self.target_type].get("key", "id"))
             return rows_of(read_table(file, [key], [key])[key], keys, str(file), self.target_type)
-        try:
-            return np.load(file, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{file}: expected row numbers of the {self.target_type} table: {error}") from error
+        return read_array(file, f"row numbers of the {self.target_type} table")
 
 
 def _listed(table: dict[str, Any], role: str) -> list[str]:

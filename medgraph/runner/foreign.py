@@ -1,6 +1,7 @@
 """Encoders from elsewhere become ours: ResNets of MONAI (MedicalNet), torchvision and timm, and SwinUNETR's Swin."""
 
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -75,14 +76,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         return checkpoint.read_tensors(path)[0]
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # bytes that torch did not write may fail anywhere in its reader
         raise CheckpointError(
-            f"{path}: cannot be read without running code from it ({str(error).splitlines()[0][:200]}). Save its "
-            "state_dict alone, best as safetensors."
+            f"{path}: is no file of torch.save, or cannot be read without running code from it ({_reason(error)}), "
+            "expected weights (.safetensors, .pt, .pth). Save its state_dict alone, best as safetensors."
         ) from error
-    while isinstance(found, Mapping) and (inner := next((found[key] for key in _WRAPPERS if key in found), None)):
-        found = inner
-    tensors = {k: v for k, v in found.items() if isinstance(v, Tensor)} if isinstance(found, Mapping) else {}
+    tensors = _named_tensors(found)
     if not tensors:
         raise CheckpointError(f"{path}: holds no tensors by name, expected a state_dict.")
     return tensors
@@ -155,3 +154,21 @@ def _core(name: str) -> str:
     for theirs, ours in _RENAMED:
         name = name.replace(theirs, ours)
     return name
+
+
+def _named_tensors(found: Any) -> dict[str, Tensor]:
+    """The tensors of what a checkpoint holds, wrappings taken off."""
+    for _ in _WRAPPERS:  # no deeper, as what holds itself has no end
+        if isinstance(found, Mapping):
+            inner = (found[key] for key in _WRAPPERS if isinstance(found.get(key), Mapping) and found[key])
+            found = next(inner, found)
+    pairs = found.items() if isinstance(found, Mapping) else ()
+    return {name: value for name, value in pairs if isinstance(name, str) and isinstance(value, Tensor)}
+
+
+def _reason(error: Exception) -> str:
+    """What torch's reader says went wrong, without its advice to run the code of the file."""
+    told = re.search(r"WeightsUnpickler error:\s*(.*)", str(error)) or re.search("(.*)", str(error))
+    words = re.split(r"\. (?:In PyTorch|Please)", told[1])[0][:200] if told else ""
+    kind = "" if isinstance(error, pickle.UnpicklingError | RuntimeError) else type(error).__name__
+    return f"{kind} {words}".strip()

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -102,6 +104,22 @@ def test_facts_are_read_from_the_header_and_fit_what_comes(path, monkeypatch):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(DataError, match=r"none.npz: no such file, expected an .npz file with train_images"):
         _ = ArrayStackData(str(tmp_path / "none.npz")).spec
+
+
+def test_a_file_that_is_damaged_or_none_is_named(tmp_path, path):
+    whole = Path(path).read_bytes()
+    for raw in (b"", b"hello world\n", whole[:-40]):
+        Path(path).write_bytes(raw)
+        made = (ArrayStackData(path), ClassifiedStackData(path, 0, ("a", "b")))
+        for read in (*(lambda d=d: d.spec for d in made), lambda d=made[1]: d.check_num_labelled(2), made[0].train):
+            with pytest.raises(DataError, match=r"shapes.npz: expected an .npz file with train_images"):
+                read()
+    np.savez(tmp_path / "b.npz", x=np.zeros(3))
+    with pytest.raises(DataError, match=r"b.npz: expected an .npz file with train_images .*train_images.npy"):
+        _ = ArrayStackData(str(tmp_path / "b.npz")).spec
+    np.savez(tmp_path / "c.npz", train_images=np.zeros((2, 4, 4, 4), np.uint8), train_labels=np.array(["a", "b"]))
+    with pytest.raises(DataError, match=r"c.npz: train_labels holds no numbers, expected a class for each image"):
+        ClassifiedStackData(str(tmp_path / "c.npz"), 0, ("a", "b")).spec  # noqa: B018
 
 
 def test_images_that_are_no_volumes_are_refused(tmp_path):

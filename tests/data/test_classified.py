@@ -124,6 +124,25 @@ def test_what_is_missing_is_named(tmp_path, arrays, folder):
     np.savez(tmp_path / "b.npz", x=np.zeros(3))
     with pytest.raises(DataError, match="holds x, expected train_images and train_labels"):
         ClassifiedArraysData(str(tmp_path / "b.npz"), seed=0).train()
+    for images, labels, words in (
+        (np.zeros((3, 5, 5)), np.array(["a", "b", "c"]), "train_labels holds <U1, expected numbers"),
+        (np.zeros((3, 5, 5)), np.zeros(2), r"train_images has the shape \(3, 5, 5\) and train_labels \(2,\), expected"),
+        (
+            np.zeros((3, 5)),
+            np.zeros(3),
+            r"train_images has the shape \(3, 5\) and train_labels \(3,\), expected \(n",
+        ),
+    ):
+        np.savez(tmp_path / "c.npz", train_images=images, train_labels=labels)
+        with pytest.raises(DataError, match=f"c.npz: {words}"):
+            ClassifiedArraysData(str(tmp_path / "c.npz"), seed=0).train()
     (folder / "labels.csv").write_text("file,split\n0.png,train\n")
     with pytest.raises(DataError, match=r"labels\.csv names 0 classes, expected two or more"):
         ClassifiedFolderData(str(folder), seed=0).spec  # noqa: B018
+
+
+@pytest.mark.parametrize("raw", [b"", b"hello world\n", b"PK\x03\x04 and then nothing"])
+def test_a_text_called_npz_is_named(tmp_path, raw):
+    (tmp_path / "a.npz").write_bytes(raw)
+    with pytest.raises(DataError, match=r"a.npz: expected an .npz file with train_images and train_labels, never"):
+        ClassifiedArraysData(str(tmp_path / "a.npz"), seed=0).spec  # noqa: B018

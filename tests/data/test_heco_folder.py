@@ -104,6 +104,18 @@ def write(text):
             lambda f: np.save(f / "labels.npy", np.array([{}]), allow_pickle=True),
             "labels.npy: expected .* never a pickle",
         ),
+        (
+            lambda f: (f / "labels.npy").write_text(""),
+            "labels.npy: expected an array of numbers, never a pickle",
+        ),
+        (
+            lambda f: (f / "p_feat.npz").write_text("0 1\n"),
+            "p_feat.npz: expected features as a scipy matrix, never a pickle: begins with b'0 '",
+        ),
+        (
+            lambda f: np.savez(f / "p_feat.npz", x=np.zeros(3)),
+            "p_feat.npz: expected features as a scipy matrix, never a pickle: ",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_folder_is_named(folder, change, message):

@@ -157,6 +157,37 @@ def test_broken_rows(root, old, new, message):
         described(root).read()
 
 
+@pytest.mark.parametrize("cells", ["f,früh,train", "ä,late,train"])
+def test_a_table_of_excel_is_read_in_utf_8_alone(root, cells):
+    text = PATIENTS.replace("f,early,train", cells)
+    (root / "patients.csv").write_text(text, encoding="utf-8-sig")
+    with pytest.warns(UserWarning, match="no node of class"):
+        assert described(root).graph.num_targets == 5
+    (root / "patients.csv").write_text(text, encoding="latin-1")
+    with pytest.raises(DataError, match=r"patients.csv, line 2: holds the byte 0x(fc|e4), expected text in UTF-8"):
+        described(root).read()
+    (root / "patients.csv").write_text(PATIENTS.replace("sex", "Größe"), encoding="latin-1")
+    with pytest.raises(DataError, match=r"patients.csv, line 1: holds the byte 0xf6, expected text in UTF-8"):
+        described(root).read()
+
+
+def test_damaged_parquet_is_named(root):
+    rows = [str(number) for number in range(2000)]
+    pq.write_table(pa.table({"name": rows, "dose": [float(row) for row in rows]}), root / "drugs.parquet")
+    whole = (root / "drugs.parquet").read_bytes()
+    for raw in (b"", b"name,dose\n", whole[:-50], whole[:4] + bytes(range(250)) * 8 + whole[2004:]):
+        (root / "drugs.parquet").write_bytes(raw)
+        with pytest.raises(DataError, match=r"drugs.parquet: not a readable table: .*Mend it, or write"):
+            described(root).read()
+
+
+def test_arrays_that_are_text_are_named(root):
+    (root / "drugs.npy").write_text("1 2 3\n")
+    drugs = {"file": "drugs.parquet", "key": "name", "embeddings": "drugs.npy", "embedding_ids": "drug_ids.parquet"}
+    with pytest.raises(DataError, match=r"drugs.npy: expected an array of numbers, never a pickle: begins"):
+        described(root, drugs=drugs).read()
+
+
 def test_a_column_without_any_number(root):
     (root / "patients.csv").write_text("id,age,sex,stage,fold\n007,,f,a,train\n8,,m,b,val\n")
     (root / "visits.csv").write_text("id,drug\n8,insulin\n")

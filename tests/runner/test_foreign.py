@@ -186,6 +186,33 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "code.pth")
     with pytest.raises(CheckpointError, match="cannot be read without running code from it"):
         read_weights(tmp_path / "code.pth")
+    for garbage in (b"", b"hello world\n", b"a,b\n1,2\n", b"\x80\x02}q\x00(", b"PK\x03\x04"):
+        (tmp_path / "text.pth").write_bytes(garbage)
+        with pytest.raises(CheckpointError, match=r"text.pth: is no file of torch.save, or .* expected weights"):
+            adopt(tmp_path / "text.pth", NODE, GRAY, tmp_path / "encoder")
+    assert not (tmp_path / "encoder").exists()
+
+
+def test_garbage_is_told_in_a_line_on_the_command_line(tmp_path):
+    (tmp_path / "notes.pth").write_text("hello world\n")
+    done = CliRunner().invoke(cli.app, ["adopt", str(tmp_path / "notes.pth"), "--out", str(tmp_path / "encoder")])
+    assert isinstance(done.exception, CheckpointError | SystemExit)
+    assert not (tmp_path / "encoder").exists()
+
+
+@pytest.mark.parametrize("held", [{"model": torch.ones(3)}, {"model": {"net": {"model": torch.ones(3)}, "epoch": 1}}])
+def test_a_tensor_called_like_a_wrapping_is_a_tensor(tmp_path, held):
+    torch.save(held, tmp_path / "a.pth")
+    assert read_weights(tmp_path / "a.pth")["model"].tolist() == [1, 1, 1]
+
+
+def test_keys_that_are_no_names_and_wrappings_of_themselves_are_refused(tmp_path):
+    circle = {}
+    circle["model"] = circle
+    for held in ({1: torch.ones(2)}, circle):
+        torch.save(held, tmp_path / "a.pth")
+        with pytest.raises(CheckpointError, match="holds no tensors by name"):
+            read_weights(tmp_path / "a.pth")
 
 
 def test_an_encoder_is_not_overwritten(tmp_path):
