@@ -46,14 +46,7 @@ def read_labels(path: str | os.PathLike[str], image: Grid, classes: tuple[str, .
 
 def list_series(folder: str | os.PathLike[str]) -> dict[str, str]:
     """The DICOM series of a folder, subfolders left out: description by series UID; empty where there is none."""
-    folder = Path(folder)
-    found = {}
-    for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder)):
-        first = sitk.ImageFileReader()
-        first.SetFileName(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)[0])
-        first.ReadImageInformation()
-        found[uid] = first.GetMetaData(_DESCRIPTION).strip() if first.HasMetaDataKey(_DESCRIPTION) else ""
-    return dict(sorted(found.items()))
+    return _described(_files_by_series(Path(folder)))
 
 
 def read_series(folder: str | os.PathLike[str], series: str | None = None) -> Volume:
@@ -64,12 +57,14 @@ def read_series(folder: str | os.PathLike[str], series: str | None = None) -> Vo
         series: UID of the series to read; None where the folder holds one.
 
     Raises:
-        DataError: No series, several and none chosen; a slice is missing; damaged; as `read_volume`.
+        DataError: No series, several and none chosen; a file is damaged, a slice missing; as `read_volume`.
     """
     folder = Path(folder)
-    uid = _choose(folder, series)
+    files = _files_by_series(folder)
+    _check_files(folder, files)
+    uid = _choose(folder, files, series)
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid))
+    reader.SetFileNames(files[uid])
     reader.MetaDataDictionaryArrayUpdateOn()
     try:
         image = reader.Execute()
@@ -125,8 +120,43 @@ def _grid(path: Path, image: sitk.Image | sitk.ImageFileReader, num_values: int)
     return Grid((first, second, third), _TO_RAS @ affine)
 
 
-def _choose(folder: Path, series: str | None) -> str:
-    found = list_series(folder)
+def _files_by_series(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The files of each DICOM series, in order of position; a file that cannot be read is in none."""
+    known = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    return {uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in sorted(known)}
+
+
+def _described(files: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    found = {}
+    for uid, names in files.items():
+        first = sitk.ImageFileReader()
+        first.SetFileName(names[0])
+        first.ReadImageInformation()
+        found[uid] = first.GetMetaData(_DESCRIPTION).strip() if first.HasMetaDataKey(_DESCRIPTION) else ""
+    return found
+
+
+def _check_files(folder: Path, files: dict[str, tuple[str, ...]]) -> None:
+    """Raise DataError for a DICOM file in no series: a damaged slice at an end would be left out unseen."""
+    read = {Path(name).name for names in files.values() for name in names}
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if file.name not in read and file.is_file() and _is_slice(file):
+            raise DataError(
+                f"{file}: cannot be read as a DICOM image, expected a slice as the other files of its folder are. "
+                "Fetch it again, or take it out of the folder if it is no slice."
+            )
+
+
+def _is_slice(file: Path) -> bool:
+    """Whether a file calls itself DICOM, by its ending or its first bytes, and is neither hidden nor an index."""
+    if file.name.startswith(".") or file.name.upper() == "DICOMDIR":
+        return False
+    with file.open("rb") as stream:
+        return file.suffix.lower() == ".dcm" or stream.read(132)[128:] == b"DICM"
+
+
+def _choose(folder: Path, files: dict[str, tuple[str, ...]], series: str | None) -> str:
+    found = _described(files)
     named = "; ".join(f"{uid} ({words or 'no description'})" for uid, words in found.items())
     if not found:
         raise DataError(f"{folder}: holds no DICOM series, expected the files of one. Check the path.")

@@ -60,11 +60,25 @@ def test_a_missing_slice_is_seen(tmp_path):
         itk.read_series(tmp_path)
 
 
-def test_a_damaged_slice_counts_as_missing(tmp_path):
+@pytest.mark.parametrize("place", [0, 3, 5])
+@pytest.mark.parametrize("name", ["1.2.3-{}.dcm", "IM{}"])
+@pytest.mark.parametrize("length", [200, -30])
+def test_a_damaged_slice_is_named_wherever_it_lies(tmp_path, place, name, length):
     write_series(tmp_path, np.arange(120, dtype=np.int16).reshape(4, 5, 6), np.eye(4))
-    whole = (tmp_path / "1.2.3-3.dcm").read_bytes()
-    (tmp_path / "1.2.3-3.dcm").write_bytes(whole[:-30])
-    with pytest.raises(DataError, match="a slice is missing or twice there"):
+    whole = (tmp_path / f"1.2.3-{place}.dcm").read_bytes()
+    (tmp_path / f"1.2.3-{place}.dcm").unlink()
+    (tmp_path / name.format(place)).write_bytes(whole[:length])
+    with pytest.raises(DataError, match=f"{name.format(place)}: cannot be read as a DICOM image, expected a slice as"):
+        itk.read_series(tmp_path)
+
+
+def test_a_text_called_dcm_is_named_and_other_files_are_left_alone(tmp_path):
+    write_series(tmp_path, np.arange(120, dtype=np.int16).reshape(4, 5, 6), np.eye(4))
+    for name in ("notes.txt", "._1.2.3-0.dcm", "DICOMDIR"):
+        (tmp_path / name).write_bytes(bytes(128) + b"DICM" if name == "DICOMDIR" else b"no slice")
+    assert itk.read_series(tmp_path).grid.shape == (4, 5, 6)
+    (tmp_path / "7.DCM").write_text("no slice")
+    with pytest.raises(DataError, match=r"7.DCM: cannot be read as a DICOM image.*take it out of the folder"):
         itk.read_series(tmp_path)
 
 
