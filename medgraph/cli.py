@@ -1,5 +1,6 @@
 """The command line: run, check, list, show, copy, predict, embed, export, adopt, data, doctor."""
 
+import errno
 import json
 import shutil
 import sys
@@ -336,10 +337,10 @@ def main() -> None:
         typer.echo(str(error), err=True)
         sys.exit(error.exit_code)
     except OSError as error:  # a folder that may not be written, a file where a folder was named, a full disk
-        if _DEBUG in sys.argv or error.filename is None:
+        if _DEBUG in sys.argv or (error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT)):
             raise
         advice = "Check the path, what you may do there, and the room left."
-        typer.echo(f"{error.filename}: {error.strerror}. {advice}", err=True)
+        typer.echo(f"{error.filename or 'disk'}: {error.strerror}. {advice}", err=True)
         sys.exit(MedgraphError.exit_code)
 
 

@@ -85,6 +85,16 @@ def test_what_the_system_refuses_is_told_in_a_line(monkeypatch, capsys, tmp_path
     assert capsys.readouterr().err.startswith(f"{tmp_path / 'absent' / 'x'}: No such file or directory. ")
 
 
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_in_a_line_whoever_wrote(monkeypatch, capsys):
+    monkeypatch.setattr(medgraph, "check", lambda *a: Path("/dev/full").write_text("x"))
+    monkeypatch.setattr(sys, "argv", ["medgraph", "check", "x"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("disk: No space left on device. Check the path")
+
+
 def test_a_warning_is_told_once_and_where_it_comes_from_if_not_from_us(monkeypatch, capsys):
     def warn(*arguments, **keywords):
         for _ in range(2):

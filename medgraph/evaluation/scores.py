@@ -130,8 +130,11 @@ class Scores:
     def to_json(self, path: Path) -> None:
         """Write everything to `path`, whole or not at all."""
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps({"summary": self.summary(), **asdict(self)}) + "\n")
-        os.replace(temporary, path)
+        try:
+            temporary.write_text(json.dumps({"summary": self.summary(), **asdict(self)}) + "\n")
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @classmethod
     def from_json(cls, path: Path) -> "Scores":
@@ -139,6 +142,11 @@ class Scores:
         try:
             stored = json.loads(path.read_text())
             kept = stored.get("figures", []), stored.get("resampled", []), stored.get("per_case", [])
-            return cls(stored["rows"], stored["overlays"], *kept)
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise DataError(f"{path}: expected scores as written by an evaluator ({error!r}).") from error
+            found = cls(stored["rows"], stored["overlays"], *kept)
+            found.summary()  # rows that are none are told here, with the file
+            return found
+        except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+            raise DataError(
+                f"{path}: expected scores as written by an evaluator ({error!r}). Remove this file and the done.json "
+                "of its stage, and go on with the run by --resume: it is scored again."
+            ) from error

@@ -10,6 +10,7 @@ from medgraph import catalogue
 from medgraph.config.schema import Pipeline
 from medgraph.data.label_counts import labelled_words
 from medgraph.evaluation.scores import Scores, metric
+from medgraph.runner.compare import read_table
 from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.folder import RunFolder
 
@@ -158,7 +159,7 @@ def _told(interval: tuple[float, float] | None) -> str:
 
 def _verdict(stage: str, path: Path) -> list[str]:
     lines = []
-    for row in json.loads(path.read_text()) if path.exists() else []:
+    for row in read_table(path) if path.exists() else []:
         gain = row["difference"]
         labelled = labelled_words(row["num_labelled"])
         interval = "no interval" if gain["low"] is None else f"{gain['low']:+.4f} to {gain['high']:+.4f}"

@@ -3,8 +3,11 @@
 The only importer of safetensors. No pickles: tensors are stored flat by name, everything else as JSON beside them.
 """
 
+import errno
 import json
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -105,10 +108,9 @@ def _lay_out(optimizer: torch.optim.Optimizer) -> None:
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write named tensors and text to a safetensors file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     flat = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
-    save_file(flat, temporary, metadata=metadata)
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        save_file(flat, temporary, metadata=metadata)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -122,6 +124,51 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path, keys: Mapping[str, type], advice: str, is_list: bool = False) -> Any:
+    """The object in a JSON file of a run, or a list of such.
+
+    Args:
+        path: The file.
+        keys: What each object must hold, and of which type.
+        advice: What to do about a file that is not like that; ends the message.
+        is_list: Expect a list of objects.
+
+    Raises:
+        CheckpointError: No such file, it is cut off or no JSON, or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file, expected one as a run writes it. {advice}") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: expected JSON as a run writes it, but: {error}. {advice}") from error
+    objects = found if is_list and isinstance(found, list) else [found]
+    for item in objects if isinstance(found, list) == is_list else [None]:
+        wrong = [key for key, kind in keys.items() if not isinstance(item, dict) or not isinstance(item.get(key), kind)]
+        if wrong or not isinstance(item, dict):
+            needed = ", ".join(f"{key} ({kind.__name__})" for key, kind in keys.items())
+            wanted = f"{'a list of objects' if is_list else 'an object'} as a run writes it, with {needed}"
+            raise CheckpointError(f"{path}: expected {wanted}, got {json.dumps(found)[:60]}. {advice}")
+    return found
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A place to write to that becomes `path` in one move at the end; nothing is left of it if anything goes wrong.
+
+    Raises:
+        OSError: It cannot be written; names `path`, whatever the writer said.
+    """
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")  # the ending stays: writers go by it
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        told = getattr(error, "strerror", None) or str(error)
+        raise OSError(getattr(error, "errno", None) or errno.EIO, told, str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from medgraph.data.spec import settled
 from medgraph.evaluation.paired import paired_rows
 from medgraph.evaluation.scores import Scores
 from medgraph.runner import checkpoint
+from medgraph.runner.begun import keep_to_cases
 from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.evaluate import evaluate
 from medgraph.runner.export import export_encoder
@@ -64,6 +65,13 @@ def table(stage: Stage, path: Path, pipeline_seed: int) -> list[dict[str, Any]]:
     return rows
 
 
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """The rows that a compare stage wrote. Raises CheckpointError."""
+    keys = {"label": str, "metric": str, "arms": list, "difference": dict, "over": str}
+    advice = "Remove it and done.json beside it, and go on with the run by --resume."
+    return checkpoint.read_json(path, keys, advice, is_list=True)
+
+
 def earlier_twin(
     stage: Stage, pipeline: Pipeline, folder: RunFolder, num_labelled: int | float | str, seed: int
 ) -> Path | None:
@@ -106,6 +114,7 @@ def _run_arm(
         stage = replace(stage, method={**stage.method, "encoder": read_facts(start)["encoder"]})
     count = None if num_labelled == "all" else num_labelled
     method, data = build_method(stage, {**stage.data, "num_labelled": count}, seed, start, console)
+    keep_to_cases(path.parent, data)
     fit(stage, method, data, seed, path, device, title, console)
     if not processes.is_main():
         return

@@ -1,10 +1,10 @@
 """The folder of an exported encoder: names of its files, and the facts beside the weights."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from medgraph.errors import CheckpointError
+from medgraph.runner import checkpoint
 
 WEIGHTS, FACTS = "encoder.safetensors", "encoder.json"
 HF_WEIGHTS, HF_FACTS = "model.safetensors", "config.json"
@@ -20,10 +20,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
     path = folder / (HF_FACTS if _is_hf(folder) else FACTS)
     if not path.exists():
         raise CheckpointError(f"{path}: no such file; expected the folder `encoder/` that a train stage writes.")
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path}: not JSON ({error}).") from error
+    keys = {"encoder": dict, "spec": dict, "facts": dict}
+    return checkpoint.read_json(path, keys, "Export the encoder again, or take its folder from a copy of the run.")
 
 
 def _is_hf(folder: Path) -> bool:

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+
+from medgraph.errors import CheckpointError
 
 
 class MetricsLog:
@@ -29,7 +32,7 @@ class MetricsLog:
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and only a run needs it
 
         path = folder / "metrics.jsonl"
-        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= resume_step]
+        kept = [line for line, record in _records(path) if record["step"] <= resume_step]
         temporary = path.with_name(".metrics.jsonl")
         temporary.write_text("".join(kept))
         os.replace(temporary, path)
@@ -119,8 +122,22 @@ class Progress:
             self.waited += time.perf_counter() - start
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """Lines of a file that may have been cut off mid-line; none when it is not there."""
-    if not path.exists():
-        return []
-    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """What `metrics.jsonl` holds, step by step. Raises CheckpointError for a line that holds something else."""
+    return [record for _, record in _records(path)]
+
+
+def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Lines of a file that may have been cut off mid-line, and what they say; none when it is not there."""
+    text = path.read_bytes().decode(errors="replace") if path.exists() else ""
+    for number, line in enumerate(text.splitlines(keepends=True), start=1):
+        if line.endswith("\n"):
+            try:
+                record = json.loads(line)
+                record["step"] + 0
+            except (ValueError, TypeError, KeyError) as error:
+                raise CheckpointError(
+                    f"{path}:{number}: expected the metrics of a step as JSON, got {line[:60].strip()!r}. "
+                    "Remove this line; only curves need it."
+                ) from error
+            yield line, record

@@ -1,6 +1,5 @@
 """The whole fine-tuned model as it leaves: weights, and everything needed to rebuild it where its data are not."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -59,11 +58,11 @@ def load_model(folder: Path) -> Model:
         CheckpointError: The folder holds no model, or its weights do not fit.
     """
     path = folder / FACTS
+    stored = _read(path)
+    node, data_node, facts = stored["method"], stored["data"], stored["facts"]
     try:
-        stored = json.loads(path.read_text())
-        spec, seed = spec_from_dict(stored["spec"]), stored["facts"]["seed"]
-        node, data_node, facts = stored["method"], stored["data"], stored["facts"]
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        spec, seed = spec_from_dict(stored["spec"]), facts["seed"]
+    except (KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: expected a fine-tuned model as a run writes it ({error!r}).") from error
     method = config.build(node, "methods", spec=spec, seed=seed)
     tensors, _ = checkpoint.read_tensors(folder / WEIGHTS)
@@ -100,9 +99,14 @@ def find_model(run: Path, name: str | None = None) -> tuple[Path, list[str]]:
     return found[names[0] if name is None else name], names
 
 
+def _read(path: Path) -> dict[str, Any]:
+    keys = {"method": dict, "data": dict, "spec": dict, "facts": dict}
+    return checkpoint.read_json(path, keys, "Take the folder from a copy of the run, or train the stage again.")
+
+
 def _rank(folder: Path) -> tuple[Any, ...]:
     """Smallest for the model that is taken unasked."""
-    stored = json.loads((folder / FACTS).read_text())
+    stored = _read(folder / FACTS)
     facts, few = stored["facts"], stored["facts"].get("num_labelled")
     most = few is not None, -stored["spec"].get("num_examples", 0), -(few or 0)  # a share says nothing of its number
-    return facts.get("arm") not in (None, "pretrained"), *most, facts["seed"]
+    return facts.get("arm") not in (None, "pretrained"), *most, facts.get("seed", 0)

@@ -1,6 +1,5 @@
 """Run a pipeline: stages in order, each from what an earlier one left, finished ones skipped."""
 
-import json
 import os
 import platform
 import shutil
@@ -19,11 +18,11 @@ from rich.console import Console
 from medgraph import config, processes
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.errors import ConfigError
-from medgraph.runner import checkpoint
+from medgraph.runner import begun, checkpoint
 from medgraph.runner.card import write_cards
 from medgraph.runner.compare import compare_stage
 from medgraph.runner.evaluate import evaluate_stage
-from medgraph.runner.folder import RunFolder
+from medgraph.runner.folder import RunFolder, read_environment
 from medgraph.runner.stage import train_stage
 from medgraph.runner.summary import finish
 from medgraph.runner.train import Stopped, pick_device
@@ -114,7 +113,7 @@ def _open_folder(pipeline: Pipeline, out: Path | None, resume: bool) -> Path:
             raise ConfigError(f"--out {out}: already holds a run. Go on with it by --resume, or choose another --out.")
         if not described.exists():
             raise ConfigError(f"--out {out}: is not empty and holds no pipeline.yaml, so it is no run of ours.")
-        earlier = json.loads((out / "environment.json").read_text())
+        earlier = read_environment(out)
         name = earlier["pipeline"]
         overrides = overrides or earlier["overrides"]  # the stored pipeline has them inside
         if name != pipeline.name:
@@ -122,7 +121,8 @@ def _open_folder(pipeline: Pipeline, out: Path | None, resume: bool) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
         checkpoint.write_json(out / "environment.json", _environment(pipeline, overrides))
-        described.write_text(config.resolved(pipeline))
+        with checkpoint.whole(described) as temporary:
+            temporary.write_text(config.resolved(pipeline))
     except OSError as error:
         raise ConfigError(
             f"--out {out}: cannot be written ({error.strerror}). Choose a folder you may write to."
@@ -135,7 +135,7 @@ def _earlier(pipeline: Pipeline) -> list[Path]:
     found = sorted(
         Path("runs").glob(f"{pipeline.name}-*/environment.json"), key=lambda file: file.parent.stat().st_mtime
     )
-    told = [(file.parent, json.loads(file.read_text())) for file in found]
+    told = [(file.parent, read_environment(file.parent)) for file in found]
     wanted = list(pipeline.overrides)
     return [folder for folder, facts in told if not wanted or facts["overrides"] == wanted]
 
@@ -153,19 +153,17 @@ def _environment(pipeline: Pipeline, overrides: list[str]) -> dict[str, object]:
 
 
 def _is_finished(folder: RunFolder, stage: Stage) -> bool:
-    return _digest(folder.stage(stage.name) / "done.json") == stage.digest
+    done, advice = folder.stage(stage.name) / "done.json", "Remove it, and the stage goes on from its last checkpoint."
+    return done.exists() and checkpoint.read_json(done, {"digest": str}, advice)["digest"] == stage.digest
 
 
 def _clear_if_changed(folder: RunFolder, stage: Stage) -> bool:
     """Throw away what another config left in the stage's folder, and tell so; keep this one's checkpoints."""
     path = folder.stage(stage.name)
-    is_other = path.exists() and _digest(path / "begun.json") != stage.digest
+    is_begun = begun.digest_begun(path) == stage.digest
+    is_other = path.exists() and not is_begun
     if is_other:
         shutil.rmtree(path)
-    path.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_json(path / "begun.json", {"digest": stage.digest})
+    if not is_begun:
+        begun.begin(path, stage.digest)
     return is_other
-
-
-def _digest(path: Path) -> str | None:
-    return json.loads(path.read_text())["digest"] if path.exists() else None

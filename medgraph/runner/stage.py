@@ -13,6 +13,7 @@ from medgraph.data.licence import licences
 from medgraph.data.spec import settled
 from medgraph.errors import CheckpointError
 from medgraph.method import Method
+from medgraph.runner.begun import keep_to_cases
 from medgraph.runner.evaluate import evaluate
 from medgraph.runner.export import export_encoder, transfer
 from medgraph.runner.folder import RunFolder
@@ -28,6 +29,7 @@ def train_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str
     start = folder.encoder(stage.start_from) if stage.start_from else None
     method, data = build_method(stage, stage.data, pipeline.seed, start, console)
     path = folder.stage(stage.name)
+    keep_to_cases(path, data)
     fit(stage, method, data, pipeline.seed, path, device, stage.name, console)
     if not processes.is_main():
         return

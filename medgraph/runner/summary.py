@@ -1,6 +1,5 @@
 """How a run ends: the table, the report page, and the lines that load the encoder."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,11 @@ from rich.console import Console
 from medgraph.config.schema import Pipeline
 from medgraph.data.label_counts import labelled_words
 from medgraph.evaluation.scores import Scores, metric
-from medgraph.runner.compare import FOREIGN, PRETRAINED, SCRATCH, arm_folder
+from medgraph.runner.compare import FOREIGN, PRETRAINED, SCRATCH, arm_folder, read_table
+from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.export import load_encoder
-from medgraph.runner.folder import RunFolder
+from medgraph.runner.folder import RunFolder, read_environment
+from medgraph.runner.log import read_metrics
 from medgraph.runner.report import print_scores, print_table, write_report
 
 SHOWN = (
@@ -28,7 +29,7 @@ def finish(pipeline: Pipeline, folder: RunFolder, console: Console, seconds: flo
     for stage in pipeline.stages.values():
         path = folder.stage(stage.name)
         if stage.kind == "compare":
-            rows = json.loads((path / "table.json").read_text())
+            rows = read_table(path / "table.json")
             table += rows
             verdicts += [verdict(row) for row in rows if row["chief"]]
             last = (stage.compare.num_labelled[-1], pipeline.seed + stage.compare.seeds[0])
@@ -48,7 +49,7 @@ def finish(pipeline: Pipeline, folder: RunFolder, console: Console, seconds: flo
         table=table,
         overlays=overlays,
         verdict=" ".join(verdicts),
-        facts={**json.loads((folder.path / "environment.json").read_text()), "seconds": round(seconds)},
+        facts={**read_environment(folder.path), "seconds": round(seconds)},
         scores=scores,
     )
     console.print(f"Report: {page}")
@@ -99,8 +100,7 @@ def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
     found: dict[str, list[tuple[int, float]]] = {}
     for path in sorted(run.rglob("metrics.jsonl")):
         where = str(path.parent.relative_to(run))
-        for line in path.read_text().splitlines():
-            record = json.loads(line)
+        for record in read_metrics(path):
             for name in SHOWN:
                 if name in record:
                     found.setdefault(f"{where}: {name}", []).append((record["step"], record[name]))
@@ -109,7 +109,7 @@ def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
 
 def example_input(encoder: Path) -> str:
     """A call that makes an input of the right shape for an exported encoder."""
-    spec = json.loads((encoder / "encoder.json").read_text())["spec"]
+    spec = read_facts(encoder)["spec"]
     if "target_type" in spec:
         return "data.views"  # of the stage's data, e.g. MetapathViews(SampleGraph())
     shape = [1, *spec.get("num_slices", [])[:1], spec["channels"], *spec["size"]]  # of volumes, slices come second

@@ -1,13 +1,16 @@
 """The hash of data follows the contents of their files, and nothing else."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
 
-from medgraph.data.fingerprint import fingerprint
+from medgraph.data.fingerprint import fingerprint, identity
 from medgraph.data.folder import FolderSource
 from medgraph.data.images import ImageFolderData
+from medgraph.data.labelled_images import LabelledImageData
+from medgraph.data.labelled_slices import LabelledSliceData
 from medgraph.data.mixed import MixedData
 from medgraph.data.slices import SliceData
 from medgraph.data.two_folders import TwoFoldersSource
@@ -41,3 +44,43 @@ def test_mixtures_and_groups_count_all_their_files(tmp_path, labelled_folder):
 
 def test_data_that_name_no_files_have_none():
     assert fingerprint(SimpleNamespace(source=SimpleNamespace())) is None
+
+
+def test_a_case_more_is_another_identity_and_another_place_or_label_count_is_not(tmp_path, labelled_folder):
+    def found(folder, num_labelled=None):
+        source = FolderSource(str(folder), "images/*.nii.gz", "labels/*.nii.gz", ("a", "b", "c"))
+        return identity(LabelledSliceData(source, seed=0, num_labelled=num_labelled))
+
+    first = found(labelled_folder)
+    assert first["count"] == 6
+    assert found(labelled_folder, num_labelled=1) == first
+    moved = shutil.copytree(labelled_folder, tmp_path / "moved")
+    assert found(moved) == first
+    for kind in ("images", "labels"):
+        shutil.copy(moved / kind / "sub5.nii.gz", moved / kind / "sub9.nii.gz")
+    assert found(moved)["count"] == 7
+    assert found(moved) != first
+    for kind in ("images", "labels"):
+        (moved / kind / "sub9.nii.gz").unlink()
+    assert found(moved) == first
+    (moved / "labels" / "sub5.nii.gz").write_bytes(b"another")
+    assert found(moved) != first
+
+
+def test_images_masks_groups_arrays_and_graphs_have_an_identity(tmp_path, labelled_folder):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        for name in "xyz":
+            Image.fromarray(np.eye(4, dtype=np.uint8)).save(tmp_path / folder / f"{name}.png")
+    images = LabelledImageData(str(tmp_path), ("a", "b"), seed=0, index=None)
+    assert identity(images)["count"] == 3
+    slices = SliceData(FolderSource(str(labelled_folder), "images/*.nii.gz"))
+    plain = ImageFolderData(str(tmp_path / "images"), labels=None)
+    assert identity(MixedData([plain, slices]))["count"] == 9
+    groups = SimpleNamespace(source=TwoFoldersSource(str(tmp_path / "images"), str(tmp_path / "masks")))
+    assert identity(groups)["count"] == 6
+    np.savez(tmp_path / "a.npz", x=np.zeros(3))
+    assert identity(SimpleNamespace(path=str(tmp_path / "a.npz")))["count"] == 1
+    spec = SimpleNamespace(node_counts={"paper": 4, "author": 3}, target_type="paper")
+    assert identity(SimpleNamespace(source=SimpleNamespace(structure=None), spec=spec))["count"] == 4
+    assert identity(SimpleNamespace(source=SimpleNamespace())) is None

@@ -28,9 +28,13 @@ def test_what_is_written_is_read_again(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["scores.json"]
 
 
-def test_another_file_is_named(tmp_path):
-    (tmp_path / "scores.json").write_text("{}")
-    with pytest.raises(DataError, match="expected scores as written by an evaluator"):
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "[]", '{"rows": [', '{"rows": 3, "overlays": []}', '{"rows": ["a"], "overlays": []}', b"\xff\xfe\x00"],
+)
+def test_another_file_is_named_with_what_to_do(tmp_path, text):
+    (tmp_path / "scores.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DataError, match=r"scores\.json: expected scores as written by an evaluator .*by --resume"):
         Scores.from_json(tmp_path / "scores.json")
 
 

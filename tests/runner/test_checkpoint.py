@@ -128,3 +128,49 @@ def test_nothing_temporary_is_left(tmp_path):
     checkpoint.write_json(tmp_path / "a.json", {"x": 1})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", checkpoint.FILE]
     assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1}
+
+
+@pytest.mark.parametrize("text", ['{"a": ', "[1]", "7", '{"a": 7}', "{}", b"\xff\xfe"])
+def test_broken_json_is_told_with_what_was_expected_and_what_to_do(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(CheckpointError, match=r"x\.json: expected .* as a run writes it.* Remove it\."):
+        checkpoint.read_json(path, {"a": str}, "Remove it.")
+    with pytest.raises(CheckpointError, match=r"x\.json: expected .* as a run writes it.* Remove it\."):
+        checkpoint.read_json(path, {"a": str}, "Remove it.", is_list=True)
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"x\.json: no such file, expected one as a run writes it\. Remove it\."):
+        checkpoint.read_json(path, {"a": str}, "Remove it.")
+
+
+def test_good_json_is_read(tmp_path):
+    checkpoint.write_json(tmp_path / "x.json", [{"a": "b"}])
+    assert checkpoint.read_json(tmp_path / "x.json", {"a": str}, "", is_list=True) == [{"a": "b"}]
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_names_the_file(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path, *_trained(1), Position(1))
+    before = (tmp_path / checkpoint.FILE).read_bytes()
+
+    def fill(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise checkpoint.SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", fill)
+    with pytest.raises(OSError, match="No space left on device") as full:
+        checkpoint.save(tmp_path, *_trained(2), Position(2))
+    assert full.value.filename == str(tmp_path / checkpoint.FILE)
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.FILE]
+    assert (tmp_path / checkpoint.FILE).read_bytes() == before
+
+
+def test_what_a_writer_leaves_when_interrupted_is_taken_away(tmp_path):
+    def write():
+        with checkpoint.whole(tmp_path / "a.npy") as temporary:
+            assert temporary.suffix == ".npy"
+            temporary.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert not list(tmp_path.iterdir())

@@ -47,6 +47,6 @@ def test_the_command_writes_nodes_and_takes_no_images(run, tmp_path):
 
 
 def test_an_image_encoder_needs_images(tmp_path):
-    (tmp_path / "encoder.json").write_text('{"spec": {"spatial_dims": 2}}')
+    (tmp_path / "encoder.json").write_text('{"encoder": {}, "spec": {"spatial_dims": 2}, "facts": {}}')
     result = CliRunner().invoke(app, ["embed", str(tmp_path), "--out", str(tmp_path / "b")])
     assert "an image encoder needs IMAGES" in str(result.exception)

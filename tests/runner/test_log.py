@@ -1,6 +1,9 @@
 import json
 
-from medgraph.runner.log import MetricsLog, Progress
+import pytest
+
+from medgraph.errors import CheckpointError
+from medgraph.runner.log import MetricsLog, Progress, read_metrics
 
 
 def steps(folder):
@@ -23,6 +26,15 @@ def test_a_line_cut_off_by_a_kill_is_dropped(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
     MetricsLog(tmp_path, resume_step=2).close()
     assert steps(tmp_path) == [1]
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"step": "x"}', "null"])
+def test_a_line_that_is_no_step_is_named(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1, "loss": 2.0}}\n{line}\n')
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl:2: expected the metrics of a step as JSON"):
+        MetricsLog(tmp_path, resume_step=2)
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl:2: expected .* Remove this line"):
+        read_metrics(tmp_path / "metrics.jsonl")
 
 
 def test_progress_says_rate_and_waiting(capsys):

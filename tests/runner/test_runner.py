@@ -7,15 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+import medgraph
 from medgraph import config
-from medgraph.errors import ConfigError
+from medgraph.data.fingerprint import identity
+from medgraph.errors import CheckpointError, ConfigError, DataError
 from medgraph.runner import runner
 from medgraph.runner.runner import KINDS, run
 from medgraph.runner.train import Stopped
 
+HIPPOCAMPUS = Path(medgraph.__file__).parent / "samples" / "hippocampus"
 SHORT = [
     "pretrain.train.epochs=2",
     "pretrain.train.steps_per_epoch=2",
@@ -82,6 +86,72 @@ def test_a_stage_that_changed_says_that_it_starts_anew(finished, tmp_path, capsy
     told = capsys.readouterr().out
     assert "verdict: has changed since, what it had left is thrown away" in told
     assert told.count("finished before, skipped") == 2
+
+
+@pytest.mark.parametrize("text", ['{"dig', "[]", '{"digest": 7, "pipeline": 7}'])
+@pytest.mark.parametrize(
+    ("file", "advice"),
+    [
+        ("environment.json", r"with the name from pipeline\.yaml beside it; or choose another --out"),
+        ("pretrain/done.json", "Remove it, and the stage goes on from its last checkpoint"),
+        ("pretrain/begun.json", "Remove .*pretrain to run the stage anew"),
+    ],
+)
+def test_broken_files_of_a_run_are_told_and_stay(finished, tmp_path, file, text, advice):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    if file == "pretrain/begun.json":
+        (folder / "pretrain" / "done.json").unlink()
+    (folder / file).write_text(text)
+    with pytest.raises(CheckpointError, match=rf"{file}: expected .* as a run writes it[\s\S]*{advice}"):
+        run(short(), out=folder, device="cpu", resume=True)
+    assert (folder / file).read_text() == text
+    assert (folder / "pretrain" / "checkpoint.safetensors").exists()
+
+
+def test_a_run_without_its_environment_is_told_and_goes_on_as_advised(finished, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / "environment.json").unlink()
+    with pytest.raises(CheckpointError, match=r"environment\.json: no such file, .*\"overrides\": \[\]"):
+        run(short(), out=folder, device="cpu", resume=True)
+    (folder / "environment.json").write_text('{"pipeline": "quickstart", "overrides": []}')
+    run(short(), out=folder, device="cpu", resume=True)
+    assert capsys.readouterr().out.count("finished before, skipped") == 3
+
+
+def test_broken_scores_are_told_and_scored_again_as_advised(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    before = (folder / "content" / "scores.json").read_text()
+    (folder / "content" / "scores.json").write_text(before[:100])
+    with pytest.raises(DataError, match=r"content/scores\.json: expected scores .* by --resume"):
+        run(short(), out=folder, device="cpu", resume=True)
+    for name in ("scores.json", "done.json"):
+        (folder / "content" / name).unlink()
+    run(short(), out=folder, device="cpu", resume=True)
+    assert (folder / "content" / "scores.json").read_text() == before
+
+
+def test_an_unfinished_stage_does_not_go_on_with_other_cases(finished, tmp_path):
+    folder, cases = tmp_path / "run", tmp_path / "cases"
+    shutil.copytree(HIPPOCAMPUS, cases)
+    source = f"{{name: decathlon, root: '{cases}'}}"
+    pipeline = short(*(f"{stage}.data.source={source}" for stage in ("pretrain", "content", "verdict")))
+    digest = pipeline.stages["pretrain"].digest
+    shutil.copytree(finished, folder)
+    (folder / "pretrain" / "done.json").unlink()
+    index = json.loads((cases / "dataset.json").read_text())
+    told = {"digest": digest, "cases": identity(config.build(pipeline.stages["pretrain"].data, "data"))}
+    (folder / "pretrain" / "begun.json").write_text(json.dumps(told))
+    index["split"]["train"] = index["split"]["train"][1:]
+    (cases / "dataset.json").write_text(json.dumps(index))
+    with pytest.raises(DataError, match="stage pretrain began with 40 cases, and there are 39 now"):
+        run(pipeline, out=folder, device="cpu", resume=True)
+    assert (folder / "pretrain" / "checkpoint.safetensors").exists()
+    for stage in pipeline.stages.values():
+        (folder / stage.name / "done.json").write_text(json.dumps({"digest": stage.digest}))
+    run(pipeline, out=folder, device="cpu", resume=True)  # what is finished is skipped
 
 
 def test_a_folder_that_holds_a_run_is_refused(finished):

@@ -64,5 +64,5 @@ def test_each_pair_of_arms_has_its_words_and_the_seeds_that_agree(arms, better, 
 
 
 def test_the_example_input_of_a_graph_encoder_is_its_views(tmp_path):
-    (tmp_path / "encoder.json").write_text('{"spec": {"target_type": "paper"}}')
+    (tmp_path / "encoder.json").write_text('{"encoder": {}, "spec": {"target_type": "paper"}, "facts": {}}')
     assert example_input(tmp_path) == "data.views"
