@@ -43,7 +43,10 @@ def segmentation_table(folders: Sequence[Path], against: str | None = None, merg
                 twins[arm] = _united(twins.get(arm, {}), scored.get("from-scratch", {}), stage)
     if against is not None and against not in arms:
         raise DataError(f"--against {against}: no such arm. There are: {', '.join(arms)}.")
-    labels = _labels(next(iter(next(iter((*arms.values(), *twins.values()))).values())))
+    scored_seeds = [seeds for found in (*arms.values(), *twins.values()) for seeds in found.values()]
+    if not scored_seeds:
+        raise DataError("folders: got none, expected the folder of a run or compare stage.")
+    labels = _labels(scored_seeds[0])
     heads = ["labelled", "arm", "seeds", "mean Dice", *labels, f"minus {_SCRATCH}"]
     heads += [] if against is None else [f"minus {against}"]
     lines = [f"| {' | '.join(heads)} |", "|---:|---|---:|" + "---:|" * (len(heads) - 3)]

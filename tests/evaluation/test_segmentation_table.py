@@ -57,6 +57,24 @@ def test_arms_are_set_against_one_of_them(runs):
     assert lines[4].endswith(f"| {interval([0.1, 0.1, 0.05])} |")
 
 
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_stage_that_has_trained_from_scratch_alone_so_far_has_that_row(tmp_path, merge):
+    write(tmp_path / "swav" / "segment", "from-scratch", 2, 0, (0.5, 0.6, 0.7), (0.4, 0.4, 0.4))
+    lines = segmentation_table([tmp_path / "swav"], merge=merge).splitlines()
+    assert lines[0] == "| labelled | arm | seeds | mean Dice | back | front | minus from scratch |"
+    assert lines[2:] == ["| 2 | from scratch | 1 | 0.500 | 0.400 | 0.600 | |"]
+
+
+def test_a_folder_without_runs_and_no_folder_are_told(tmp_path, capsys):
+    (tmp_path / "swav" / "segment").mkdir(parents=True)
+    with pytest.raises(SystemExit) as stop:
+        main(["--merge", str(tmp_path / "swav")])
+    assert stop.value.code == 2
+    assert "swav: holds no fine-tuned segmentation, expected the folder of a run" in capsys.readouterr().err
+    with pytest.raises(DataError, match="folders: got none, expected the folder of a run"):
+        segmentation_table([], merge=True)
+
+
 def test_runs_of_one_pipeline_are_merged_over_their_seeds(tmp_path):
     for seed, gain in ((0, 0.1), (1, 0.3)):
         stage = tmp_path / f"run{seed}" / "segment"
