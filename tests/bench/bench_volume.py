@@ -1,8 +1,9 @@
-"""What pre-training on volumes costs, one thread: images per second, time outside the encoder, memory.
+"""What pre-training on volumes costs: images per second, time outside the encoder, memory.
 
 Run:
-    python tests/bench/bench_volume.py              all four kinds of training
+    python tests/bench/bench_volume.py              all four kinds of training, one thread and a core for views
     python tests/bench/bench_volume.py --only intra --steps 30
+    python tests/bench/bench_volume.py --threads 2 --width 32
 
 Each line is a process of its own on the volumes that ship with the package, with encoder, crops and batch of the
 config that it names (configs/volume). Images are slices and crops that went through the slice encoder. Time counts from
@@ -30,16 +31,23 @@ FEWER = {  # the volumes that ship are 24
 }
 
 
-def line(kind: str, num_steps: int) -> str:
+def line(kind: str, num_steps: int, threads: int, width: int) -> str:
     """One training, as a line of the table."""
     config, sources = CONFIGS[kind]
+    encoder = "encoder" if kind == "intra" else "encoder.slice_encoder"
     with tempfile.TemporaryDirectory() as folder:
         pipeline = Path(folder, "bench.yaml")
         pipeline.write_text(f"name: bench\nseed: 1\nstages:\n  pretrain: {{config: volume/{config}.yaml}}\n")
         overrides = [f"pretrain.{source}={{name: sample}}" for source in sources] + FEWER.get(kind, [])
         overrides += ["pretrain.train.epochs=1", f"pretrain.train.steps_per_epoch={num_steps}"]
+        overrides.append(f"pretrain.method.{encoder}.width={width}")
         command = [sys.executable, "-m", "medgraph", "run", str(pipeline), *overrides, "--device", "cpu"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": str(threads),
+            "MKL_NUM_THREADS": str(threads),
+            "PYTHONPATH": os.getcwd(),
+        }
         run = subprocess.run(
             [*command, "--out", str(Path(folder, "run"))], capture_output=True, text=True, env=environment
         )
@@ -59,13 +67,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=20, help="optimiser steps of each")
     parser.add_argument("--only", choices=CONFIGS, help="one kind")
+    parser.add_argument("--threads", type=int, default=1, help="of the encoder; a core that is left makes the views")
+    parser.add_argument("--width", type=int, default=16, help="of the slice encoder")
     options = parser.parse_args()
     print(
         f"{'stage':7} | {'images/s':>8} | {'outside':>7} | {'waiting':>7} "
         f"| {'expected GiB':>12} | {'peak GiB':>9} | off"
     )
     for kind in [options.only] if options.only else CONFIGS:
-        print(line(kind, options.steps), flush=True)
+        print(line(kind, options.steps, options.threads, options.width), flush=True)
 
 
 if __name__ == "__main__":
