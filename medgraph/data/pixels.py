@@ -1,9 +1,11 @@
 """PNG and JPEG files of single images: pixels in, label maps out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from medgraph.errors import DataError
 
@@ -12,14 +14,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 
 def open_image(path: Path, channels: int) -> Image.Image:
     """The image as gray (1) or color (3); 16-bit and float files as float. Raises DataError."""
-    try:
-        with Image.open(path) as file:
-            deep = file.mode in ("I", "F") or file.mode.startswith("I;16")
-            return file.convert("F") if deep else file.convert("L" if channels == 1 else "RGB")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file, expected an image. Correct the list, or add the file.") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}). Repair it, or leave it out.") from error
+    with _opened(path, "an image") as file:
+        deep = file.mode in ("I", "F") or file.mode.startswith("I;16")
+        return file.convert("F") if deep else file.convert("L" if channels == 1 else "RGB")
 
 
 def read_gray(path: Path) -> np.ndarray:
@@ -29,18 +26,13 @@ def read_gray(path: Path) -> np.ndarray:
 
 def read_mask(path: Path) -> np.ndarray:
     """Values of a mask `(h, w)`: gray levels, or the indices of a palette, never its colors. Raises DataError."""
-    try:
-        with Image.open(path) as file:
-            if file.mode not in ("1", "L", "P", "I") and not file.mode.startswith("I;16"):
-                raise DataError(
-                    f"{path}: is an image of mode {file.mode}, expected one number for each pixel. Save the mask as a "
-                    "gray PNG whose values are the classes."
-                )
-            return np.asarray(file).astype(np.int32)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file, expected a mask. Add it, or leave the image out.") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}). Repair it, or leave it out.") from error
+    with _opened(path, "a mask") as file:
+        if file.mode not in ("1", "L", "P", "I") and not file.mode.startswith("I;16"):
+            raise DataError(
+                f"{path}: is an image of mode {file.mode}, expected one number for each pixel. Save the mask as a "
+                "gray PNG whose values are the classes."
+            )
+        return np.asarray(file).astype(np.int32)
 
 
 def write_gray(path: Path, pixels: np.ndarray) -> None:
@@ -48,3 +40,19 @@ def write_gray(path: Path, pixels: np.ndarray) -> None:
     if pixels.dtype.kind == "f":
         pixels = np.round(pixels * 65535).astype(np.uint16)
     Image.fromarray(pixels).save(path)
+
+
+@contextmanager
+def _opened(path: Path, expected: str) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as file:
+            yield file
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file, expected {expected}. Add it, or correct the list.") from None
+    except Image.DecompressionBombError as error:
+        size = str(error).partition(",")[0]  # "Image size (n pixels) exceeds limit of m pixels"
+        raise DataError(f"{path}: cannot be read as {expected}: {size}. Shrink it, or leave it out.") from error
+    except DataError:
+        raise
+    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for bytes that are no image, or damaged
+        raise DataError(f"{path}: cannot be read as an image ({error}). Repair it, or leave it out.") from error

@@ -1,9 +1,14 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from medgraph.data.images import ImageFolderData, read_image
+from medgraph.data.pixels import read_mask
 from medgraph.errors import DataError
 
 
@@ -128,6 +133,25 @@ def test_files_that_show_nothing_are_refused(tmp_path):
     write_image(tmp_path / "b.png", np.full((9, 9), 7, np.uint8))
     with pytest.raises(DataError, match=r"b.png: all voxels are 7"):
         read_image(tmp_path / "b.png", 1, (8, 8), (0, 100))
+
+
+def test_an_image_that_declares_gigantic_sides_is_named(tmp_path):
+    write_image(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
+    head, rest = (tmp_path / "a.png").read_bytes()[:12], (tmp_path / "a.png").read_bytes()[33:]
+    sides = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 200_000, 8, 0, 0, 0, 0)
+    (tmp_path / "a.png").write_bytes(head + sides + struct.pack(">I", zlib.crc32(sides)) + rest)
+    with pytest.raises(DataError, match=r"a.png: cannot be read as an image: Image size \(20000000000 pixels\)"):
+        ImageFolderData(str(tmp_path), labels=None).train()
+    with pytest.raises(DataError, match=r"a.png: cannot be read as a mask: Image size .* Shrink it, or leave it out"):
+        read_mask(tmp_path / "a.png")
+
+
+def test_a_text_in_an_image_that_unpacks_without_end_is_named(tmp_path):
+    text = PngInfo()
+    text.add_text("comment", "a" * 2**23, zip=True)
+    Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / "a.png", pnginfo=text)
+    with pytest.raises(DataError, match=r"a.png: cannot be read as an image \(Decompressed data too large"):
+        read_image(tmp_path / "a.png", 1, (8, 8), (0, 100))
 
 
 @pytest.mark.parametrize(
