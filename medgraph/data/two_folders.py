@@ -14,10 +14,14 @@ from medgraph.errors import DataError
 class TwoFoldersSource:
     """Files of two folders and all folders below them; png, jpg, nii and nii.gz.
 
+    A file is known by its path below the folder of its group, such as `p1/T1.nii.gz`. Subjects of the two groups are
+    told apart even where they are called alike; people whose files lie in both need `group_manifest`.
+
     Args:
         background: Folder of the group without the pattern of interest.
         target: Folder of the group that has it.
-        subject_pattern: Regular expression whose first group finds the subject in a file name; None: each file is one.
+        subject_pattern: Regular expression whose first group finds the subject in that path; None: all files below one
+            folder (`p1`) are one subject, and a file in no folder is one of its own.
         fractions: Fractions of the subjects in train, validation and test.
         split_seed: Draws that split; independent of the seed of a run.
     """
@@ -45,19 +49,23 @@ class TwoFoldersSource:
         """All files, sorted by name within each group."""
         found = []
         for folder, is_target in ((self.background, False), (self.target, True)):
-            named = [(file, self._subject(file, is_target)) for file in _listing(folder)]
-            parts = split_subjects((subject for _, subject in named), self.fractions, self.split_seed)
+            named = [(file, self._subject(file, folder, is_target)) for file in _listing(folder)]
+            try:
+                parts = split_subjects((subject for _, subject in named), self.fractions, self.split_seed)
+            except DataError as error:
+                raise DataError(f"{folder}: {error} Are there more? Tell them by source.subject_pattern.") from error
             found += [GroupedFile(file, subject, is_target, parts[subject], {}) for file, subject in named]
         return tuple(found)
 
-    def _subject(self, file: Path, is_target: bool) -> str:
+    def _subject(self, file: Path, folder: str, is_target: bool) -> str:
         group = "target" if is_target else "background"
+        path = file.relative_to(Path(folder).expanduser())
         if self.subject_pattern is None:
-            return f"{group}/{file.name}"
-        match = re.search(self.subject_pattern, file.name)
+            return f"{group}/{path.parts[0]}"
+        match = re.search(self.subject_pattern, path.as_posix())
         if match is None or not match.groups():
             raise DataError(
-                f"{file}: subject_pattern {self.subject_pattern!r} finds no group in this name, "
+                f"{file}: subject_pattern {self.subject_pattern!r} finds no group in {path.as_posix()!r}, "
                 "expected the subject in its first group."
             )
         return f"{group}/{match.group(1)}"

@@ -8,7 +8,7 @@ from medgraph.errors import DataError
 def test_every_file_has_group_subject_and_part(tmp_path):
     write_pictures(tmp_path / "a" / "deep", 10)
     write_pictures(tmp_path / "b", 10)
-    files = TwoFoldersSource(str(tmp_path / "a"), str(tmp_path / "b")).files
+    files = TwoFoldersSource(str(tmp_path / "a"), str(tmp_path / "b"), subject_pattern=r"(\d+)\.png").files
     assert [file.is_target for file in files] == [False] * 10 + [True] * 10
     for group in (False, True):
         assert sum(f.part == "test" for f in files if f.is_target is group) == 3
@@ -25,6 +25,40 @@ def test_files_of_one_subject_stay_together(tmp_path):
     assert len(parts) == 20
 
 
+def write_patients(folder, count):
+    for number in range(count):
+        for visit in ("first", "later"):
+            (folder / f"p{number}" / visit).mkdir(parents=True)
+            (folder / f"p{number}" / visit / "T1.nii.gz").touch()
+        (folder / f"p{number}" / "T2.nii.gz").touch()
+
+
+def test_a_folder_of_files_is_one_subject(tmp_path):
+    write_patients(tmp_path / "a", 10)
+    write_patients(tmp_path / "b", 10)
+    write_pictures(tmp_path / "b", 10)
+    files = TwoFoldersSource(str(tmp_path / "a"), str(tmp_path / "b")).files
+    subjects = {file.subject for file in files}
+    assert len(subjects) == 10 + 10 + 10
+    assert {"background/p3", "target/p3", "target/3.png"} < subjects
+    assert len({(file.subject, file.part) for file in files}) == len(subjects)
+    assert sum(file.part == "test" for file in files if not file.is_target) == 3 * 3
+
+
+def test_a_pattern_finds_the_subject_in_the_path(tmp_path):
+    for place in ("a", "b"):
+        write_patients(tmp_path / place / "site", 10)
+    files = TwoFoldersSource(str(tmp_path / "a"), str(tmp_path / "b"), subject_pattern=r"site/(p\d)").files
+    assert {file.subject for file in files} == {
+        f"{group}/p{n}" for group in ("background", "target") for n in range(10)
+    }
+    assert len({(file.subject, file.part) for file in files}) == 20
+    with pytest.raises(
+        DataError, match=r"a: 1 subjects for 2 parts .* Are there more\? Tell them by source.subject_patt"
+    ):
+        _ = TwoFoldersSource(str(tmp_path / "a"), str(tmp_path / "b")).files
+
+
 def test_missing_empty_and_foreign_folders_are_named(tmp_path):
     write_pictures(tmp_path / "a", 3)
     (tmp_path / "none").mkdir()
@@ -32,5 +66,5 @@ def test_missing_empty_and_foreign_folders_are_named(tmp_path):
         _ = TwoFoldersSource(str(tmp_path / "a"), str(tmp_path / "nowhere")).files
     with pytest.raises(DataError, match="so one group would be empty"):
         _ = TwoFoldersSource(str(tmp_path / "a"), str(tmp_path / "none")).files
-    with pytest.raises(DataError, match="finds no group in this name"):
+    with pytest.raises(DataError, match=r"finds no group in '0.png', expected the subject"):
         _ = TwoFoldersSource(str(tmp_path / "a"), str(tmp_path / "a"), subject_pattern="(sub)").files
