@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 from medgraph.errors import DataError
@@ -13,27 +14,15 @@ def read_rows(file: Path) -> tuple[list[str], dict[int, dict[str, str]]]:
     Raises:
         DataError: Not UTF-8; a column twice; a row with fewer cells than columns, or more; quotes that do not close.
     """
-    reader = csv.reader(io.StringIO(read_text(file), newline=""), strict=True)
-    columns: list[str] = []
-    rows: dict[int, dict[str, str]] = {}
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return columns, rows
-        except csv.Error as error:
-            raise DataError(f"{file}, line {line}: not a row of CSV ({error}). Mend its quotes and commas.") from error
-        if not columns:
-            columns = cells
-            _check_columns(file, line, columns)
-        elif cells and (len(cells) < len(columns) or any(cells[len(columns) :])):
-            raise DataError(
-                f"{file}, line {line}: has {len(cells)} cells, expected {len(columns)} for the columns "
-                f"{', '.join(columns)}. Leave a cell empty where nothing is known, and quote one that holds a comma."
-            )
-        elif cells:
-            rows[line] = dict(zip(columns, cells, strict=False))
+    parsed = _parsed(file, ",")
+    _, columns = next(parsed, (1, []))
+    return columns, {line: dict(zip(columns, cells, strict=False)) for line, cells in parsed}
+
+
+def check_rows(file: Path, delimiter: str) -> None:
+    """Raise DataError, as `read_rows` does, for a table that another reader refuses without naming the line."""
+    for _ in _parsed(file, delimiter):
+        pass
 
 
 def read_text(file: Path) -> str:
@@ -48,9 +37,36 @@ def read_text(file: Path) -> str:
         ) from error
 
 
-def _check_columns(file: Path, line: int, columns: list[str]) -> None:
-    if len(columns) == 1 and (other := next((mark for mark in ";\t" if mark in columns[0]), None)):
-        raise DataError(f"{file}, line {line}: cells are set apart by {other!r}, expected commas. Save it with commas.")
+def _parsed(file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Line and cells of the header, then of each row."""
+    reader = csv.reader(io.StringIO(read_text(file), newline=""), delimiter=delimiter, strict=True)
+    columns: list[str] = []
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise DataError(f"{file}, line {line}: not a row of CSV ({error}). Mend its quotes and commas.") from error
+        if cells and not columns:
+            columns = cells
+            _check_columns(file, line, columns, delimiter)
+        elif cells and (len(cells) < len(columns) or any(cells[len(columns) :])):
+            raise DataError(
+                f"{file}, line {line}: has {len(cells)} cells, expected {len(columns)} for the columns "
+                f"{', '.join(columns)}. Leave a cell empty where nothing is known, and quote one that holds a comma."
+            )
+        if cells:
+            yield line, cells
+
+
+def _check_columns(file: Path, line: int, columns: list[str], delimiter: str) -> None:
+    others = [mark for mark in ",;\t" if mark in columns[0] and mark != delimiter]
+    if len(columns) == 1 and others:
+        raise DataError(
+            f"{file}, line {line}: cells are set apart by {others[0]!r}, expected {delimiter!r}. Save it again so."
+        )
     twice = [name for name in columns if name and columns.count(name) > 1]
     if twice:
         raise DataError(f"{file}, line {line}: has the column {twice[0]!r} twice, expected each once. Rename one.")

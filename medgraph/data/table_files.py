@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from medgraph.data.csv_rows import read_text
+from medgraph.data.csv_rows import check_rows, read_text
 from medgraph.errors import DataError
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -50,7 +50,7 @@ def read_table(file: Path, columns: Sequence[str], text: Sequence[str] = ()) -> 
             raise DataError(f"{file}: expected a .csv, .tsv or .parquet file.")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if file.suffix in _DELIMITERS:
-            read_text(file)
+            check_rows(file, _DELIMITERS[file.suffix])
         reason = " ".join(str(error).split())
         raise DataError(f"{file}: not a readable table: {reason}. Mend it, or write it again.") from error
     for name in text:

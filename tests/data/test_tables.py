@@ -55,6 +55,7 @@ def test_tables_become_a_graph(root):
         "test": [3],
     }
     assert list(graph.metapaths) == ["pdp"]
+    assert {name: keys.tolist() for name, keys in graph.keys.items()} == {"id": ["007", "8", "9", "10", "11"]}
 
 
 @pytest.mark.filterwarnings("ignore:.*(no node of class|left out)")
@@ -148,7 +149,8 @@ def test_what_is_wrong_with_a_table_is_named(root, change, message):
         ("\n8,", "\n007,", "column 'id': key '007' comes more than once"),
         ("\n8,", "\n,", "column 'id', row 1: empty key"),
         ("40", "x", "column 'age': holds string, expected numbers"),
-        ("8,50,m,late,train", "8,50", "patients.csv: not a readable table"),
+        ("8,50,m,late,train", "8,50", "patients.csv, line 3: has 2 cells, expected 5 for the columns id, age, sex"),
+        ("8,50,m,late,train", "8,50,m,late,train,", "patients.csv: not a readable table: .* Expected 5 columns, got 6"),
     ],
 )
 def test_broken_rows(root, old, new, message):
