@@ -14,7 +14,7 @@ from medgraph.errors import DataError
 
 _ARRAY, _ARCHIVE = b"\x93NUMPY", b"PK"  # what the files begin with
 # What numpy and zipfile raise for a file that was cut, altered or never theirs.
-_DAMAGE = (OSError, ValueError, LookupError, EOFError, SyntaxError, NotImplementedError, zlib.error, BadZipFile)
+_DAMAGE = (OSError, ValueError, LookupError, EOFError, SyntaxError, RuntimeError, zlib.error, BadZipFile)
 
 
 def read_array(file: Path, expected: str) -> np.ndarray:
