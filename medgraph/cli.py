@@ -5,7 +5,8 @@ import json
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,12 +74,8 @@ def run(
     if dry:
         _report_check(name, overrides or [], needs_data=True)
         return
-    try:
+    with _interrupted("Go on with the same command and --resume."):
         medgraph.run(name, overrides or [], out=out, device=device.value, resume=resume)
-    except KeyboardInterrupt as stopped:
-        default = "Interrupted. Go on with the same command and --resume."
-        typer.echo(str(stopped) or default, err=True)
-        raise typer.Exit(130) from None
 
 
 @app.command()
@@ -181,11 +178,12 @@ def predict(
     - `medgraph predict runs/quickstart images/ --out masks/`
     - `medgraph predict runs/quickstart images/ --out masks/ --model verdict/from-scratch-4-seed31 --probabilities`
     """
-    from medgraph.runner.predict import predict as predict_cases
-
     settings: dict[str, Any] = {"model": model, "probabilities": probabilities, "series": series, "workers": workers}
     settings |= {"keep_largest": largest_component, "memory": memory}
-    predict_cases(run, images, out, device=device.value, **settings)
+    with _interrupted("No case was begun."):
+        from medgraph.runner.predict import predict as predict_cases
+
+        predict_cases(run, images, out, device=device.value, **settings)
 
 
 @app.command()
@@ -208,16 +206,17 @@ def embed(
     - `medgraph embed runs/quickstart/pretrain/encoder images/ --out features/`
     - `medgraph embed runs/smoke-meow --out features/`, the nodes of the graph that was trained on
     """
-    from medgraph.runner.embed import embed as embed_cases
-    from medgraph.runner.embed_nodes import embed_nodes, is_of_a_graph
+    with _interrupted(f"Nothing was written to {out}."):
+        from medgraph.runner.embed import embed as embed_cases
+        from medgraph.runner.embed_nodes import embed_nodes, is_of_a_graph
 
-    if is_of_a_graph(run, encoder) != (images is None):
-        wanted = "the folder of an image encoder needs IMAGES" if images is None else "a graph encoder takes no IMAGES"
-        raise ConfigError(f"embed: {wanted}.")
-    if images is None:
-        embed_nodes(run, out, encoder=encoder, device=device.value)
-        return
-    embed_cases(run, images, out, encoder=encoder, series=series, workers=workers, device=device.value)
+        if is_of_a_graph(run, encoder) != (images is None):
+            needs, none = "the folder of an image encoder needs IMAGES", "a graph encoder takes no IMAGES"
+            raise ConfigError(f"embed: {needs if images is None else none}.")
+        if images is None:
+            embed_nodes(run, out, encoder=encoder, device=device.value)
+        else:
+            embed_cases(run, images, out, encoder=encoder, series=series, workers=workers, device=device.value)
 
 
 @app.command()
@@ -233,9 +232,10 @@ def export(
     - `medgraph export runs/quickstart --format onnx --out encoder-onnx/`
     - `medgraph export runs/quickstart --format monai-bundle --out bundle/`
     """
-    from medgraph.runner.export_formats import export as export_encoder
+    with _interrupted(f"Nothing was written to {out}."):
+        from medgraph.runner.export_formats import export as export_encoder
 
-    export_encoder(run, format, out, encoder=encoder)
+        export_encoder(run, format, out, encoder=encoder)
     typer.echo(f"{out}: written, loaded again, same features.")
 
 
@@ -342,6 +342,16 @@ def main() -> None:
         advice = "Check the path, what you may do there, and the room left."
         typer.echo(f"{error.filename or 'disk'}: {error.strerror}. {advice}", err=True)
         sys.exit(MedgraphError.exit_code)
+
+
+@contextmanager
+def _interrupted(then: str) -> Iterator[None]:
+    """Tell what Ctrl-C leaves, and leave with the exit code of shells for it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"Interrupted. {then}", err=True)
+        raise typer.Exit(130) from None
 
 
 def _teller() -> Callable[..., None]:

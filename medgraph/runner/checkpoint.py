@@ -168,6 +168,8 @@ def whole(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
+        if getattr(error, "filename", None) not in (None, str(temporary)):
+            raise
         told = getattr(error, "strerror", None) or str(error)
         raise OSError(getattr(error, "errno", None) or errno.EIO, told, str(path)) from error
     finally:

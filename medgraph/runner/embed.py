@@ -1,6 +1,7 @@
 """Features of new cases by an encoder: tables with ids, and the same rows as plain arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from medgraph import config
 from medgraph.data import formats
 from medgraph.data.formats import CaseFile
 from medgraph.errors import CheckpointError, ConfigError, DataError
+from medgraph.runner import checkpoint
 from medgraph.runner.encoder_folder import FACTS, HF_FACTS
 from medgraph.runner.export import load_encoder
 from medgraph.runner.predict import TROUBLE, check_out, read_ahead, report_failed
 from medgraph.runner.train import pick_device
 
 _AT_ONCE = 64
+Table = tuple[dict[str, Any], np.ndarray]  # what names each row, by column; and the rows (n, d)
 
 
 def embed(
@@ -36,7 +39,8 @@ def embed(
 
     Where cases are volumes and the encoder sees one slice at a time, a case's row is the mean over its slices, and
     `slices.parquet` and `slices.npy` hold a row for each slice. The columns are case, slice and embedding; rows of
-    both kinds of file stand in the same order. A case that fails does not stop the others.
+    both kinds of file stand in the same order. A case that fails does not stop the others. All files are written at
+    the end, or none.
 
     Args:
         run: A run folder, or the folder of an encoder.
@@ -74,7 +78,7 @@ def embed(
         if not rows and not any(out.iterdir()):
             out.rmdir()
     if rows:
-        _write(out, rows)
+        write_features(out, _tables(rows))
         console.print(f"{len(rows)} cases, {model.out_dim} numbers each -> {out}")
     report_failed(failed, len(files))
     return out
@@ -103,6 +107,21 @@ def find_encoder(run: Path, name: str | None = None) -> Path:
     return found[name] if name is not None else list(found.values())[-1]
 
 
+def write_features(out: Path, tables: Mapping[str, Table]) -> None:
+    """Write `NAME.npy` and `NAME.parquet` of each table to `out`: all of them, or none. Raises OSError."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with ExitStack() as files:
+            for name, (ids, features) in tables.items():
+                np.save(files.enter_context(checkpoint.whole(out / f"{name}.npy")), features)
+                flat = pa.array(features.reshape(-1), type=pa.float32())
+                table = pa.table({**ids, "embedding": pa.FixedSizeListArray.from_arrays(flat, features.shape[1])})
+                parquet.write_table(table, files.enter_context(checkpoint.whole(out / f"{name}.parquet")))
+    finally:
+        if not any(out.iterdir()):
+            out.rmdir()
+
+
 def _encode_all(
     model: Any, files: Sequence[CaseFile], workers: int, console: Console
 ) -> tuple[list[tuple[str, np.ndarray]], dict[str, str]]:
@@ -129,17 +148,12 @@ def _encode(model: Any, images: torch.Tensor, file: CaseFile) -> np.ndarray:
     return torch.cat(parts).float().cpu().numpy()
 
 
-def _write(out: Path, rows: Sequence[tuple[str, np.ndarray]]) -> None:
-    names = [name for name, _ in rows]
-    _write_rows(out / "cases", {"case": names}, np.stack([features.mean(axis=0) for _, features in rows]))
+def _tables(rows: Sequence[tuple[str, np.ndarray]]) -> dict[str, Table]:
+    found: dict[str, Table] = {
+        "cases": ({"case": [name for name, _ in rows]}, np.stack([features.mean(axis=0) for _, features in rows]))
+    }
     if any(len(features) > 1 for _, features in rows):
         case = [name for name, features in rows for _ in features]
         number = [index for _, features in rows for index in range(len(features))]
-        _write_rows(out / "slices", {"case": case, "slice": number}, np.concatenate([features for _, features in rows]))
-
-
-def _write_rows(path: Path, ids: dict[str, list[Any]], features: np.ndarray) -> None:
-    np.save(path.with_suffix(".npy"), features)
-    flat = pa.array(features.reshape(-1), type=pa.float32())
-    table = pa.table({**ids, "embedding": pa.FixedSizeListArray.from_arrays(flat, features.shape[1])})
-    parquet.write_table(table, path.with_suffix(".parquet"))
+        found["slices"] = ({"case": case, "slice": number}, np.concatenate([features for _, features in rows]))
+    return found

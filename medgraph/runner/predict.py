@@ -20,9 +20,10 @@ from medgraph.errors import CheckpointError, ConfigError, MedgraphError
 from medgraph.runner import checkpoint
 from medgraph.runner.model import Model, find_model, load_model
 from medgraph.runner.slabs import check_reading, free_memory, predicted
-from medgraph.runner.train import pick_device
+from medgraph.runner.train import Stopped, pick_device
 
 _TABLE = "predictions.csv"  # of a model that classifies
+_TOLD = "predictions.json"
 _VALUES_AT_ONCE = 2**17  # voxels per forward pass: 56 slices of 48 x 48, or one of 362 x 362 and above
 TROUBLE = (MedgraphError, OSError, MemoryError, RuntimeError)  # torch reports memory that is not there as the last
 
@@ -70,6 +71,7 @@ def predict(
     Raises:
         ConfigError: `out` is `images`, lies in it, or already holds a file that would be written.
         CasesFailed: At the end, with a line for each case that failed.
+        Stopped: Ctrl-C came; what is done by then is written like at the end.
     """
     images, out = Path(images), Path(out)
     check_out(out, images, workers)
@@ -83,14 +85,26 @@ def predict(
     out.mkdir(parents=True, exist_ok=True)
     loaded.method.to(pick_device(device))
 
-    job = _Job(loaded, out, probabilities, keep_largest, memory, console)
-    done, failed = _predict_all(job, files, workers)
+    done: list[dict[str, Any]] = []
+    failed: dict[str, str] = {}
+    try:
+        _predict_all(_Job(loaded, out, probabilities, keep_largest, memory, console), files, workers, done, failed)
+    except KeyboardInterrupt as error:
+        _write_told(loaded, out, done, failed)
+        raise Stopped(
+            f"Interrupted: {len(done)} of {len(files)} cases are done and written whole, see {out / _TOLD}. "
+            "Give the others in a folder of their own, or start again with another --out."
+        ) from error
+    _write_told(loaded, out, done, failed)
+    report_failed(failed, len(files))
+    return out
+
+
+def _write_told(loaded: Model, out: Path, done: Sequence[dict[str, Any]], failed: dict[str, str]) -> None:
     if done and not _segments(loaded):
         _write_table(out / _TABLE, loaded.spec, done)
     told = {"model": str(loaded.path), "classes": loaded.spec.classes, "cases": done, "failed": failed}
-    checkpoint.write_json(out / "predictions.json", told)
-    report_failed(failed, len(files))
-    return out
+    checkpoint.write_json(out / _TOLD, told)
 
 
 def check_out(out: Path, images: Path, workers: int) -> None:
@@ -150,16 +164,16 @@ class _Job:
         return free_memory() if self.memory is None else int(self.memory * 2**30)
 
 
-def _predict_all(job: _Job, files: Sequence[CaseFile], workers: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """What was written for each case, and the message of each that failed."""
+def _predict_all(
+    job: _Job, files: Sequence[CaseFile], workers: int, done: list[dict[str, Any]], failed: dict[str, str]
+) -> None:
+    """Fill `done` with what was written for each case, and `failed` with the message of each that failed."""
     share = job.budget() // min(len(files), workers + 1)  # so many cases are in memory at once
 
     def prepare(file: CaseFile) -> Any:
         _forecast(job, file, share)
         return job.loaded.data.new_case(file, whole=True)
 
-    done: list[dict[str, Any]] = []
-    failed: dict[str, str] = {}
     for file, case in read_ahead(files, prepare, workers):
         try:
             done.append(_write_case(job, case()))
@@ -167,7 +181,6 @@ def _predict_all(job: _Job, files: Sequence[CaseFile], workers: int) -> tuple[li
         except TROUBLE as error:
             failed[file.id] = str(error) or type(error).__name__
             job.console.print(f"{file.id}: failed")
-    return done, failed
 
 
 def _forecast(job: _Job, file: CaseFile, budget: int) -> None:
@@ -284,7 +297,7 @@ def _answered(loaded: Model, file: CaseFile, outputs: torch.Tensor) -> dict[str,
 
 
 def _write_table(path: Path, spec: Any, done: Sequence[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with checkpoint.whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["case", spec.target] if spec.target else ["case", "class", *spec.classes])
         for row in done:

@@ -35,7 +35,7 @@ PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 class Stopped(MedgraphError):  # noqa: N818  (no error: asked for)
-    """Training was asked to stop and left a checkpoint behind."""
+    """Someone asked to stop, and what is done by then is kept."""
 
     exit_code = 130  # what shells give for Ctrl-C
 

@@ -1,5 +1,6 @@
 """Features of files are those of the encoder on what its training would have made of them."""
 
+import errno
 import json
 
 import numpy as np
@@ -142,6 +143,36 @@ def test_features_are_not_overwritten(tmp_path, cases):
     assert CliRunner().invoke(cli.app, line).exit_code == 0
     with pytest.raises(ConfigError, match=r"already holds cases\.npy, cases\.parquet, slices\.npy"):
         embed(folder, cases, tmp_path / "out")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_full_disk_leaves_no_file_and_names_the_one_that_did_not_fit(tmp_path, cases, monkeypatch, number):
+    written, write = [], parquet.write_table
+
+    def fill(table, path):
+        path.write_bytes(b"half")
+        if len(written) == number:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(table, path)
+        written.append(path)
+
+    monkeypatch.setattr("medgraph.runner.embed.parquet.write_table", fill)
+    name = ("cases", "slices")[number]
+    with pytest.raises(OSError, match=rf"No space left on device: '.*out/{name}\.parquet'"):
+        embed(exported(tmp_path / "encoder", SLICES), cases, tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_leaves_nothing_and_says_so(tmp_path, cases, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("medgraph.runner.embed._encode", interrupt)
+    folder = exported(tmp_path / "encoder", SLICES)
+    done = CliRunner().invoke(cli.app, ["embed", str(folder), str(cases), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 130
+    assert done.stderr == f"Interrupted. Nothing was written to {tmp_path / 'out'}.\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_encoder_of_a_run_is_found(tmp_path, stage):

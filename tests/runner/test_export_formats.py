@@ -1,5 +1,6 @@
 """Every format gives the encoder's features again, where it can without medgraph, and says what is missing."""
 
+import errno
 import importlib.util
 import json
 import shutil
@@ -159,6 +160,26 @@ def test_other_features_or_shapes_are_refused_and_nothing_is_left(tmp_path, monk
         with pytest.raises(CheckpointError, match=message):
             export(folder, "pt2", tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device", "x.pt2")])
+def test_ctrl_c_and_a_full_disk_leave_nothing_and_are_told(tmp_path, monkeypatch, capsys, error):
+    def stop(folder, out, model, text):
+        (out / "encoder.pt2").write_bytes(b"half")
+        raise error
+
+    monkeypatch.setitem(export_formats.WRITERS, "pt2", stop)
+    out = tmp_path / "out"
+    monkeypatch.setattr(
+        sys, "argv", ["medgraph", "export", str(exported(tmp_path / "e")), "--format", "pt2", "--out", str(out)]
+    )
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    interrupted = isinstance(error, KeyboardInterrupt)
+    assert left.value.code == (130 if interrupted else 2)
+    told = capsys.readouterr().err
+    assert told.startswith(f"Interrupted. Nothing was written to {out}.\n" if interrupted else "x.pt2: No space left")
+    assert not out.exists()
 
 
 def test_an_encoder_that_torch_cannot_follow_is_told(tmp_path, monkeypatch):

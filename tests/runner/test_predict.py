@@ -100,6 +100,28 @@ def test_one_bad_case_does_not_stop_the_others_and_is_told_by_exit_code_3(
     assert stop.value.code == 3
 
 
+def test_ctrl_c_keeps_the_cases_that_are_done_and_tells_of_them(run_folder, cases, tmp_path, monkeypatch, capsys):
+    write_case, out = formats.write, tmp_path / "out"
+
+    def interrupt(path, voxels, grid):
+        if path.name.startswith("case1"):
+            raise KeyboardInterrupt
+        write_case(path, voxels, grid)
+
+    monkeypatch.setattr(formats, "write", interrupt)
+    line = ["medgraph", "predict", str(run_folder), str(cases), "--out", str(out), "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", line)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 130
+    assert f"Interrupted: 1 of 3 cases are done and written whole, see {out / 'predictions.json'}." in (
+        capsys.readouterr().err
+    )
+    assert sorted(path.name for path in out.iterdir()) == ["case0.nii.gz", "predictions.json"]
+    told = json.loads((out / "predictions.json").read_text())
+    assert [case["case"] for case in told["cases"]] == ["case0"]
+
+
 def test_the_command_line_hands_everything_on(run_folder, cases, tmp_path):
     line = ["predict", str(run_folder), str(cases), "--out", str(tmp_path / "out"), "--model", "fine", "--workers", "1"]
     assert CliRunner().invoke(cli.app, line).exit_code == 0
