@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -37,6 +37,7 @@ class Graph:
         metapaths: By name, the edge types of each meta-path.
         classes: Names of the classes.
         notes: What was found and mended while reading.
+        keys: By the name of its column, the key of each target in the table that it was read from; none otherwise.
     """
 
     data: HeteroData
@@ -46,6 +47,7 @@ class Graph:
     metapaths: dict[str, list[EdgeType]]
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    keys: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def spec(self) -> GraphSpec:

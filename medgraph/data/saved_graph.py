@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ def save_graph(graph: Graph, path: str | Path) -> None:
     for split, parts in graph.splits.items():
         for part, index in parts.items():
             arrays[f"splits/{split}/{part}"] = _small(index.numpy())
+    for name, keys in graph.keys.items():
+        arrays[f"keys/{name}"] = keys.astype(str)
     facts = {
         "version": _VERSION,
         "target_type": graph.target_type,
@@ -62,6 +65,7 @@ def save_graph(graph: Graph, path: str | Path) -> None:
         "classes": graph.classes,
         "splits": {split: list(parts) for split, parts in graph.splits.items()},
     }
+    facts |= {"keys": list(graph.keys)} if graph.keys else {}
     arrays["facts"] = np.array(json.dumps(facts))
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("wb") as stream:
@@ -118,13 +122,15 @@ class SavedGraph(GraphSource):
                 parts = facts["splits"].items()
                 splits = {s: {part: _long(arrays[f"splits/{s}/{part}"]) for part in names} for s, names in parts}
             edges = {tuple(e): _long(arrays[f"edges/{i}"]) for i, e in enumerate(facts["edge_types"])}
+            keys = {name: arrays[f"keys/{name}"].astype(object) for name in facts.get("keys", [])}
             features = {name: _features(name, arrays, facts) for name, width in facts["feature_dims"].items() if width}
         stored: list[MetaPathText] = list(facts["metapaths"].values())
         metapaths = self.metapaths if self.metapaths is not None else stored if is_own else None
         counts = facts["node_counts"]
-        return make_graph(
+        graph = make_graph(
             target, counts, edges, features, labels, splits, metapaths, bool(self.normalize), str(path), classes
         )
+        return replace(graph, keys=keys if is_own else {})
 
 
 def _facts(path: Path, text: str) -> dict[str, Any]:

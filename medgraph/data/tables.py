@@ -104,7 +104,9 @@ class TablesGraph(GraphSource):
         graph = make_graph(
             self.target_type, counts, edges, features, labels, splits, self.metapaths, self.normalize, str(self.root)
         )
-        return replace(graph, notes=(*notes, *graph.notes))
+        column = str(self.nodes[self.target_type].get("key", "key"))
+        named = {column: keys[self.target_type].to_numpy(zero_copy_only=False)}
+        return replace(graph, notes=(*notes, *graph.notes), keys=named)
 
     def _file(self, name: str) -> Path:
         return Path(os.path.expanduser(self.root)) / name

@@ -4,14 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
-from pyarrow import parquet
 from rich.console import Console
 
 from medgraph import config
 from medgraph.errors import ConfigError
-from medgraph.runner.embed import find_encoder
+from medgraph.runner.embed import find_encoder, write_features
 from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.export import load_encoder
 from medgraph.runner.train import pick_device
@@ -25,6 +23,9 @@ def is_of_a_graph(run: str | Path, encoder: str | None = None) -> bool:
 @torch.no_grad()
 def embed_nodes(run: str | Path, out: str | Path, *, encoder: str | None = None, device: str = "auto") -> Path:
     """Write `nodes.parquet` (node, embedding) and `nodes.npy`: one row for each target of the graph trained on.
+
+    Of a graph that was read from tables, the target's key column stands beside the number, as text. Both files are
+    written, or none.
 
     Args:
         run: A run folder, or the folder of an encoder.
@@ -44,12 +45,11 @@ def embed_nodes(run: str | Path, out: str | Path, *, encoder: str | None = None,
         raise ConfigError(f"--out {out}: already holds {', '.join(present)}; choose another folder.")
     facts: dict[str, Any] = read_facts(folder)["facts"]
     place = pick_device(device)
-    views = config.build(facts["data"], "data", seed=facts["seed"]).train().views.to(place)
+    data = config.build(facts["data"], "data", seed=facts["seed"])
+    views = data.train().views.to(place)
     features = load_encoder(folder).to(place)(views).float().cpu().numpy()
-    out.mkdir(parents=True, exist_ok=True)
-    np.save(out / "nodes.npy", features)
-    flat = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1), type=pa.float32()), features.shape[1])
-    parquet.write_table(pa.table({"node": views.ids.cpu().numpy(), "embedding": flat}), out / "nodes.parquet")
+    named = {f"{name}_key" if name == "embedding" else name: keys for name, keys in data.graph.keys.items()}
+    write_features(out, {"nodes": ({"node": np.arange(len(features)), **named}, features)})
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{len(features)} nodes of type {views.target_type}, {features.shape[1]} numbers each -> {out}")
     return out

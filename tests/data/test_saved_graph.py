@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -42,8 +44,17 @@ def assert_same(first, second):
 
 def test_a_graph_comes_back_as_it_was(graph, tmp_path):
     save_graph(graph, tmp_path / "g.npz")
-    assert_same(graph, SavedGraph(str(tmp_path / "g.npz")).graph)
+    again = SavedGraph(str(tmp_path / "g.npz")).graph
+    assert_same(graph, again)
+    assert again.keys == {}
     assert [file.name for file in tmp_path.iterdir()] == ["g.npz"]
+
+
+def test_the_keys_of_the_targets_come_back_and_are_not_those_of_another_type(graph, tmp_path):
+    names = np.array([f"00{number}" for number in range(30)], dtype=object)
+    save_graph(replace(graph, keys={"id": names}), tmp_path / "g.npz")
+    assert SavedGraph(str(tmp_path / "g.npz")).graph.keys["id"].tolist() == names.tolist()
+    assert SavedGraph(str(tmp_path / "g.npz"), target_type="author").graph.keys == {}
 
 
 def test_relations_that_nothing_else_would_bring_back_are_stored(tmp_path):
