@@ -84,27 +84,16 @@ def predict(
     _check_free(out, files, loaded.spec.classes if probabilities else ())
     out.mkdir(parents=True, exist_ok=True)
     loaded.method.to(pick_device(device))
-
-    done: list[dict[str, Any]] = []
-    failed: dict[str, str] = {}
-    try:
-        _predict_all(_Job(loaded, out, probabilities, keep_largest, memory, console), files, workers, done, failed)
-    except KeyboardInterrupt as error:
-        _write_told(loaded, out, done, failed)
-        raise Stopped(
-            f"Interrupted: {len(done)} of {len(files)} cases are done and written whole, see {out / _TOLD}. "
-            "Give the others in a folder of their own, or start again with another --out."
-        ) from error
-    _write_told(loaded, out, done, failed)
-    report_failed(failed, len(files))
-    return out
-
-
-def _write_told(loaded: Model, out: Path, done: Sequence[dict[str, Any]], failed: dict[str, str]) -> None:
+    job = _Job(loaded, out, probabilities, keep_largest, memory, console)
+    done, failed, is_stopped = _predict_all(job, files, workers)
     if done and not _segments(loaded):
         _write_table(out / _TABLE, loaded.spec, done)
     told = {"model": str(loaded.path), "classes": loaded.spec.classes, "cases": done, "failed": failed}
     checkpoint.write_json(out / _TOLD, told)
+    if is_stopped:
+        raise _stopped(len(done), len(files), out / _TOLD)
+    report_failed(failed, len(files))
+    return out
 
 
 def check_out(out: Path, images: Path, workers: int) -> None:
@@ -141,6 +130,11 @@ def report_failed(failed: dict[str, str], count: int) -> None:
         raise CasesFailed(f"{len(failed)} of {count} cases failed{others}.\n{lines}")
 
 
+def _stopped(done: int, count: int, told: Path) -> Stopped:
+    rest = "Give the others in a folder of their own, or start again with another --out."
+    return Stopped(f"Interrupted: {done} of {count} cases are done and written whole, see {told}. {rest}")
+
+
 def _load(run: Path, name: str | None, console: Console) -> Model:
     folder, names = find_model(run, name)
     if len(names) > 1 and name is None:
@@ -165,22 +159,28 @@ class _Job:
 
 
 def _predict_all(
-    job: _Job, files: Sequence[CaseFile], workers: int, done: list[dict[str, Any]], failed: dict[str, str]
-) -> None:
-    """Fill `done` with what was written for each case, and `failed` with the message of each that failed."""
+    job: _Job, files: Sequence[CaseFile], workers: int
+) -> tuple[list[dict[str, Any]], dict[str, str], bool]:
+    """What was written for each case, the message of each that failed, and whether Ctrl-C came before the end."""
     share = job.budget() // min(len(files), workers + 1)  # so many cases are in memory at once
 
     def prepare(file: CaseFile) -> Any:
         _forecast(job, file, share)
         return job.loaded.data.new_case(file, whole=True)
 
-    for file, case in read_ahead(files, prepare, workers):
-        try:
-            done.append(_write_case(job, case()))
-            job.console.print(f"{file.id}: {_told(done[-1])}")
-        except TROUBLE as error:
-            failed[file.id] = str(error) or type(error).__name__
-            job.console.print(f"{file.id}: failed")
+    done: list[dict[str, Any]] = []
+    failed: dict[str, str] = {}
+    try:
+        for file, case in read_ahead(files, prepare, workers):
+            try:
+                done.append(_write_case(job, case()))
+                job.console.print(f"{file.id}: {_told(done[-1])}")
+            except TROUBLE as error:
+                failed[file.id] = str(error) or type(error).__name__
+                job.console.print(f"{file.id}: failed")
+    except KeyboardInterrupt:
+        return done, failed, True
+    return done, failed, False
 
 
 def _forecast(job: _Job, file: CaseFile, budget: int) -> None:
