@@ -289,7 +289,8 @@ def data(
 ) -> None:
     """Describe data before training on it.
 
-    Of a graph: types, degrees, labels, splits, meta-paths, and the memory it will need. Of volumes: parts and grids.
+    Of a graph: types, degrees, labels, splits, meta-paths, and the memory it will need. Of volumes and images: parts,
+    grids, groups, and files that are the same. Of arrays and examples that are made: how many, and their size.
 
     - `medgraph data data/graphs/acm`
     - `medgraph data my-graph.yaml pretrain.data.source.target_type=patient`
@@ -301,10 +302,10 @@ def data(
             raise typer.BadParameter("only a pipeline takes changes", param_hint="[STAGE.KEY=VALUE]...")
         sources: list[tuple[Any, dict[str, Any]]] = [(audit.recognize(Path(name)), {})]
     else:
-        stages = config.load(name, overrides or []).stages.values()
-        nodes = [part for stage in stages for part in _sources(stage.data or {})]
+        pipeline = config.load(name, overrides or [])
+        nodes = [part for stage in pipeline.stages.values() for part in _sources(stage.data or {})]
         different = [node for number, node in enumerate(nodes) if node not in nodes[:number]]
-        sources = [(config.build(node, "sources"), settings) for node, settings in different]
+        sources = [(config.build(node, kind, seed=pipeline.seed), settings) for node, kind, settings in different]
         if not sources:
             raise MedgraphError(f"{name}: no stage has a source of data that could be described.")
     for source, settings in sources:
@@ -378,9 +379,20 @@ def _report_check(name: str, overrides: list[str], needs_data: bool = False) -> 
     typer.echo(f"{pipeline.name}: {len(pipeline.stages)} stages, no mistakes found{rest}.")
 
 
-def _sources(data_part: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """The sources that a part of the table `data` names, each with what the part takes of a graph."""
-    found = [value for key, value in data_part.items() if catalogue.kind_of_key(key) == "sources"]
+def _sources(data_part: dict[str, Any]) -> list[tuple[dict[str, Any], str, dict[str, Any]]]:
+    """The sources that a part of the table `data` names, each with its kind and what the part takes of a graph.
+
+    A part that is made of others has theirs; one that names none is described itself. The graph that a fine-tuning
+    labels is left out: it is that of the stage it starts from.
+    """
+    if "graph_data" in data_part:
+        return []
     taken = {key: data_part[key] for key in ("metapaths", "top_k") if data_part.get(key) is not None}
-    parts = (part for value in found for part in (value if isinstance(value, list) else [value]))
-    return [(part, taken) for part in parts if part is not None]
+    found: list[tuple[dict[str, Any], str, dict[str, Any]]] = []
+    for key, value in data_part.items():
+        for part in value if isinstance(value, list) else [value]:
+            if catalogue.kind_of_key(key) == "sources" and part is not None:
+                found.append((part, "sources", taken))
+            elif catalogue.kind_of_key(key) == "data" and part is not None:
+                found += _sources(part)
+    return found or [(data_part, "data", {})]

@@ -49,7 +49,20 @@ def test_a_pipeline_without_sources(monkeypatch):
     assert "quickstart: no stage has a source of data that could be described" in str(done.exception)
 
 
-@pytest.mark.parametrize(("value", "count"), [({"name": "x"}, 1), ([{"name": "x"}, {"name": "y"}], 2), (None, 0)])
+@pytest.mark.parametrize(("value", "count"), [({"name": "x"}, 1), ([{"name": "x"}, {"name": "y"}], 2), (None, 1)])
 def test_sources_of_a_data_part(value, count):
     key = "sources" if isinstance(value, list) else "source"
-    assert len(cli._sources({"name": "slices", key: value, "size": [1, 2]})) == count
+    part = {"name": "slices", key: value, "size": [1, 2]}
+    found = cli._sources(part)
+    assert len(found) == count
+    assert found == cli._sources({"name": "mixed", "data": [part]})
+    assert value is not None or found == [(part, "data", {})]  # names no source: described itself
+
+
+def test_a_pipeline_of_grouped_volumes_and_one_of_several_sets_are_described():
+    done = described("smoke-sepclr")
+    assert done.exit_code == 0
+    assert "part   train         24 volumes of 12 subjects, 24 with labels" in done.stdout
+    done = described("smoke-sepclr-shapes")
+    assert "examples of 1 x" in done.stdout
+    assert described("smoke-mixed").stdout.count("part   train") >= 1

@@ -1,39 +1,67 @@
-"""What a source of volumes holds: parts, pairing with labels, geometry, and files that are the same."""
+"""What a source of volumes or images holds: parts, pairing with labels, geometry, and files that are the same."""
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from medgraph.data import formats
-from medgraph.data.cases import Source
+from medgraph.data.cases import Case
 from medgraph.data.splits import PARTS
 
+_AXES = "right x anterior x superior"
 
-def volume_lines(source: Source) -> list[str]:
-    """The audit as lines of text. Headers are read for the geometry, whole files to find equal ones."""
-    cases = source.cases
+
+def volume_lines(source: Any) -> list[str]:
+    """The audit as lines of text. Headers are read for the geometry, whole files to find equal ones.
+
+    Args:
+        source: Has `cases`, or `files` of images or of two groups.
+    """
+    cases = source.cases if hasattr(source, "cases") else _cases(getattr(source, "folder", source).files)
+    flat = all(formats.case_file(case.image).kind == "image" for case in cases)
+    what = "images" if flat else "volumes"
     lines = []
     for part in PARTS:
         mine = [case for case in cases if case.part == part]
         labelled = sum(case.label is not None for case in mine)
         subjects = len({case.subject for case in mine})
-        lines.append(f"part   {part:10} {len(mine):>5} volumes of {subjects} subjects, {labelled} with labels")
+        lines.append(f"part   {part:10} {len(mine):>5} {what} of {subjects} subjects, {labelled} with labels")
     grids = [formats.read_grid(case.image) for case in cases]
-    for name, values in (("shape", [g.ras_shape for g in grids]), ("spacing", [g.ras_spacing for g in grids])):
-        table = np.array(values, dtype=float)
-        low, high = (" x ".join(f"{value:g}" for value in ends) for ends in (table.min(axis=0), table.max(axis=0)))
-        lines.append(
-            f"grid   {name} {low} to {high} (right x anterior x superior), {len(np.unique(table, axis=0))} different"
-        )
-    lines.append(f"labels {', '.join(source.classes) or 'no classes named'}")
+    if flat:
+        lines.append(_extent("shape", [grid.shape[:2] for grid in grids], "height x width"))
+    else:
+        lines.append(_extent("shape", [grid.ras_shape for grid in grids], _AXES))
+        lines.append(_extent("spacing", [grid.ras_spacing for grid in grids], _AXES))
+    if any(hasattr(file, "is_target") for file in getattr(source, "files", ())):
+        of_target = sum(file.is_target for file in source.files)
+        lines.append(f"groups {len(cases) - of_target} background, {of_target} target")
+    lines.append(f"labels {', '.join(getattr(source, 'classes', ())) or 'no classes named'}")
     same = _same_files([case.image for case in cases if case.image.is_file()])
     lines += [f"same   {' = '.join(path.name for path in group)}" for group in same]
     parts = {case.image: case.part for case in cases}
     leaks = [group for group in same if len({parts[path] for path in group}) > 1]
     lines.append(f"leak   {len(leaks)} images lie in two parts" if leaks else "leak   no image lies in two parts")
     return lines
+
+
+def _cases(files: Sequence[Any]) -> list[Case]:
+    """Files of images or of groups as cases; a class counts as a label."""
+    found = []
+    for file in files:
+        path = file.path if hasattr(file, "path") else file.file
+        label = path if getattr(file, "label", None) is not None else None
+        found.append(Case(path.name, getattr(file, "subject", str(path)), path, label, file.part))
+    return found
+
+
+def _extent(name: str, values: Sequence[Sequence[float]], axes: str) -> str:
+    table = np.array(values, dtype=float)
+    low, high = (" x ".join(f"{value:g}" for value in ends) for ends in (table.min(axis=0), table.max(axis=0)))
+    return f"grid   {name} {low} to {high} ({axes}), {len(np.unique(table, axis=0))} different"
 
 
 def _same_files(files: list[Path]) -> list[list[Path]]:
