@@ -105,7 +105,7 @@ def _run_arm(
     if twin is not None:
         console.print(f"  {title}: the same as in stage {twin.parent.name}, taken from there")
         if processes.is_main():
-            shutil.copytree(twin, path, dirs_exist_ok=True)
+            _copy_arm(twin, path)
         return
     console.print(f"  {title}")
     start = folder.encoder(stage.start_from) if arm == PRETRAINED else None
@@ -132,6 +132,13 @@ def _run_arm(
     export_encoder(path / "encoder", method.encoder, stage.method["encoder"], data.spec, facts)
     export_model(path / "model", method, stage, data.spec, facts)
     evaluate(stage.evaluator, method, data, path / "scores.json", device)
+
+
+def _copy_arm(twin: Path, path: Path) -> None:
+    """A finished arm once more, its scores last: where they are, all is."""
+    shutil.copytree(twin, path, ignore=shutil.ignore_patterns("scores.json"), dirs_exist_ok=True)
+    with checkpoint.whole(path / "scores.json") as temporary:
+        shutil.copy2(twin / "scores.json", temporary)
 
 
 def _scores(stage: Stage, path: Path, arm: str, num_labelled: int | float | str, pipeline_seed: int) -> list[Scores]:

@@ -1,5 +1,8 @@
 import io
 import json
+import shutil
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -201,3 +204,29 @@ def test_the_digest_follows_the_foreign_weights(files):
     (files / "ours" / "encoder.safetensors").replace(files / "foreign" / "encoder.safetensors")
     (files / "ours" / "encoder.safetensors").write_bytes((files / "foreign" / "encoder.safetensors").read_bytes())
     assert config.load(files / "arms.yaml").stages["verdict"].digest != before
+
+
+def test_an_arm_that_is_copied_has_its_scores_only_when_all_else_is_there(tmp_path, monkeypatch):
+    twin, path = tmp_path / "twin", tmp_path / "copy"
+    (twin / "encoder").mkdir(parents=True)
+    for name in ("cost.json", "encoder/encoder.json", "metrics.jsonl", "scores.json"):
+        (twin / name).write_text(name)
+    copied, real = [], shutil.copy2
+
+    def killed_at_the_third(source, target, **settings):
+        copied.append(Path(source).name)
+        if len(copied) == 3:
+            raise KeyboardInterrupt
+        return real(source, target, **settings)
+
+    with monkeypatch.context() as patch:
+        copytree = partial(shutil.copytree, copy_function=killed_at_the_third)
+        patch.setattr(compare, "shutil", SimpleNamespace(**{**vars(shutil), "copytree": copytree}))
+        with pytest.raises(KeyboardInterrupt):
+            compare._copy_arm(twin, path)
+    assert "scores.json" not in copied
+    assert not (path / "scores.json").exists()
+    compare._copy_arm(twin, path)  # the next run goes over what is there
+    assert {file.relative_to(path) for file in path.rglob("*") if file.is_file()} == {
+        file.relative_to(twin) for file in twin.rglob("*") if file.is_file()
+    }
