@@ -151,7 +151,7 @@ def _place_of_data(stage: Stage, message: str, origins: dict[str, str]) -> tuple
         file = os.path.expanduser(text)
         if len(file) > len(named) and message.startswith(file) and message[len(file) :][:1] in ("", ":", ",", "/"):
             path, named = key, file
-    is_absent = named != "" and (not os.path.exists(named) or ": no such f" in message)  # file, folder
+    is_absent = named != "" and not os.path.exists(named)
     return _placed(path, origins), is_absent
 
 
