@@ -172,10 +172,11 @@ def test_numbers_and_shares_that_the_data_cannot_give_are_told_before_training(f
             config.dry_build(config.load(files / "arms.yaml", [f"verdict.compare.num_labelled={labels}", *keys]))
         return str(error.value)
 
-    assert config.dry_build(config.load(files / "arms.yaml", ["verdict.compare.num_labelled=[0.25, 8, all]"])) == []
+    assert config.dry_build(config.load(files / "arms.yaml", ["verdict.compare.num_labelled=[0.5, 8, all]"])) == []
     where = "command line: verdict.compare.num_labelled: "
     assert told("[4, 9]").startswith(f"{where}num_labelled is 9, expected 2, the number of classes, to 8")
     assert told("[0.1]").startswith(f"{where}num_labelled is 0.1, which is 1 of 8, expected 2")
+    assert "train.batch_size: one batch takes 4, but the data have 2 training examples with 0.25" in told("[0.25, all]")
     assert told("[1.0]").startswith(f"{where}expected a whole number, or a share above 0 and below 1 such as 0.1")
     assert "command line: verdict.data.num_labelled: has no effect, as compare.num_labelled says" in told(
         "[4]", **{"data.num_labelled": 4}

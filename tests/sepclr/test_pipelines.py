@@ -57,7 +57,7 @@ ARMS = [
     ("sepclr-lesion", "method.salient_form=target_only"),
     ("sepclr-lesion", "method.queue_size=512"),
     ("sepclr-lesion", "data.source={name: sample}"),
-    ("sepclr-lesion", "data={name: atrophy_volumes, source: {name: sample}, pool: 2}"),
+    ("sepclr-lesion", "data={name: atrophy_volumes, source: {name: sample}, pool: 2}", "train.batch_size=16"),
     ("simclr-lesion", "train.batch_size=16"),
     ("simclr-lesion", "method.loss={name: alignment_uniformity}"),
     ("sepclr-shapes-supervised", "method.salient_weight=10"),
@@ -65,9 +65,10 @@ ARMS = [
 ]
 
 
-@pytest.mark.parametrize(("pipeline", "change"), ARMS)
-def test_every_arm_passes_the_check(pipeline, change):
-    loaded = config.load(pipeline, [f"pretrain.{change}", "seed=3"])
+@pytest.mark.parametrize("arm", ARMS, ids=str)
+def test_every_arm_passes_the_check(arm):
+    pipeline, *changes = arm
+    loaded = config.load(pipeline, [*(f"pretrain.{change}" for change in changes), "seed=3"])
     config.dry_build(loaded)
     assert loaded.seed == 3
 
