@@ -125,8 +125,9 @@ def _check_counts(stage: Stage, data: Any, origins: dict[str, str]) -> None:
 def _check_batch_size(stage: Stage, data: Any, pipeline: Pipeline) -> None:
     """Raise ConfigError where one batch takes more examples than the data can give for training."""
     wanted, given, labelled = stage.train.batch_size, _num_training(data), ""
-    for count in [] if stage.compare is None else stage.compare.num_labelled:
-        if count != "all" and hasattr(data.spec, "num_examples"):
+    counts = [] if stage.compare is None else [count for count in stage.compare.num_labelled if count != "all"]
+    for kind in (int, float) if hasattr(data.spec, "num_examples") else ():  # of each, the least gives the fewest
+        for count in sorted(count for count in counts if isinstance(count, kind))[:1]:
             few = _num_training(build({**stage.data, "num_labelled": count}, "data", seed=pipeline.seed))
             given, labelled = (few, f" with {count} labelled") if few < given else (given, labelled)
     if wanted > given:
