@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": LOW | {"evaluation", "data", "transforms.invert"},
     **{room: LOW | {room, "method", "losses", "clustering", "nn", "data", "transforms"} for room in ROOMS},
     "runner": FOUNDATIONS
-    | {"", "runner", "data.spec", "data.loader", "data.formats", "data.fingerprint"}
+    | {"", "runner", "data.spec", "data.loader", "data.formats", "data.torch_files", "data.fingerprint"}
     | {"data.components", "data.label_counts", "data.licence"}
     | {"evaluation.scores", "evaluation.bootstrap", "evaluation.paired"},
     "cli": FOUNDATIONS | {"", "runner", "doctor", "data.audit", "data.spec"},

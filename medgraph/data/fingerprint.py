@@ -8,6 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from medgraph.data import formats
 
 _BLOCK = 2**20
@@ -29,7 +33,8 @@ def identity(data: Any) -> dict[str, Any] | None:
     """Number of cases of a component of the table `data`, all splits together, and one sha256 over what they are.
 
     That is the part, the id and the size of the files of each case; no file is opened, and where they lie does not
-    matter. Of a graph: its nodes by type. How many labels may be used plays no part. None for data that name no cases.
+    matter. Of a graph: its nodes by type, their features, and its edges, in whatever order. How many labels may be used
+    plays no part. None for data that name no cases.
     """
     found = sorted(_identities(data))
     if not found:
@@ -71,9 +76,41 @@ def _identities(data: Any) -> Iterator[tuple[str, int]]:
         yield f"{file.part}\t{path.name}\t{group}\t{_size(path)}", int(number < images)
     if not hasattr(source, "cases") and isinstance(getattr(source, "path", None), str):
         yield f"{_size(Path(source.path).expanduser())}", 1
-    spec: Any = getattr(data, "spec", None) if hasattr(source, "structure") or hasattr(data, "graph_data") else None
-    for name, number in spec.node_counts.items() if spec is not None else ():
-        yield f"{name}\t{number}", number if name == spec.target_type else 0
+    graph: Any = getattr(getattr(getattr(data, "graph_data", data), "source", None), "structure", None)
+    if graph is not None:
+        yield from _graph_identities(graph)
+
+
+def _graph_identities(graph: Any) -> Iterator[tuple[str, int]]:
+    """Of each node type its number and a hash of its features; of each relation a sum over its edges, mixed."""
+    for name in graph.data.node_types:
+        number = int(graph.data[name].num_nodes)
+        features = graph.data[name].x if "x" in graph.data[name] else None
+        yield f"{name}\t{number}\t{_hash(features)}", number if name == graph.target_type else 0
+    for edge_type in graph.data.edge_types:
+        source, destination = graph.data[edge_type].edge_index.numpy().astype(np.uint64)
+        mixed = _mix(_mix(source) ^ destination)
+        yield "\t".join((*edge_type, str(len(mixed)), str(mixed.sum(dtype=np.uint64)))), 0
+
+
+def _mix(numbers: np.ndarray) -> np.ndarray:
+    """An avalanche of 64 bits (splitmix64): sums of what it gives tell sets of numbers apart."""
+    numbers = (numbers + np.uint64(0x9E3779B97F4A7C15)).astype(np.uint64)
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+def _hash(features: Tensor | None) -> str:
+    """sha256 of dense or CSR features; empty without any."""
+    if features is None:
+        return ""
+    is_sparse = features.layout == torch.sparse_csr
+    blocks = (features.crow_indices(), features.col_indices(), features.values()) if is_sparse else (features,)
+    found = hashlib.sha256()
+    for block in blocks:
+        found.update(np.ascontiguousarray(block.numpy()).data)
+    return found.hexdigest()
 
 
 def _size(path: Path | None) -> int:

@@ -1,10 +1,8 @@
 """Graphs in PyG's own forms: a `HeteroData`, a file of one, and PyG's published data sets."""
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from torch_geometric import datasets
 from torch_geometric.data import HeteroData
 
 from medgraph import checks
-from medgraph.data import sparse
+from medgraph.data import sparse, torch_files
 from medgraph.data.graph_source import GraphSource
 from medgraph.data.graphs import Features, Graph, MetaPathText, make_graph
 from medgraph.errors import DataError
@@ -71,14 +69,7 @@ def read_hetero_file(
     Raises:
         DataError: The file holds anything but tensors and PyG's storage classes.
     """
-    try:
-        with torch.serialization.safe_globals(_SAFE):
-            data = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes that torch did not write may fail anywhere in its reader
-        raise DataError(
-            f"{path}: is no file of torch.save, or cannot be read without running code from it "
-            f"({_reason(error)}), expected a HeteroData. Save the graph's HeteroData by torch.save."
-        ) from error
+    data = torch_files.load(path, "a HeteroData", "Save the graph's HeteroData by torch.save.", classes=_SAFE)
     if not isinstance(data, HeteroData):
         raise DataError(f"{path}: holds a {type(data).__name__}, expected a HeteroData.")
     return from_hetero(data, target_type, metapaths, normalize, str(path))
@@ -180,11 +171,3 @@ def _count(store: Any, what: str) -> int:
     if not isinstance(count, int):
         raise DataError(f"{what}: num_nodes is {count!r}, expected how many nodes there are.")
     return count
-
-
-def _reason(error: Exception) -> str:
-    """What torch's reader says went wrong, without its advice to run the code of the file."""
-    told = re.search(r"WeightsUnpickler error:\s*(.*)", str(error)) or re.search("(.*)", str(error))
-    words = re.split(r"\. (?:In PyTorch|Please)", told[1])[0][:200] if told else ""
-    kind = "" if isinstance(error, UnpicklingError | RuntimeError) else type(error).__name__
-    return f"{kind} {words}".strip()

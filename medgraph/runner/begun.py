@@ -52,7 +52,10 @@ def _trouble(folder: Path, data: Any) -> str | None:
         return None
     counts = f"{then.get('count')} cases, and there are {now['count']} now"
     if then.get("count") == now["count"]:
-        counts = f"{now['count']} cases, and there are as many now, but other ones, in other parts or of another size"
+        counts = (
+            f"{now['count']} cases, and there are as many now, but other ones, in other parts or of another size; of a "
+            "graph, with other edges or features"
+        )
     return (
         f"{folder / FILE}: stage {folder.name} began with {counts}. An unfinished stage goes on with its own cases "
         f"only: bring them back, or remove {folder} to run the stage anew, or choose another --out."

@@ -1,7 +1,5 @@
 """Encoders from elsewhere become ours: ResNets of MONAI (MedicalNet), torchvision and timm, and SwinUNETR's Swin."""
 
-import pickle
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medgraph import config
+from medgraph.data import torch_files
 from medgraph.data.spec import ImageSpec
 from medgraph.errors import CheckpointError, ConfigError
 from medgraph.runner import checkpoint
@@ -74,13 +73,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: no such file, expected weights (.safetensors, .pt, .pth).")
     if path.suffix == ".safetensors":
         return checkpoint.read_tensors(path)[0]
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes that torch did not write may fail anywhere in its reader
-        raise CheckpointError(
-            f"{path}: is no file of torch.save, or cannot be read without running code from it ({_reason(error)}), "
-            "expected weights (.safetensors, .pt, .pth). Save its state_dict alone, best as safetensors."
-        ) from error
+    found = torch_files.load(
+        path,
+        expected="weights (.safetensors, .pt, .pth)",
+        advice="Save its state_dict alone, best as safetensors.",
+        error=CheckpointError,
+    )
     tensors = _named_tensors(found)
     if not tensors:
         raise CheckpointError(f"{path}: holds no tensors by name, expected a state_dict.")
@@ -164,11 +162,3 @@ def _named_tensors(found: Any) -> dict[str, Tensor]:
             found = next(inner, found)
     pairs = found.items() if isinstance(found, Mapping) else ()
     return {name: value for name, value in pairs if isinstance(name, str) and isinstance(value, Tensor)}
-
-
-def _reason(error: Exception) -> str:
-    """What torch's reader says went wrong, without its advice to run the code of the file."""
-    told = re.search(r"WeightsUnpickler error:\s*(.*)", str(error)) or re.search("(.*)", str(error))
-    words = re.split(r"\. (?:In PyTorch|Please)", told[1])[0][:200] if told else ""
-    kind = "" if isinstance(error, pickle.UnpicklingError | RuntimeError) else type(error).__name__
-    return f"{kind} {words}".strip()

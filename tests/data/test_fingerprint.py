@@ -4,10 +4,12 @@ import shutil
 from types import SimpleNamespace
 
 import numpy as np
+import scipy.sparse as sp
 from PIL import Image
 
 from medgraph.data.fingerprint import fingerprint, identity
 from medgraph.data.folder import FolderSource
+from medgraph.data.graphs import make_graph
 from medgraph.data.images import ImageFolderData
 from medgraph.data.labelled_images import LabelledImageData
 from medgraph.data.labelled_slices import LabelledSliceData
@@ -81,6 +83,31 @@ def test_images_masks_groups_arrays_and_graphs_have_an_identity(tmp_path, labell
     assert identity(groups)["count"] == 6
     np.savez(tmp_path / "a.npz", x=np.zeros(3))
     assert identity(SimpleNamespace(path=str(tmp_path / "a.npz")))["count"] == 1
-    spec = SimpleNamespace(node_counts={"paper": 4, "author": 3}, target_type="paper")
-    assert identity(SimpleNamespace(source=SimpleNamespace(structure=None), spec=spec))["count"] == 4
+    assert identity(graph_data([[0, 1, 2, 3], [0, 1, 1, 2]]))["count"] == 4
     assert identity(SimpleNamespace(source=SimpleNamespace())) is None
+
+
+def test_another_edge_or_feature_is_another_identity_of_a_graph_and_another_order_is_not():
+    first = identity(graph_data([[0, 1, 2, 3], [0, 1, 1, 2]]))
+    assert identity(graph_data([[3, 1, 2, 0], [2, 1, 1, 0]])) == first
+    assert identity(SimpleNamespace(graph_data=graph_data([[0, 1, 2, 3], [0, 1, 1, 2]]))) == first
+    assert identity(graph_data([[0, 1, 2, 3], [0, 1, 2, 1]])) != first
+    assert identity(graph_data([[0, 1, 2, 3, 3], [0, 1, 1, 2, 0]])) != first
+    assert identity(graph_data([[0, 1, 2, 3], [0, 1, 1, 2]], value=2.0)) != first
+    sparse = identity(graph_data([[0, 1, 2, 3], [0, 1, 1, 2]], as_sparse=True))
+    assert sparse["count"] == 4
+    assert identity(graph_data([[0, 1, 2, 3], [0, 1, 1, 2]], value=2.0, as_sparse=True)) != sparse
+
+
+def graph_data(edges, value=1.0, as_sparse=False):
+    """Data on a graph of 4 papers and 3 authors."""
+    features = np.eye(4, dtype=np.float32)
+    features[0, 1] = value
+    graph = make_graph(
+        "paper",
+        {"paper": 4, "author": 3},
+        {("paper", "by", "author"): np.array(edges)},
+        {"paper": sp.csr_matrix(features) if as_sparse else features},
+        normalize=False,
+    )
+    return SimpleNamespace(source=SimpleNamespace(structure=graph))
