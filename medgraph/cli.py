@@ -341,7 +341,8 @@ def main() -> None:
         if _DEBUG in sys.argv or (error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT)):
             raise
         advice = "Check the path, what you may do there, and the room left."
-        typer.echo(f"{error.filename or 'disk'}: {error.strerror}. {advice}", err=True)
+        place = error.filename2 or error.filename or "disk"  # of a copy, where it should have gone
+        typer.echo(f"{place}: {error.strerror}. {advice}", err=True)
         sys.exit(MedgraphError.exit_code)
 
 

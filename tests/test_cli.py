@@ -1,6 +1,7 @@
 """The command line: quick without torch, clear errors with exit code 2, nothing written before the check."""
 
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -93,6 +94,15 @@ def test_a_full_disk_is_told_in_a_line_whoever_wrote(monkeypatch, capsys):
         cli.main()
     assert stop.value.code == 2
     assert capsys.readouterr().err.startswith("disk: No space left on device. Check the path")
+
+
+def test_of_a_copy_that_failed_the_place_it_should_have_gone_to_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "here").write_text("x")
+    monkeypatch.setattr(medgraph, "check", lambda *a: os.replace(tmp_path / "here", tmp_path / "absent" / "there"))
+    monkeypatch.setattr(sys, "argv", ["medgraph", "check", "x"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'absent' / 'there'}: No such file or directory. ")
 
 
 def test_a_warning_is_told_once_and_where_it_comes_from_if_not_from_us(monkeypatch, capsys):

@@ -21,7 +21,7 @@ from medgraph.runner.card import CARD, card
 from medgraph.runner.embed import find_encoder
 from medgraph.runner.encoder_folder import FACTS, HF_FACTS, HF_WEIGHTS, WEIGHTS, read_facts, weights_file
 from medgraph.runner.export import load_encoder
-from medgraph.runner.monai_bundle import preparation, run_bundle, write_bundle
+from medgraph.runner.monai_bundle import preparation, run_bundle, write_bundle, write_program
 
 TOLERANCE = 1e-5
 _FEWEST_SLICES = 9  # of an exported stack: below, attention along slices takes other branches
@@ -144,7 +144,7 @@ def _safetensors(folder: Path, out: Path, model: Any, text: str) -> Pairs:
 
 
 def _pt2(folder: Path, out: Path, model: Any, text: str) -> Pairs:
-    torch.export.save(_program(model, folder), out / "encoder.pt2")
+    write_program(out / "encoder.pt2", _program(model, folder))
     (out / CARD).write_text(text, encoding="utf-8")
     again = torch.export.load(out / "encoder.pt2").module()
     return [(_features(model, x), _features(again, x)) for x in _examples(model, folder, (1, 3))]

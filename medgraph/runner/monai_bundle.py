@@ -1,5 +1,6 @@
 """An encoder as a MONAI bundle: `python -m monai.bundle run` takes a volume file to features, without medgraph."""
 
+import io
 import json
 import subprocess
 import sys
@@ -31,12 +32,19 @@ def write_bundle(out: Path, program: Any, encoder: Any, settings: dict[str, Any]
     """
     for folder in ("configs", "models", "scripts", "docs"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    torch.export.save(program, out / "models" / "model.pt2")
+    write_program(out / "models" / "model.pt2", program)
     (out / "scripts" / "__init__.py").write_text("")
     (out / "scripts" / "prepare.py").write_text(SCRIPT.read_text(encoding="utf-8"), encoding="utf-8")
     (out / "docs" / "README.md").write_text(card, encoding="utf-8")
     (out / "configs" / "metadata.json").write_text(json.dumps(_metadata(encoder), indent=2) + "\n")
     (out / _CONFIG).write_text(json.dumps(_inference(settings), indent=2) + "\n")
+
+
+def write_program(path: Path, program: Any) -> None:
+    """Write a program of torch.export. In memory first: torch's own writer ends the process where a disk is full."""
+    whole = io.BytesIO()
+    torch.export.save(program, whole)
+    path.write_bytes(whole.getbuffer())
 
 
 def run_bundle(out: Path, encoder: Any, settings: dict[str, Any], scratch: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from medgraph.data.spec import ImageSpec
 from medgraph.errors import CheckpointError
 from medgraph.runner.export import export_encoder
 from medgraph.runner.export_formats import export
-from medgraph.runner.monai_bundle import SCRIPT, preparation
+from medgraph.runner.monai_bundle import SCRIPT, preparation, write_program
 
 SOURCE = {"name": "folder", "root": "nowhere"}
 TARGET = {"name": "label_volume"}
@@ -137,3 +138,10 @@ def test_a_bundle_of_a_3d_encoder_runs_on_a_nifti_file(tmp_path, monkeypatch, ki
     found = np.load(tmp_path / "tilted.npy")
     assert found.shape == (1, encoder.out_dim)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs a device that is always full")
+def test_a_program_on_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path):
+    (tmp_path / "model.pt2").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_program(tmp_path / "model.pt2", torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)))
