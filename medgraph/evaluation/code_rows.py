@@ -1,10 +1,10 @@
 """Rows of a table about both codes as a whole: how long they are, and what they say about each other."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 
-from medgraph.errors import DataError
 from medgraph.evaluation.dependence import dependence
 from medgraph.evaluation.spaces import CODES, Part
 
@@ -25,11 +25,16 @@ def norms(test: Part) -> list[dict[str, Any]]:
 def dependences(test: Part, fewest: int) -> list[dict[str, Any]]:
     """Kernel alignment of common and salient features of targets, and of their codes, with its p-value by permutation.
 
-    One target of each subject is compared. Raises DataError where there are fewer than `fewest` targets.
+    One target of each subject is compared. Of fewer than `fewest` targets there are no rows, and a warning says so.
     """
     count = int(test.is_target.sum())
     if count < fewest:
-        raise DataError(f"{count} test targets, expected {fewest} or more. Give a larger test part.")
+        warnings.warn(
+            f"{count} targets in the scored part, expected {fewest} or more: whether the codes depend on each other is "
+            "left out.",
+            stacklevel=3,
+        )
+        return []
     rows = []
     for mark in ("", CODES):
         if "salient" + mark in test.spaces:
