@@ -15,13 +15,14 @@ def paired_rows(first: Sequence[Scores], second: Sequence[Scores]) -> list[dict[
 
     Figures are averaged over seeds for each test case, then paired over cases; the interval is that of
     `bootstrap.paired_difference`. Where an evaluator tells nothing of single cases, seeds are paired instead: `over`
-    says which. `seeds` holds the figures of each seed, first and second. `chief` marks the row of the verdict.
+    says which. `seeds` holds the figures of each seed, first and second. `chief` marks the row of the verdict. What no
+    arm has learned (`floor_...`) and spreads over draws (`..._std`) are not compared.
 
     Args:
         first: Scores of one arm, one for each seed.
         second: Scores of the other, of the same seeds and cases.
     """
-    names = first[0].metrics()
+    names = [name for name in first[0].metrics() if not name.startswith("floor_") and not name.endswith("_std")]
     labels = sorted({row["label"] for row in first[0].rows})
     single = len({row["case"] for row in first[0].units()}) == 1
     rows = []

@@ -60,3 +60,6 @@ def evaluate_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: 
         what = f"{row['case']}, {row['label']}" if "case" in row else f"{row['label']}, {metric(row['metric']).title}"
         difference = told(row["difference"], 4)
         console.print(f"  {what}: {row['first']:.4f}, {row['second']:.4f}, {difference}")
+    for what, value in found["scores"].summary().items():
+        if " floor_" in what and what.startswith("mean ") and not what.endswith("_std"):
+            console.print(f"  mean, {metric(what.removeprefix('mean ')).title}: {value:.4f}, which needs no learning")

@@ -27,6 +27,11 @@ def test_a_single_case_is_paired_over_seeds():
     assert (row["difference"]["low"], row["difference"]["high"]) == (None, None)
 
 
+def test_what_no_arm_learned_and_spreads_over_draws_are_not_compared():
+    rows = {"case": "test", "label": "20", "auc": 1.0, "auc_std": 0.1, "floor_averaged_auc": 0.9}
+    assert [row["metric"] for row in paired_rows([Scores([rows])], [Scores([rows])])] == ["auc"]
+
+
 def test_twelve_seeds_have_a_t_interval():
     values = [0.1 * number for number in range(12)]
     first, second = ([Scores([{"case": "test", "label": "all", "ari": v}]) for v in vs] for vs in (values, [0.0] * 12))

@@ -81,6 +81,28 @@ def test_rows_of_unlike_scores_are_compared_one_by_one_and_never_averaged(tmp_pa
         return Scores(rows, resampled=resampled)
 
     found = {"scores": scores(0.9, 0.4), "untrained": scores(0.6, 0.5)}
+    folder = evaluated(found, tmp_path, monkeypatch)
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()[1:]] == [
+        "group, AUC, salient, linear: 0.9000, 0.6000, +0.3000 [+0.3000, +0.3000]",
+        "age, R squared, salient, linear: 0.4000, 0.5000, -0.1000 [-0.1000, -0.1000]",
+    ]
+    assert len(json.loads((folder.stage("probe") / "paired.json").read_text())) == 2
+
+
+def test_what_needs_no_learning_is_told_and_not_compared(tmp_path, capsys, monkeypatch):
+    def scores(auc):
+        rows = {"case": "test", "auc": auc, "auc_std": 0.5, "floor_averaged_auc": 70.0, "floor_averaged_auc_std": 0.1}
+        return Scores([{**rows, "label": "20"}, {**rows, "label": "40"}])
+
+    evaluated({"scores": scores(80.0), "untrained": scores(60.0)}, tmp_path, monkeypatch)
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()[1:]] == [
+        *(f"{label}, AUC: 80.0000, 60.0000, +20.0000, 1 pair: no interval" for label in ("20", "40", "mean")),
+        "mean, floor averaged auc: 70.0000, which needs no learning",
+    ]
+
+
+def evaluated(found, tmp_path, monkeypatch):
+    """A folder in which an evaluate stage found these scores, by arm."""
     monkeypatch.setattr(stage_file, "evaluate", lambda evaluator, model, data, path, device: found[path.stem])
     monkeypatch.setattr(stage_file, "load_encoder", lambda path: None)
     monkeypatch.setattr(stage_file, "untrained", lambda path, seed: None)
@@ -89,8 +111,4 @@ def test_rows_of_unlike_scores_are_compared_one_by_one_and_never_averaged(tmp_pa
     folder = RunFolder(tmp_path)
     folder.stage("probe").mkdir(parents=True)
     evaluate_stage(stage, SimpleNamespace(seed=0), folder, "cpu", Console(width=120))
-    assert [line.strip() for line in capsys.readouterr().out.splitlines()[1:]] == [
-        "group, AUC, salient, linear: 0.9000, 0.6000, +0.3000 [+0.3000, +0.3000]",
-        "age, R squared, salient, linear: 0.4000, 0.5000, -0.1000 [-0.1000, -0.1000]",
-    ]
-    assert len(json.loads((folder.stage("probe") / "paired.json").read_text())) == 2
+    return folder
