@@ -94,7 +94,8 @@ class MetapathBatches(MetapathViews):
         walks: Estimate path instances from this many random walks of each target, instead of counting them all; for
             long paths in large graphs, with `max_hub_degree` null. None counts.
         ties: Of equally good neighbours keep "random" ones, or those of smaller number ("column"). With "column", all
-            targets of a group that ties list the same few, and the others are listed by nobody.
+            targets of a group that ties list the same few, and the others are listed by nobody. More in
+            `metapath_views`.
         fan_out: Neighbours sampled of each node, by the last and by the first layer; None takes all. The mean of all
             paths samples as many, shared among the paths.
         context_fan_out: Intermediate nodes sampled of each target and position; None takes all.

@@ -68,7 +68,9 @@ class MetapathViews:
         walks: Estimate path instances from this many random walks of each target, instead of counting them all; for
             long paths in large graphs, with `max_hub_degree` null. None counts.
         ties: Of equally good neighbours keep those of smaller number ("column"), "random" ones, or those of most alike
-            "features" (random without features). With "column", all targets of a group that ties list the same few.
+            "features" (random without features). With "column", all targets of a group that ties list the same few; so
+            they do with "argsort", those that numpy's sort leaves last, as programs that take `argsort(row)[-k:]`: what
+            is kept then rests on the order of the nodes, which must not tell their class.
         seed: Filled from the pipeline.
     """
 
@@ -95,7 +97,7 @@ class MetapathViews:
         seed: int = 0,
     ):
         self.source, self.metapaths, self.top_k = source, metapaths, top_k
-        self.ties = checks.one_of("ties", ties, ("column", "random", "features"))
+        self.ties = checks.one_of("ties", ties, ("column", "random", "features", "argsort"))
         self.edge_value = checks.one_of("edge_value", edge_value, ("count", "pathsim", "binary"))
         self.transpose = transpose
         self.isolated = checks.one_of("isolated", isolated, ("keep", "self_loop"))

@@ -21,7 +21,7 @@ from medgraph.data.incidence import halves, incidence, is_mirrored, self_counts
 from medgraph.data.metapath import MetaPath, default_metapaths, parse_metapath
 from medgraph.transforms.draws import pair_uniforms
 from medgraph.transforms.metapath_walks import walk_counts
-from medgraph.transforms.row_top_k import keep_top
+from medgraph.transforms.row_top_k import keep_top, sorted_ranks
 
 __all__ = [
     "MetaPath",
@@ -95,7 +95,7 @@ def top_k_neighbours(
     block: int | None = None,
     max_hub_degree: int | None = None,
     walks: int | None = None,
-    ties: Literal["column", "random", "features"] = "column",
+    ties: Literal["column", "random", "features", "argsort"] = "column",
     seed: int = 0,
 ) -> sp.csr_matrix:
     """The `k` best neighbours of each target along a path, float32, columns in order.
@@ -120,11 +120,13 @@ def top_k_neighbours(
         ties: Of equally good neighbours keep those of smaller "column", "random" ones, drawn for each pair, or those of
             most alike "features" by cosine, which takes time quadratic in the targets; without features, random ones.
             Where a whole group ties, as targets with one intermediate node each do, "column" has all list the same few.
+            So does "argsort", which keeps those that numpy's unstable sort of a whole row leaves last: programs that
+            take `argsort(row)[-k:]` do, and then rest on the order of the nodes. Takes time quadratic in the targets.
         seed: Draws those samples, walks and ties.
     """
     checks.at_least("k", k, 1)
     checks.one_of("edge_value", edge_value, ("count", "pathsim", "binary"))
-    checks.one_of("ties", ties, ("column", "random", "features"))
+    checks.one_of("ties", ties, ("column", "random", "features", "argsort"))
     if walks is not None and max_hub_degree is not None:
         raise ValueError("walks: expected None beside max_hub_degree; walks pass hubs as they are")
     path = _path(graph, path)
@@ -143,7 +145,7 @@ def top_k_neighbours(
     rank, pieces = _rank_of_ties(graph, ties, seed), []
     for start, found in blocks:
         counts = [_set_diagonal(each, own, start) for each in found] if walks or max_hub_degree else found
-        pieces.append(_best_of_block(counts[0], counts[-1], own, start, k, edge_value, mirrored, rank))
+        pieces.append(_best_of_block(counts[0], counts[-1], own, start, k, edge_value, mirrored, ties, rank))
     return sp.vstack(pieces, format="csr")
 
 
@@ -227,17 +229,21 @@ def _best_of_block(
     k: int,
     edge_value: str,
     mirrored: bool,
+    ties: str,
     rank: _Rank | None,
 ) -> sp.csr_matrix:
-    """The rows from `start` on, with their `k` best entries; of equal ones those of least `rank`, else the first.
+    """The rows from `start` on, with their `k` best entries.
 
-    `seen` gives the order, `counts` of the same pattern what is kept.
+    Of equal ones as `ties` says, which may need a `rank`. `seen` gives the order, `counts` of the same pattern what is
+    kept.
     """
     seen.sort_indices()
     counts.sort_indices()
     rows = np.repeat(np.arange(start, start + counts.shape[0]), np.diff(counts.indptr))
     scores = 2 * seen.data / (own[rows] + own[counts.indices]) if mirrored else seen.data
     ranks = None if rank is None else lambda places: rank(rows[places], counts.indices[places])
+    if ties == "argsort":
+        ranks = partial(np.take, sorted_ranks(counts, scores, k))
     kept = keep_top(counts, np.where(counts.indices == rows, np.inf, scores), k, ranks)
     values = {"count": counts.data, "pathsim": scores, "binary": np.ones_like(scores)}[edge_value]
     indptr = np.concatenate([[0], np.cumsum(kept)])[counts.indptr]
@@ -245,9 +251,9 @@ def _best_of_block(
 
 
 def _rank_of_ties(graph: Graph, ties: str, seed: int) -> _Rank | None:
-    """How pairs that tie are ranked; None for the order of columns."""
+    """How pairs that tie are ranked; None where nothing but their scores and columns is needed."""
     store = graph.data[graph.target_type]
-    if ties == "column":
+    if ties in ("column", "argsort"):
         return None
     if ties == "random" or "x" not in store:
         return partial(_drawn_ranks, seed)

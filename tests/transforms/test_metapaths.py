@@ -96,6 +96,19 @@ def test_ties_by_features_keep_the_most_alike(monkeypatch):
     assert (next(drawn) != next(drawn)).nnz == 0
 
 
+def test_argsort_ties_are_those_that_numpys_sort_leaves_last():
+    subject = np.random.default_rng(4).integers(0, 3, 150)
+    edges = {("paper", "to", "subject"): np.stack([np.arange(150), subject])}  # PathSim is 1 or 0
+    graph = make_graph("paper", {"paper": 150, "subject": 3}, edges, {}, metapaths=("psp",))
+    found = top_k_neighbours(graph, "psp", 6, ties="argsort")
+    for paper in range(150):
+        last = np.argsort((subject == subject[paper]).astype(np.longdouble))[-6:]
+        assert set(found[paper].indices) == ({*last} if paper in last else {paper, *last[1:]})
+    assert (found != top_k_neighbours(graph, "psp", 6, ties="argsort", block=7)).nnz == 0
+    assert (found != top_k_neighbours(graph, "psp", 6)).nnz > 0
+    assert (top_k_neighbours(graph, "psp", 100, ties="argsort") != top_k_neighbours(graph, "psp", 100)).nnz == 0
+
+
 def test_random_ties_never_change_the_scores_kept(graph):
     first, drawn = (top_k_neighbours(graph, "psp", 4, edge_value="pathsim", ties=ties) for ties in ("column", "random"))
     assert (first != drawn).nnz > 0
@@ -266,7 +279,7 @@ def test_fixed_width_refuses_what_does_not_fit(graph):
     [
         ({"k": 0}, "k: expected 1 or more, got 0"),
         ({"k": 1, "edge_value": "cosine"}, "edge_value: expected one of 'count', 'pathsim', 'binary', got 'cosine'"),
-        ({"k": 1, "ties": "last"}, "ties: expected one of 'column', 'random', 'features', got 'last'"),
+        ({"k": 1, "ties": "last"}, "ties: expected one of 'column', 'random', 'features', 'argsort', got 'last'"),
         ({"k": 1, "max_hub_degree": 0}, "max_hub_degree: expected 1 or more, got 0"),
         ({"k": 1, "block": 0}, "block: expected 1 or more, got 0"),
     ],
