@@ -119,9 +119,8 @@ def top_k_neighbours(
             to itself stay exact. None counts all.
         ties: Of equally good neighbours keep those of smaller "column", "random" ones, drawn for each pair, or those of
             most alike "features" by cosine, which takes time quadratic in the targets; without features, random ones.
-            Where a whole group ties, as targets with one intermediate node each do, "column" has all list the same few.
-            So does "argsort", which keeps those that numpy's unstable sort of a whole row leaves last: programs that
-            take `argsort(row)[-k:]` do, and then rest on the order of the nodes. Takes time quadratic in the targets.
+            Where a whole group ties, as targets with one intermediate node each do, "column" has all list the same few;
+            so has "argsort", the last ones of numpy's unstable sort, as programs with `argsort(row)[-k:]` keep them.
         seed: Draws those samples, walks and ties.
     """
     checks.at_least("k", k, 1)
