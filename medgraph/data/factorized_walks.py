@@ -51,7 +51,7 @@ class FactorizedWalks(WalkVectors):
     def __init__(
         self,
         source: Any,
-        walks: dict[str, list[str]] | None = None,
+        walks: dict[str, list[str | list[list[str]]]] | None = None,
         dim: int = 64,
         rounds: int = 50,
         normalize: bool = True,

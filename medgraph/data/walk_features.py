@@ -45,7 +45,7 @@ class WalkFeatures(WalkVectors):
     def __init__(
         self,
         source: Any,
-        walks: dict[str, list[str]] | None = None,
+        walks: dict[str, list[str | list[list[str]]]] | None = None,
         dim: int = 64,
         walk_length: int = 20,
         walks_per_node: int = 5,

@@ -40,7 +40,7 @@ class WalkVectors(GraphSource):
     def __init__(
         self,
         source: Any,
-        walks: dict[str, list[str]] | None,
+        walks: dict[str, list[str | list[list[str]]]] | None,
         dim: int,
         normalize: bool,
         per_path: bool,

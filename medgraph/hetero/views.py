@@ -11,8 +11,9 @@ from torch import Tensor
 
 from medgraph import checks
 from medgraph.data import sparse
+from medgraph.data.factorized_walks import FactorizedWalks
 from medgraph.data.graphs import Graph
-from medgraph.data.metapath import MetaPath, told_apart
+from medgraph.data.metapath import EdgeType, MetaPath, told_apart
 from medgraph.data.spec import MetapathSpec
 from medgraph.errors import ConfigError
 from medgraph.hetero.batch import Features, GraphViews, Masks, PathViews
@@ -71,6 +72,8 @@ class MetapathViews:
             "features" (random without features). With "column", all targets of a group that ties list the same few; so
             they do with "argsort", those that numpy's sort leaves last, as programs that take `argsort(row)[-k:]`: what
             is kept then rests on the order of the nodes, which must not tell their class.
+        bare_target: What a target without features of its own gets: "one_hot", or "walks", vectors of factorized walks
+            along the graph's meta-paths for all types without features, see `factorized_walks`.
         seed: Filled from the pipeline.
     """
 
@@ -94,9 +97,11 @@ class MetapathViews:
         max_hub_degree: int | None = None,
         walks: int | None = None,
         ties: str = "column",
+        bare_target: str = "one_hot",
         seed: int = 0,
     ):
-        self.source, self.metapaths, self.top_k = source, metapaths, top_k
+        self.given, self.metapaths, self.top_k = source, metapaths, top_k
+        self.bare_target = checks.one_of("bare_target", bare_target, ("one_hot", "walks"))
         self.ties = checks.one_of("ties", ties, ("column", "random", "features", "argsort"))
         self.edge_value = checks.one_of("edge_value", edge_value, ("count", "pathsim", "binary"))
         self.transpose = transpose
@@ -114,6 +119,19 @@ class MetapathViews:
         self.max_hub_degree, self.walks, self.seed = max_hub_degree, walks, seed
         if walks is not None and max_hub_degree is not None:
             raise ValueError("walks: expected null beside max_hub_degree; walks pass hubs as they are")
+
+    @cached_property
+    def source(self) -> Any:
+        """Where the graph comes from, with vectors of walks where the target needs them."""
+        if self.bare_target == "one_hot" or self.given.spec.feature_dims[self.given.spec.target_type]:
+            return self.given
+        paths = self.given.structure.metapaths.values()
+        walks: dict[str, list[Any]] = {
+            name: [[list(step) for step in path] for path in paths if _passes(path, name)]
+            for name, width in self.given.spec.feature_dims.items()
+            if not width
+        }
+        return FactorizedWalks(self.given, {name: found for name, found in walks.items() if found})
 
     @property
     def graph(self) -> Graph:
@@ -231,6 +249,10 @@ class MetapathViews:
         own = np.arange(others.shape[0])
         pairs = np.stack([np.concatenate([rows, own]), np.concatenate([others.indices[kept], own])])
         return torch.from_numpy(pairs[:, np.lexsort((pairs[1], pairs[0]))].astype(np.int64))
+
+
+def _passes(path: Sequence[EdgeType], node_type: str) -> bool:
+    return any(node_type in (start, end) for start, _, end in path)
 
 
 def for_path(values: tuple[Any, ...], index: int, num_paths: int, name: str) -> Any:

@@ -1,3 +1,4 @@
+import copy
 import math
 from dataclasses import replace
 
@@ -34,6 +35,23 @@ def test_ties_are_drawn_by_the_seed():
     ]
     assert torch.equal(graphs[0], graphs[1])
     assert not torch.equal(graphs[0], graphs[2])
+
+
+def test_a_bare_target_gets_vectors_of_walks_where_asked(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDGRAPH_CACHE", str(tmp_path))
+    graph = planted_graph()
+    nodes = copy.copy(graph.data)
+    del nodes["paper"].x
+    nodes["editor"].num_nodes = 2  # on no meta-path
+    bare = replace(graph, data=nodes)
+    assert planted_views(bare).spec.feature_dims["paper"] == 0
+    views = planted_views(bare, bare_target="walks")
+    assert views.spec.feature_dims == {"paper": 128, "author": 64, "subject": 64, "editor": 0}
+    assert encoder_for(views)(views.views).shape == (90, 16)
+    assert encoder_for(planted_views(bare))(planted_views(bare).views).shape == (90, 16)
+    own = planted_views(bare_target="walks")
+    assert own.source is own.given
+    assert own.spec.feature_dims["author"] == 0
 
 
 def test_context_rows_are_means_over_reachable_nodes(data):
