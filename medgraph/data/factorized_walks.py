@@ -39,7 +39,7 @@ class FactorizedWalks(WalkVectors):
     Args:
         source: The graph.
         walks: Meta-paths by node type, each from its first type back to it: `{paper: [pap, prp], author: [apa]}`. None
-            gives every type without features all meta-paths of the graph that pass it.
+            gives every type without features all meta-paths of the graph that pass it; one that none passes stays.
         dim: Width of the vectors of one meta-path.
         rounds: Rounds along the meta-path that count as near, c above.
         normalize: Divide each row by its sum of absolute values.
@@ -51,7 +51,7 @@ class FactorizedWalks(WalkVectors):
     def __init__(
         self,
         source: Any,
-        walks: dict[str, list[str | list[list[str]]]] | None = None,
+        walks: dict[str, list[str]] | None = None,
         dim: int = 64,
         rounds: int = 50,
         normalize: bool = True,

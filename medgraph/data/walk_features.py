@@ -29,7 +29,7 @@ class WalkFeatures(WalkVectors):
     Args:
         source: The graph.
         walks: Meta-paths by node type, each from its first type back to it: `{paper: [pap, prp], author: [apa]}`. None
-            gives every type without features all meta-paths of the graph that pass it.
+            gives every type without features all meta-paths of the graph that pass it; one that none passes stays.
         dim: Width of the vectors of one meta-path.
         walk_length: Steps of a walk.
         walks_per_node: Walks from each node of the path's first type in an epoch.
@@ -45,7 +45,7 @@ class WalkFeatures(WalkVectors):
     def __init__(
         self,
         source: Any,
-        walks: dict[str, list[str | list[list[str]]]] | None = None,
+        walks: dict[str, list[str]] | None = None,
         dim: int = 64,
         walk_length: int = 20,
         walks_per_node: int = 5,

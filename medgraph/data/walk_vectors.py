@@ -29,7 +29,7 @@ class WalkVectors(GraphSource):
     Args:
         source: The graph.
         walks: Meta-paths by node type, each from its first type back to it: `{paper: [pap, prp], author: [apa]}`. None
-            gives every type without features all meta-paths of the graph that pass it.
+            gives every type without features all meta-paths of the graph that pass it; one that none passes stays.
         dim: Width of the vectors of one meta-path.
         normalize: Divide each row by its sum of absolute values.
         per_path: Give each meta-path of the target the vectors of its own walks alone, as MEOW's authors do, instead of
@@ -40,7 +40,7 @@ class WalkVectors(GraphSource):
     def __init__(
         self,
         source: Any,
-        walks: dict[str, list[str | list[list[str]]]] | None,
+        walks: dict[str, list[str]] | None,
         dim: int,
         normalize: bool,
         per_path: bool,
@@ -71,8 +71,9 @@ class WalkVectors(GraphSource):
         graph = self.structure
         spec = graph.spec
         if self.walks is None:
+            paths = [graph.metapath(path) for path in graph.metapaths]
             empty = [name for name, width in spec.feature_dims.items() if not width]
-            return {name: self._passing(name, [graph.metapath(path) for path in graph.metapaths]) for name in empty}
+            return {name: passing for name in empty if (passing := _passing(name, paths))}
         found = {}
         for name, texts in self.walks.items():
             if name not in spec.node_counts:
@@ -80,18 +81,15 @@ class WalkVectors(GraphSource):
             if spec.feature_dims[name]:
                 raise ConfigError(f"walks.{name}: {name} has features of its own, {spec.feature_dims[name]} wide.")
             paths = [parse_metapath(text, graph.data.edge_types, None) for text in texts]
-            found[name] = self._passing(name, paths)
+            found[name] = _passing(name, paths)
+            if not found[name]:
+                raise ConfigError(
+                    f"walks: {name} has no features, and no meta-path passes it; name one in walks.{name}."
+                )
             if len(found[name]) < len(paths):
                 outside = next(path.name for path in paths if name not in path.node_types)
                 raise ConfigError(f"walks.{name}: meta-path {outside!r} does not pass {name}.")
         return found
-
-    @staticmethod
-    def _passing(name: str, paths: list[MetaPath]) -> tuple[MetaPath, ...]:
-        passing = tuple(path for path in paths if name in path.node_types)
-        if not passing:
-            raise ConfigError(f"walks: {name} has no features, and no meta-path passes it; name one in walks.{name}.")
-        return passing
 
     @property
     def structure(self) -> Graph:
@@ -140,6 +138,10 @@ class WalkVectors(GraphSource):
                 rows[~_touched(name, graph, path, len(rows))] = 0
             cache.put(key, found)
         return found
+
+
+def _passing(name: str, paths: list[MetaPath]) -> tuple[MetaPath, ...]:
+    return tuple(path for path in paths if name in path.node_types)
 
 
 def _touched(name: str, graph: Graph, path: MetaPath, count: int) -> np.ndarray:

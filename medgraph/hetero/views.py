@@ -13,7 +13,7 @@ from medgraph import checks
 from medgraph.data import sparse
 from medgraph.data.factorized_walks import FactorizedWalks
 from medgraph.data.graphs import Graph
-from medgraph.data.metapath import EdgeType, MetaPath, told_apart
+from medgraph.data.metapath import MetaPath, told_apart
 from medgraph.data.spec import MetapathSpec
 from medgraph.errors import ConfigError
 from medgraph.hetero.batch import Features, GraphViews, Masks, PathViews
@@ -125,13 +125,7 @@ class MetapathViews:
         """Where the graph comes from, with vectors of walks where the target needs them."""
         if self.bare_target == "one_hot" or self.given.spec.feature_dims[self.given.spec.target_type]:
             return self.given
-        paths = self.given.structure.metapaths.values()
-        walks: dict[str, list[Any]] = {
-            name: [[list(step) for step in path] for path in paths if _passes(path, name)]
-            for name, width in self.given.spec.feature_dims.items()
-            if not width
-        }
-        return FactorizedWalks(self.given, {name: found for name, found in walks.items() if found})
+        return FactorizedWalks(self.given)
 
     @property
     def graph(self) -> Graph:
@@ -249,10 +243,6 @@ class MetapathViews:
         own = np.arange(others.shape[0])
         pairs = np.stack([np.concatenate([rows, own]), np.concatenate([others.indices[kept], own])])
         return torch.from_numpy(pairs[:, np.lexsort((pairs[1], pairs[0]))].astype(np.int64))
-
-
-def _passes(path: Sequence[EdgeType], node_type: str) -> bool:
-    return any(node_type in (start, end) for start, _, end in path)
 
 
 def for_path(values: tuple[Any, ...], index: int, num_paths: int, name: str) -> Any:
