@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import scipy.sparse as sp
 import torch
+from scipy.sparse.linalg import svds
 from torch import Tensor
 
 
@@ -54,3 +55,18 @@ def normalize_rows(matrix: sp.csr_matrix | np.ndarray) -> sp.csr_matrix | np.nda
     if sp.issparse(matrix):
         return (sp.diags(scale) @ matrix).tocsr().astype(np.float32)
     return (scale[:, None] * matrix).astype(np.float32)
+
+
+def singular_directions(matrix: sp.csr_matrix, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in the first right singular vectors (n, k), and these as columns (width, k), largest first, float32.
+
+    k is `dim`, or the shorter side of the matrix where that is less.
+    """
+    matrix = sp.csr_matrix(matrix, dtype=np.float64)
+    if min(matrix.shape) <= dim:
+        left, values, right = np.linalg.svd(matrix.toarray(), full_matrices=False)
+    else:
+        start = np.random.default_rng(0).normal(size=min(matrix.shape))
+        left, values, right = svds(matrix, k=dim, v0=start)
+        left, values, right = left[:, ::-1], values[::-1], right[::-1]
+    return (left * values).astype(np.float32), right.T.astype(np.float32)

@@ -2,10 +2,7 @@
 
 from typing import Any
 
-import numpy as np
-import scipy.sparse as sp
 import torch
-from scipy.sparse.linalg import svds
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,18 +26,10 @@ def floor_features(data: Any, device: str, dim: int = 64) -> dict[str, Tensor]:
     """
     coarse, store = data.train().views.to("cpu").coarse, data.graph.data[data.graph.target_type]
     own = sparse.to_scipy(store.x) if "x" in store else None
-    averaged = _reduce(sum(sparse.to_scipy(g.forward_matrix) for g in coarse.operators) if own is None else own, dim)
+    held = sum(sparse.to_scipy(g.forward_matrix) for g in coarse.operators) if own is None else own
+    averaged = torch.from_numpy(sparse.singular_directions(held, dim)[0])
     found = {} if own is None else {"features": averaged}
     for _ in range(NUM_AVERAGES):
         averaged = coarse(averaged)
     found["averaged"] = averaged
     return {name: F.normalize(features, dim=1).to(device) for name, features in found.items()}
-
-
-def _reduce(matrix: sp.csr_matrix, dim: int) -> Tensor:
-    """Coordinates of the rows in the first singular directions (n, at most dim), largest first."""
-    matrix = sp.csr_matrix(matrix, dtype=np.float64)
-    rank = min(dim, min(matrix.shape) - 1)
-    start = np.random.default_rng(0).normal(size=min(matrix.shape))
-    left, values, _ = svds(matrix, k=rank, v0=start)
-    return torch.from_numpy((left * values)[:, ::-1].astype(np.float32).copy())

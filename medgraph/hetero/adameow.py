@@ -54,8 +54,8 @@ class AdaMEOW(Method):
         check_fit(spec, encoder, is_batched=False)
         self.both_directions = both_directions
         self.encoder, self.loss = encoder, loss
-        self.projector = TanhProjector(encoder.out_dim, embedding_dim)
-        self.reconstruction = FeatureReconstruction(spec, encoder.out_dim, reconstruction_weight)
+        self.projector = TanhProjector(encoder.dim, embedding_dim)
+        self.reconstruction = FeatureReconstruction(spec, encoder.dim, reconstruction_weight)
 
     def training_step(self, batch: GraphViews, step: Step, views: GraphViews) -> dict[str, Tensor]:
         """Loss of the whole graph, and the mean learned weight every tenth epoch."""

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.data.spec import MetapathSpec
+from medgraph.hetero.averages import Averages
 from medgraph.hetero.batch import Features, GraphViews, PathViews
 from medgraph.hetero.operators import Operator
 from medgraph.hetero.semantic_attention import SemanticAttention
@@ -38,14 +39,14 @@ class MetapathEncoder(nn.Module):
     fine = attention over unit rows of f(H^p, A^p) and of the same on masked copies. Where the target has features for
     each path, H^p starts from those of its own path, and coarse from the mean over paths.
 
-    `encoder(views)` gives the features handed on (n, dim): the fine view, or what `output` says. One-hot features are a
-    lookup, never a matrix.
+    `encoder(views)` gives the features handed on (n, out_dim): the fine view, or what `output` says. One-hot features
+    are a lookup, never a matrix.
 
     [1] Yu et al., 2022, arXiv:2212.13847.
 
     Args:
         spec: Facts of the data, filled by the builder: node types, widths, context types of each meta-path.
-        dim: Width of every layer and of the features.
+        dim: Width of every layer and of each view.
         dropout: Share of entries dropped, drawn anew at each place.
         norm: Of each view's output: "global", one mean and variance over all nodes, as published; "row"; or "none".
         fusion: How fine views are fused: "attention", or "mean".
@@ -54,7 +55,9 @@ class MetapathEncoder(nn.Module):
         init: First weights of the projections of node types and contexts. "xavier": normal, gain 1.414, no bias.
             "uniform": as torch draws linear layers, smaller, with biases; fits the loss later, and gives one-hot types
             more weight beside words.
-        output: What `encoder(views)` gives: the "fine" view, as published, or the "sum" of the unit rows of both views.
+        output: What `encoder(views)` gives: the "fine" view, as published; the "sum" of the unit rows of both views; or
+            "joined", unit rows of the fine view and, beside them, of `Averages`, so that what training loses of the
+            target's own features is not lost to who reads them.
     """
 
     takes_batches = False
@@ -72,13 +75,15 @@ class MetapathEncoder(nn.Module):
         output: str = "fine",
     ):
         super().__init__()
-        self.out_dim = checks.at_least("dim", dim, 1)
+        self.dim = checks.at_least("dim", dim, 1)
         self.dropout = checks.between("dropout", dropout, 0.0, 0.99)
         self.norm = checks.one_of("norm", norm, ("global", "row", "none"))
         self.extract = checks.one_of("extract", extract, ("clean", "last_train_forward"))
         self.init = checks.one_of("init", init, ("xavier", "uniform"))
-        self.output = checks.one_of("output", output, ("fine", "sum"))
+        self.output = checks.one_of("output", output, ("fine", "sum", "joined"))
         self.target_type = spec.target_type
+        self.averages = Averages(spec, dim) if output == "joined" else None
+        self.out_dim = dim if self.averages is None else 2 * dim
         used = {spec.target_type, *(node_type for types in spec.context_types.values() for node_type in types)}
         self.projections = nn.ModuleDict(
             {name: TypeProjection(spec.feature_dims[name] or spec.node_counts[name], dim) for name in sorted(used)}
@@ -98,13 +103,13 @@ class MetapathEncoder(nn.Module):
         self.slope = nn.Parameter(torch.tensor(0.25))
         self.attention = SemanticAttention(dim, dropout, fusion)
         if extract == "last_train_forward":
-            self.register_buffer("last_features", torch.zeros(spec.node_counts[spec.target_type], dim))
+            self.register_buffer("last_features", torch.zeros(spec.node_counts[spec.target_type], self.out_dim))
 
     def forward(self, views: GraphViews) -> Tensor:
-        """Features of the targets (n, dim)."""
+        """Features of the targets (n, out_dim)."""
         if self.extract == "last_train_forward" and not self.training and bool(self.last_features.any()):
             return self.last_features  # all zero before the first training step
-        return self._handed_on(self.encode(views))
+        return self._handed_on(self.encode(views), views)
 
     def encode(self, views: GraphViews) -> Encoded:
         """Both views, with dropout in training mode."""
@@ -123,11 +128,15 @@ class MetapathEncoder(nn.Module):
                 fine.append(F.normalize(self._graph(self._join(start, context), path.masked), dim=1))
         fused, weights = self.attention(fine)
         encoded = Encoded(coarse, fused, weights)
+        if self.averages is not None:
+            self.averages.fit_once(views)
         if self.training and self.extract == "last_train_forward":
-            self.last_features.copy_(self._handed_on(encoded).detach())
+            self.last_features.copy_(self._handed_on(encoded, views).detach())
         return encoded
 
-    def _handed_on(self, encoded: Encoded) -> Tensor:
+    def _handed_on(self, encoded: Encoded, views: GraphViews) -> Tensor:
+        if self.averages is not None:
+            return torch.cat([F.normalize(encoded.fine, dim=1), self.averages(views)], dim=1)
         if self.output == "fine":
             return encoded.fine
         return F.normalize(encoded.coarse, dim=1) + F.normalize(encoded.fine, dim=1)

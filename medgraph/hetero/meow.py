@@ -79,10 +79,10 @@ class MEOW(Method):
         check_fit(spec, encoder, is_batched=False)
         self.both_directions = both_directions
         self.encoder, self.loss = encoder, loss
-        self.projector = TanhProjector(encoder.out_dim, embedding_dim)
+        self.projector = TanhProjector(encoder.dim, embedding_dim)
         self.clusterings = Clusterings(num_targets, embedding_dim, num_clusters, concentration)
         self.prototype_loss = PrototypeContrast()
-        self.reconstruction = FeatureReconstruction(spec, encoder.out_dim, reconstruction_weight)
+        self.reconstruction = FeatureReconstruction(spec, encoder.dim, reconstruction_weight)
 
     def training_step(self, batch: GraphViews, step: Step, views: GraphViews) -> dict[str, Tensor]:
         """Loss of the whole graph: the sum, and its parts."""

@@ -58,11 +58,11 @@ class SampledAdaMEOW(Method):
         check_fit(spec, encoder, is_batched=True)
         checks.one_of("queue_dtype", queue_dtype, ("float32", "float16"))
         self.encoder, self.loss = encoder, loss
-        self.projector = TanhProjector(encoder.out_dim, embedding_dim)
+        self.projector = TanhProjector(encoder.dim, embedding_dim)
         size = check_queue(queue_size, both_directions)
         self.both_directions = both_directions
         self.queue = Queue(size, embedding_dim, queue_dtype) if size else None
-        self.reconstruction = FeatureReconstruction(spec, encoder.out_dim, reconstruction_weight)
+        self.reconstruction = FeatureReconstruction(spec, encoder.dim, reconstruction_weight)
         self._clock = Throughput()
 
     def training_step(self, batch: TargetBatch, step: Step, views: SampledViews) -> dict[str, Tensor]:

@@ -88,14 +88,14 @@ class SampledMEOW(Method):
         self.num_warmup_epochs = self.warmup_epochs = checks.at_least("warmup_epochs", warmup_epochs, 0)
         checks.one_of("bank_dtype", bank_dtype, ("float32", "float16"))
         self.encoder, self.loss = encoder, loss
-        self.projector = TanhProjector(encoder.out_dim, embedding_dim)
+        self.projector = TanhProjector(encoder.dim, embedding_dim)
         self.clusterings = Clusterings(num_targets, embedding_dim, num_clusters, concentration)
         self.bank = Bank(num_targets, embedding_dim, bank_dtype)
         size = check_queue(queue_size, both_directions)
         self.both_directions = both_directions
         self.queue = Queue(size, embedding_dim, bank_dtype) if size else None
         self.prototype_loss = PrototypeContrast()
-        self.reconstruction = FeatureReconstruction(spec, encoder.out_dim, reconstruction_weight)
+        self.reconstruction = FeatureReconstruction(spec, encoder.dim, reconstruction_weight)
         self._clock = Throughput()
 
     def on_epoch_start(self, step: Step, batches: Iterable[TargetBatch]) -> None:

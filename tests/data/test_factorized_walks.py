@@ -41,13 +41,16 @@ def dense_steps(graph):
     return there, back
 
 
-def test_inner_products_are_the_log_co_occurrences_of_walks():
+@pytest.mark.parametrize("dense_above", [0, 2])  # all products of dense matrices, or of sparse ones
+@pytest.mark.parametrize("rounds", [1, 2, 4, 7, 50])
+def test_inner_products_are_the_log_co_occurrences_of_walks(rounds, dense_above, monkeypatch):
     """With as many dimensions as nodes, U s U^T = M where M is symmetric; and rows of V give M for authors too."""
+    monkeypatch.setattr(factorized_walks, "_DENSE_ABOVE", dense_above)
     source = bipartite()
-    found = FactorizedWalks(source, {"paper": ["pap"], "author": ["pap"]}, dim=12, rounds=4, normalize=False).graph
+    found = FactorizedWalks(source, {"paper": ["pap"], "author": ["pap"]}, dim=12, rounds=rounds, normalize=False).graph
     there, back = dense_steps(source.graph)
     once = there @ back
-    visits = sum(np.linalg.matrix_power(once, round) for round in range(4)) / 4
+    visits = sum(np.linalg.matrix_power(once, round) for round in range(rounds)) / rounds
     noise = (once @ visits).mean(0)
     ratio = np.where(noise > 0, np.divide(once @ visits, noise, where=noise > 0, out=np.ones_like(visits)), 1)
     expected = np.log(np.maximum(ratio, 1))

@@ -35,3 +35,17 @@ def test_unit_rows_have_length_one_and_zeros_stay():
         unit = sparse.unit_rows(form)
         assert unit.layout == form.layout
         np.testing.assert_allclose(sparse.to_scipy(unit).toarray(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "dim"), [((30, 20), 5), ((30, 4), 5), ((4, 30), 5), ((9, 1), 64)])
+def test_singular_directions_keep_most_of_a_matrix(shape, dim):
+    matrix = sp.random(*shape, density=0.6, format="csr", rng=np.random.default_rng(1), dtype=np.float32)
+    rows, directions = sparse.singular_directions(matrix, dim)
+    kept = min(dim, *shape)
+    assert (rows.shape, directions.shape) == ((shape[0], kept), (shape[1], kept))
+    np.testing.assert_allclose(directions.T @ directions, np.eye(kept), atol=1e-5)
+    np.testing.assert_allclose(matrix @ directions, rows, atol=1e-5)
+    values = np.linalg.svd(matrix.toarray(), compute_uv=False)[:kept]
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=0), values, rtol=1e-4)
+    again = sparse.singular_directions(matrix, dim)
+    np.testing.assert_array_equal(again[1], directions)

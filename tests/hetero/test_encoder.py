@@ -6,6 +6,7 @@ import torch
 from hetero.planted import encoder_for, planted_graph, planted_views
 from torch.nn import functional as F
 
+from medgraph.data import sparse
 from medgraph.hetero.encoder import MetapathEncoder, TypeProjection
 from medgraph.hetero.sampled_encoder import SampledMetapathEncoder
 
@@ -100,6 +101,48 @@ def test_both_views_can_be_handed_on_as_a_sum_of_unit_rows(data, extract):
     torch.testing.assert_close(encoder.eval()(data.views), expected)
 
 
+@pytest.mark.parametrize("unit", [False, True])
+@pytest.mark.parametrize("extract", ["clean", "last_train_forward"])
+def test_averages_of_the_own_features_can_stand_beside_the_fine_view(extract, unit):
+    data = planted_views(unit_features=unit)
+    encoder = encoder_for(data, output="joined", extract=extract).eval()
+    views = data.views
+    x, coarse = sparse.to_scipy(views.features["paper"].forward_matrix).toarray(), views.coarse.dense().numpy()
+    right = np.linalg.svd(x)[2][: encoder.dim]
+    averages = torch.from_numpy((coarse @ coarse @ x @ right.T).astype(np.float32))
+    found = encoder(views)
+    assert found.shape == (90, encoder.out_dim) == (90, 2 * encoder.dim)
+    torch.testing.assert_close(found[:, : encoder.dim], F.normalize(encoder.encode(views).fine, dim=1))
+    learned_none = found[:, encoder.dim :]
+    assert not encoder.averages(views).requires_grad
+    expected = F.normalize(averages, dim=1)  # up to the signs of the directions, which inner products do not see
+    torch.testing.assert_close(learned_none @ learned_none.T, expected @ expected.T, rtol=1e-3, atol=1e-4)
+    encoder.train()(views)  # without dropout the pass of training hands on the same
+    torch.testing.assert_close(encoder.eval()(views), found)
+
+
+def test_averages_keep_the_directions_of_the_first_graph(data):
+    encoder = encoder_for(data, output="joined").eval()
+    encoder(data.views)
+    kept = encoder.averages.directions.clone()
+    other = planted_views(planted_graph(seed=5))
+    found = encoder(other.views)
+    assert torch.equal(encoder.averages.directions, kept)
+    copy = encoder_for(data, output="joined").eval()
+    copy.load_state_dict(encoder.state_dict())
+    assert torch.equal(copy(other.views), found)
+    fresh = encoder_for(data, output="joined").eval()
+    fresh.load_state_dict(encoder.state_dict())
+    fresh.averages.directions.zero_()
+    assert not torch.allclose(fresh(other.views), found)
+
+
+def test_a_target_without_features_has_no_averages(data):
+    bare = replace(data.spec, feature_dims={**data.spec.feature_dims, "paper": 0})
+    with pytest.raises(ValueError, match=r"output: joined needs features of paper.* set data.bare_target to walks"):
+        MetapathEncoder(bare, output="joined")
+
+
 def test_dropout_is_drawn_anew_in_training_and_off_in_evaluation(data):
     encoder = encoder_for(data, dropout=0.3)
     assert not torch.equal(encoder(data.views), encoder(data.views))
@@ -111,7 +154,7 @@ def test_wrong_settings_are_refused(data):
     for wrong, message in (
         ({"norm": "batch"}, "norm: expected one of"),
         ({"extract": "best"}, "extract: expected one of"),
-        ({"output": "both"}, "output: expected one of 'fine', 'sum', got 'both'"),
+        ({"output": "both"}, "output: expected one of 'fine', 'sum', 'joined', got 'both'"),
         ({"dropout": 1.0}, "dropout: expected a number from 0"),
     ):
         with pytest.raises(ValueError, match=message):
