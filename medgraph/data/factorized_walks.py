@@ -77,7 +77,7 @@ class FactorizedWalks(WalkVectors):
                 raise ConfigError(
                     f"walks: meta-path {path.name!r} starts from {count:,} nodes of type {path.node_types[0]}; "
                     f"factorized_walks holds a dense matrix of them and takes at most {MAX_NODES:,}. "
-                    "Use walk_features instead."
+                    "Wrap the graph in walk_features instead: source: {name: walk_features, source: {...}}."
                 )
         return plan
 

@@ -122,10 +122,19 @@ class MetapathViews:
 
     @cached_property
     def source(self) -> Any:
-        """Where the graph comes from, with vectors of walks where the target needs them."""
+        """Where the graph comes from, with vectors of walks where the target needs them.
+
+        Raises:
+            ConfigError: There are too many nodes for them.
+        """
         if self.bare_target == "one_hot" or self.given.spec.feature_dims[self.given.spec.target_type]:
             return self.given
-        return FactorizedWalks(self.given)
+        filled = FactorizedWalks(self.given)
+        try:
+            filled.plan  # noqa: B018  (says whether it can be done)
+        except ConfigError as error:
+            raise ConfigError(f"bare_target: {str(error).removeprefix('walks: ')}") from error
+        return filled
 
     @property
     def graph(self) -> Graph:

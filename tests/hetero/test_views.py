@@ -9,7 +9,7 @@ import torch
 from hetero.planted import PlantedSource, encoder_for, planted_graph, planted_views
 from reference.graphs import random_graph
 
-from medgraph.data import sparse
+from medgraph.data import factorized_walks, sparse
 from medgraph.errors import ConfigError
 from medgraph.hetero.batches import MetapathBatches
 from medgraph.hetero.context import context_of
@@ -52,6 +52,9 @@ def test_a_bare_target_gets_vectors_of_walks_where_asked(tmp_path, monkeypatch):
     own = planted_views(bare_target="walks")
     assert own.source is own.given
     assert own.spec.feature_dims["author"] == 0
+    monkeypatch.setattr(factorized_walks, "MAX_NODES", 89)
+    with pytest.raises(ConfigError, match=r"^bare_target: meta-path 'pap' starts from 90 nodes .* in walk_features"):
+        _ = planted_views(bare, bare_target="walks").spec
 
 
 def test_context_rows_are_means_over_reachable_nodes(data):
