@@ -116,7 +116,9 @@ def test_what_was_made_once_is_not_made_again(monkeypatch):
 
 def test_too_many_nodes_for_a_dense_matrix_are_told_before_anything_is_computed(monkeypatch):
     monkeypatch.setattr(factorized_walks, "MAX_NODES", 79)
-    with pytest.raises(ConfigError, match=r"starts from 80 nodes of type target; .* at most 79. Wrap the graph in walk_features"):
+    with pytest.raises(
+        ConfigError, match=r"starts from 80 nodes of type target; .* at most 79. Wrap the graph in walk_"
+    ):
         _ = FactorizedWalks(PLANTED).spec
 
 
