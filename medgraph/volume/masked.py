@@ -176,9 +176,14 @@ class Masker(nn.Module):
         return place.argsort(dim=1).argsort(dim=1) < num_hidden(valid.sum(dim=1), self.mask_ratio)[:, None]
 
     def forward(self, transformer: Any, tokens: Tensor, valid: Tensor, mask: Tensor) -> Tensor:
-        """Predicted tokens (b, n, d) of tokens (b, n, d) of which those under the mask (b, n) are hidden."""
+        """Predicted tokens (b, n, d) of tokens (b, n, d) of which those under the mask (b, n) are hidden.
+
+        0 at the slices that the loss does not count.
+        """
         shown = torch.where(mask[..., None], self.hidden_token.to(tokens.dtype), tokens)
-        return self.decoder(transformer(shown, valid))
+        seen, scored = transformer(shown, valid), self.scored(mask, valid)
+        decoded = self.decoder(seen[scored])
+        return decoded.new_zeros(seen.shape).masked_scatter(scored[..., None], decoded)
 
     def scored(self, mask: Tensor, valid: Tensor) -> Tensor:
         """Slices that the loss counts."""
