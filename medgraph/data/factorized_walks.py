@@ -46,7 +46,8 @@ class FactorizedWalks(WalkVectors):
         rounds: Rounds along the meta-path that count as near, c above.
         normalize: Divide each row by its sum of absolute values.
         per_path: Give each meta-path of the target the vectors of its own walks alone, as MEOW's authors do, instead of
-            all of them to all paths; needs a target without features.
+            all of them to all paths; needs a target without features, or in `replace`.
+        replace: Node types whose own features give way to the vectors.
         walk_seed: Of the randomized decomposition; independent of the seed of a run.
     """
 
@@ -58,9 +59,10 @@ class FactorizedWalks(WalkVectors):
         rounds: int = 50,
         normalize: bool = True,
         per_path: bool = False,
+        replace: tuple[str, ...] = (),
         walk_seed: int = 0,
     ):
-        super().__init__(source, walks, dim, normalize, per_path, walk_seed)
+        super().__init__(source, walks, dim, normalize, per_path, replace, walk_seed)
         self.rounds = checks.at_least("rounds", rounds, 1)
 
     @cached_property

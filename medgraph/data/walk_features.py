@@ -38,7 +38,8 @@ class WalkFeatures(WalkVectors):
         lr: Learning rate of Adam.
         normalize: Divide each row by its sum of absolute values.
         per_path: Give each meta-path of the target the vectors of its own walks alone, as MEOW's authors do, instead of
-            all of them to all paths; needs a target without features.
+            all of them to all paths; needs a target without features, or in `replace`.
+        replace: Node types whose own features give way to the vectors.
         walk_seed: Draws weights and walks; independent of the seed of a run.
     """
 
@@ -54,9 +55,10 @@ class WalkFeatures(WalkVectors):
         lr: float = 0.05,
         normalize: bool = True,
         per_path: bool = False,
+        replace: tuple[str, ...] = (),
         walk_seed: int = 0,
     ):
-        super().__init__(source, walks, dim, normalize, per_path, walk_seed)
+        super().__init__(source, walks, dim, normalize, per_path, replace, walk_seed)
         self.walk_length = checks.at_least("walk_length", walk_length, 1)
         self.walks_per_node = checks.at_least("walks_per_node", walks_per_node, 1)
         self.context_size = checks.at_least("context_size", context_size, 2)

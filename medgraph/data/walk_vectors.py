@@ -33,7 +33,8 @@ class WalkVectors(GraphSource):
         dim: Width of the vectors of one meta-path.
         normalize: Divide each row by its sum of absolute values.
         per_path: Give each meta-path of the target the vectors of its own walks alone, as MEOW's authors do, instead of
-            all of them to all paths; needs a target without features.
+            all of them to all paths; needs a target without features, or in `replace`.
+        replace: Node types whose own features give way to the vectors.
         walk_seed: Seed of what is drawn; independent of the seed of a run.
     """
 
@@ -44,9 +45,10 @@ class WalkVectors(GraphSource):
         dim: int,
         normalize: bool,
         per_path: bool,
+        replace: tuple[str, ...],
         walk_seed: int,
     ):
-        self.source, self.walks = source, walks
+        self.source, self.walks, self.replace = source, walks, replace
         self.dim = checks.at_least("dim", dim, 1)
         self.normalize, self.per_path, self.walk_seed = normalize, per_path, walk_seed
 
@@ -66,20 +68,28 @@ class WalkVectors(GraphSource):
         """The meta-paths that give each node type its features.
 
         Raises:
-            ConfigError: A type is not there, has features, lies on none of the paths, or has none to lie on.
+            ConfigError: A type is not there, has features that stay, lies on none of the paths, or has none to lie on.
         """
         graph = self.structure
         spec = graph.spec
+        for key, names in (("walks", self.walks or ()), ("replace", self.replace)):
+            for name in names:
+                if name not in spec.node_counts:
+                    raise ConfigError(f"{key}.{name}: no such node type. Node types: {', '.join(spec.node_counts)}.")
+        has_own = {name: bool(width) and name not in self.replace for name, width in spec.feature_dims.items()}
         if self.walks is None:
             paths = [graph.metapath(path) for path in graph.metapaths]
-            empty = [name for name, width in spec.feature_dims.items() if not width]
-            return {name: passing for name in empty if (passing := _passing(name, paths))}
+            empty = [name for name, has in has_own.items() if not has]
+            found = {name: passing for name in empty if (passing := _passing(name, paths))}
+            self._check_replaced(found)
+            return found
         found = {}
         for name, texts in self.walks.items():
-            if name not in spec.node_counts:
-                raise ConfigError(f"walks.{name}: no such node type. Node types: {', '.join(spec.node_counts)}.")
-            if spec.feature_dims[name]:
-                raise ConfigError(f"walks.{name}: {name} has features of its own, {spec.feature_dims[name]} wide.")
+            if has_own[name]:
+                raise ConfigError(
+                    f"walks.{name}: {name} has features of its own, {spec.feature_dims[name]} wide; name it in replace "
+                    "to give them up."
+                )
             paths = [parse_metapath(text, graph.data.edge_types, None) for text in texts]
             found[name] = _passing(name, paths)
             if not found[name]:
@@ -89,7 +99,13 @@ class WalkVectors(GraphSource):
             if len(found[name]) < len(paths):
                 outside = next(path.name for path in paths if name not in path.node_types)
                 raise ConfigError(f"walks.{name}: meta-path {outside!r} does not pass {name}.")
+        self._check_replaced(found)
         return found
+
+    def _check_replaced(self, found: dict[str, tuple[MetaPath, ...]]) -> None:
+        for name in self.replace:
+            if name not in found:
+                raise ConfigError(f"replace.{name}: no walks give {name} vectors in place of its features.")
 
     @property
     def structure(self) -> Graph:

@@ -132,3 +132,21 @@ def test_paths_of_one_way_reach_what_no_walk_from_their_start_meets():
     found = FactorizedWalks(source, dim=4, rounds=3).graph
     assert all(found.data[name].x.isfinite().all() for name in counts)
     assert (found.data["paper"].x[:2] != 0).any(1).all()
+
+
+def test_own_features_give_way_to_the_vectors_where_asked():
+    plain, kept = PLANTED.graph.data["target"].x, FactorizedWalks(PLANTED, dim=6).graph
+    assert torch.equal(kept.data["target"].x.to_dense(), plain.to_dense())
+    source = FactorizedWalks(PLANTED, dim=6, replace=("target",))
+    paths = len(PLANTED.graph.metapaths)
+    assert source.spec.feature_dims["target"] == 6 * paths
+    found = source.graph.data["target"].x
+    assert found.shape == (80, 6 * paths)
+    named = FactorizedWalks(PLANTED, {"target": list(PLANTED.graph.metapaths)}, dim=6, replace=("target",)).graph
+    assert torch.equal(named.data["target"].x, found)
+    blocks = FactorizedWalks(PLANTED, dim=6, replace=("target",), per_path=True).spec.path_feature_dims
+    assert blocks == dict.fromkeys(PLANTED.graph.metapaths, 6)
+    with pytest.raises(ConfigError, match=r"replace.targets: no such node type. Node types: target, group_0, group_1"):
+        _ = FactorizedWalks(PLANTED, replace=("targets",)).spec
+    with pytest.raises(ConfigError, match=r"replace.target: no walks give target vectors in place of its features"):
+        _ = FactorizedWalks(PLANTED, {}, replace=("target",)).spec
