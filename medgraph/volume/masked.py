@@ -183,7 +183,9 @@ class Masker(nn.Module):
         shown = torch.where(mask[..., None], self.hidden_token.to(tokens.dtype), tokens)
         seen, scored = transformer(shown, valid), self.scored(mask, valid)
         decoded = self.decoder(seen[scored])
-        return decoded.new_zeros(seen.shape).masked_scatter(scored[..., None], decoded)
+        predicted = decoded.new_zeros(seen.shape)
+        predicted[scored] = decoded
+        return predicted
 
     def scored(self, mask: Tensor, valid: Tensor) -> Tensor:
         """Slices that the loss counts."""
