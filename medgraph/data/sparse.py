@@ -60,9 +60,12 @@ def normalize_rows(matrix: sp.csr_matrix | np.ndarray) -> sp.csr_matrix | np.nda
 def singular_directions(matrix: sp.csr_matrix, dim: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows in the first right singular vectors (n, k), and these as columns (width, k), largest first, float32.
 
-    k is `dim`, or the shorter side of the matrix where that is less.
+    k is `dim`, or the shorter side of the matrix where that is less. A matrix of zeros has none: all are 0.
     """
     matrix = sp.csr_matrix(matrix, dtype=np.float64)
+    if not matrix.count_nonzero():
+        kept = min(dim, *matrix.shape)
+        return np.zeros((matrix.shape[0], kept), np.float32), np.zeros((matrix.shape[1], kept), np.float32)
     if min(matrix.shape) <= dim:
         left, values, right = np.linalg.svd(matrix.toarray(), full_matrices=False)
     else:

@@ -49,3 +49,13 @@ def test_singular_directions_keep_most_of_a_matrix(shape, dim):
     np.testing.assert_allclose(np.linalg.norm(rows, axis=0), values, rtol=1e-4)
     again = sparse.singular_directions(matrix, dim)
     np.testing.assert_array_equal(again[1], directions)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 3])
+def test_singular_directions_of_fewer_than_asked(rank):
+    rng = np.random.default_rng(2)
+    matrix = sp.csr_matrix((rng.random((40, rank)) @ rng.random((rank, 30))).round(3))
+    rows, directions = sparse.singular_directions(matrix, 12)
+    assert (rows.shape, directions.shape) == ((40, 12), (30, 12))
+    np.testing.assert_allclose(rows @ directions.T, matrix.toarray(), atol=5e-3)  # rounding to 0.001 fills the rank
+    assert np.isfinite(directions).all()
