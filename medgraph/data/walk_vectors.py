@@ -81,14 +81,21 @@ class WalkVectors(GraphSource):
             paths = [graph.metapath(path) for path in graph.metapaths]
             empty = [name for name, has in has_own.items() if not has]
             found = {name: passing for name in empty if (passing := _passing(name, paths))}
-            self._check_replaced(found)
-            return found
+        else:
+            found = self._named(graph, has_own)
+        for name in self.replace:
+            if name not in found:
+                raise ConfigError(f"replace.{name}: no walks give {name} vectors in place of its features.")
+        return found
+
+    def _named(self, graph: Graph, has_own: dict[str, bool]) -> dict[str, tuple[MetaPath, ...]]:
+        """The meta-paths that `walks` names."""
         found = {}
-        for name, texts in self.walks.items():
+        for name, texts in (self.walks or {}).items():
             if has_own[name]:
                 raise ConfigError(
-                    f"walks.{name}: {name} has features of its own, {spec.feature_dims[name]} wide; name it in replace "
-                    "to give them up."
+                    f"walks.{name}: {name} has features of its own, {graph.spec.feature_dims[name]} wide; name it in "
+                    "replace to give them up."
                 )
             paths = [parse_metapath(text, graph.data.edge_types, None) for text in texts]
             found[name] = _passing(name, paths)
@@ -99,13 +106,7 @@ class WalkVectors(GraphSource):
             if len(found[name]) < len(paths):
                 outside = next(path.name for path in paths if name not in path.node_types)
                 raise ConfigError(f"walks.{name}: meta-path {outside!r} does not pass {name}.")
-        self._check_replaced(found)
         return found
-
-    def _check_replaced(self, found: dict[str, tuple[MetaPath, ...]]) -> None:
-        for name in self.replace:
-            if name not in found:
-                raise ConfigError(f"replace.{name}: no walks give {name} vectors in place of its features.")
 
     @property
     def structure(self) -> Graph:
