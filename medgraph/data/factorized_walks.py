@@ -32,7 +32,7 @@ class FactorizedWalks(WalkVectors):
 
     M is what skip-gram with one negative example per positive converges to on endless walks, cut off at 0 [1], taken
     here along a meta-path; for the first type the vectors are U s^(1/2). A type that a path visits several times takes
-    the mean. Seconds on a graph of 50,000 nodes; needs 8 n^2 bytes for n nodes of the first type,
+    the mean. Seconds to a minute on a graph of 50,000 nodes; needs 8 n^2 bytes for n nodes of the first type,
     and 16 n^2 where a path joins more than 3 % of all pairs.
 
     [1] Qiu et al., Network embedding as matrix factorization, WSDM 2018, arXiv:1710.02971, Eq. 4 and Algorithm 3.
@@ -123,7 +123,7 @@ def _transitions(graph: Graph, path: MetaPath) -> list[sp.csr_matrix]:
 def _visits(once: sp.csr_matrix, rounds: int) -> np.ndarray:
     """(1 + S + ... + S^(rounds - 1)) / rounds, dense."""
     visits = np.eye(once.shape[0], dtype=np.float32)
-    if once.nnz > _DENSE_ABOVE * visits.size:
+    if _is_dense(once):
         return _visits_by_doubling(once.toarray(), rounds) / rounds
     for _ in range(rounds - 1):
         visits = once @ visits
@@ -147,7 +147,11 @@ def _visits_by_doubling(once: np.ndarray, rounds: int) -> np.ndarray:
 
 def _product(left: sp.csr_matrix, right: np.ndarray) -> np.ndarray:
     """left @ right, by dense matrices where that is faster."""
-    return (left.toarray() if left.nnz > _DENSE_ABOVE * np.prod(left.shape) else left) @ right
+    return (left.toarray() if _is_dense(left) else left) @ right
+
+
+def _is_dense(matrix: sp.csr_matrix) -> bool:
+    return bool(matrix.nnz > _DENSE_ABOVE * matrix.shape[0] * matrix.shape[1])
 
 
 def _log_ratio(chances: np.ndarray, noise: np.ndarray) -> np.ndarray:
