@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from medgraph.data import sparse
 from medgraph.data.spec import MetapathSpec
-from medgraph.hetero.batch import GraphViews
+from medgraph.hetero.batch import GraphViews, times
 from medgraph.hetero.operators import SparseOperator
 
 _ROUNDS = 2  # as many as the graph encoder has layers
@@ -48,15 +48,9 @@ class Averages(nn.Module):
 
     @torch.no_grad()
     def forward(self, views: GraphViews) -> Tensor:
-        """Of all targets (n, dim)."""
-        self.fit_once(views)
-        features = views.features[views.target_type]
+        """Of all targets (n, dim); after `fit_once`."""
         with torch.autocast(self.directions.device.type, enabled=False):
-            if isinstance(features, SparseOperator):
-                averaged = features(self.directions)
-            else:
-                assert isinstance(features, Tensor)
-                averaged = features @ self.directions
+            averaged = times(views.features[views.target_type], self.directions)
             for _ in range(_ROUNDS):
                 averaged = views.coarse(averaged)
             return F.normalize(averaged, dim=1)

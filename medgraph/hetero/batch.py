@@ -126,3 +126,10 @@ class GraphViews:
 def move(features: Features, device: torch.device | str) -> Features:
     """Features on another device."""
     return None if features is None else features.to(device)
+
+
+def times(features: Features, weight: Tensor) -> Tensor:
+    """Features (n, width) times a matrix (width, d); one-hot ones give the matrix itself."""
+    if features is None:
+        return weight
+    return features @ weight if isinstance(features, Tensor) else features(weight)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from medgraph import checks
 from medgraph.data.spec import MetapathSpec
 from medgraph.hetero.averages import Averages
-from medgraph.hetero.batch import Features, GraphViews, PathViews
+from medgraph.hetero.batch import Features, GraphViews, PathViews, times
 from medgraph.hetero.operators import Operator
 from medgraph.hetero.semantic_attention import SemanticAttention
 
@@ -204,10 +204,7 @@ class TypeProjection(nn.Module):
         self.bias = nn.Parameter(torch.empty(dim).uniform_(-bound, bound))
 
     def forward(self, features: Features) -> Tensor:
-        if features is None:
-            return self.weight + self.bias
-        product = features @ self.weight if isinstance(features, Tensor) else features(self.weight)
-        return product + self.bias
+        return times(features, self.weight) + self.bias
 
 
 class BlockProjection(TypeProjection):
@@ -229,9 +226,7 @@ class BlockProjection(TypeProjection):
         for number, block in enumerate(self.blocks):
             wide[block, number] = self.weight[block]
         flat = wide.flatten(1)  # one product for all paths
-        assert features is not None  # one-hot features have no blocks
-        product = features @ flat if isinstance(features, Tensor) else features(flat)
-        return product.unflatten(1, (len(self.blocks), -1)) + self.bias
+        return times(features, flat).unflatten(1, (len(self.blocks), -1)) + self.bias
 
 
 def _by_path(projected: Tensor, num_paths: int) -> tuple[Tensor, ...]:
