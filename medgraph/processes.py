@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn  # its defaults hold the group of all processes if it is imported later: threads outlive it
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
