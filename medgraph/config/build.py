@@ -63,7 +63,8 @@ def dry_build(pipeline: Pipeline) -> list[str]:
     notes, mistakes = [], []
     for stage in pipeline.stages.values():
         try:
-            _dry_build_stage(stage, pipeline)
+            for each in (stage, *stage.candidates.values()):
+                _dry_build_stage(each, pipeline)
         except DataError as error:
             place, is_absent = _place_of_data(stage, str(error), pipeline.origins)
             if is_absent:
@@ -86,6 +87,13 @@ def _dry_build_stage(stage: Stage, pipeline: Pipeline) -> None:
     if stage.train is not None:
         build(stage.train.optimizer, "optimizers", path=f"{stage.name}.train.optimizer", **settings)
         build(stage.train.schedule, "schedules", path=f"{stage.name}.train.schedule", **settings)
+    if stage.choose is not None:
+        place = f"{stage.name}.choose.evaluator"
+        if not hasattr(build(stage.choose.evaluator, "evaluators", path=place, **settings), "validate"):
+            raise ConfigError(
+                f"{_placed(place, pipeline.origins)}: {stage.choose.evaluator['name']} cannot score validation alone; "
+                "to choose, take node_probe or node_embedding"
+            )
     assert stage.data is not None
     data = build(stage.data, "data", path=f"{stage.name}.data", **settings)
     try:

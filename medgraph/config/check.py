@@ -11,11 +11,13 @@ from medgraph import shipped
 from medgraph.config import parts, read, signature
 from medgraph.config.parts import Findings, check_arguments, check_part, join
 from medgraph.config.read import Node
-from medgraph.config.schema import NEEDS_START, STAGE_KEYS, Compare, Pipeline, Stage, Train
+from medgraph.config.schema import NEEDS_START, STAGE_KEYS, Choose, Compare, Pipeline, Stage, Train
 from medgraph.errors import ConfigError
 
 _PART_KINDS = {"data": "data", "method": "methods", "evaluator": "evaluators"}
-_SETTINGS: dict[str, Any] = {"train": Train, "compare": Compare}
+_SETTINGS: dict[str, Any] = {"train": Train, "compare": Compare, "choose": Choose}
+_CHANGEABLE = ("data", "method", "train")  # what is other in a candidate
+_TAKEN = ("encoder", "model")  # folders of a stage beside those of its candidates
 _STAGE_KEYS = ("config", "start_from", "set")
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -165,9 +167,47 @@ def _check_stage(node: Node, name: str, order: list[str], file: str | None, find
         return None
     if kind in NEEDS_START and start is None and "start_from" not in node.value:
         findings.add(node.origin, name, f"missing key 'start_from': a stage of kind {kind!r} needs an earlier encoder")
+    before = len(findings.errors)
+    stage = _stage(config, kind, name, start, file, findings)
+    if stage.choose is not None and len(findings.errors) == before:  # else each would repeat the stage's mistakes
+        stage = replace(stage, candidates=_check_candidates(config, stage, findings))
+    return stage
+
+
+def _stage(config: Node, kind: str, name: str, start: str | None, file: str | None, findings: Findings) -> Stage:
     values = _check_config(config, kind, name, findings)
-    filled: dict[str, Any] = {key: values.get(key) for key in ("data", "method", "evaluator", "train", "compare")}
+    keys = ("data", "method", "evaluator", "train", "compare", "choose")
+    filled: dict[str, Any] = {key: values.get(key) for key in keys}
     return Stage(name, kind, start, config_path=file, digest="", **filled)
+
+
+def _check_candidates(config: Node, stage: Stage, findings: Findings) -> dict[str, Stage]:
+    """The stages that a train stage chooses from, each with its own changes, called `stage/candidate`."""
+    choose = join(stage.name, "choose")
+    if stage.evaluator is not None:
+        text = "has no effect beside choose; score the chosen encoder in a stage of kind 'evaluate'"
+        findings.add(config.value["evaluator"].origin, join(stage.name, "evaluator"), text)
+    base = replace(
+        config, value={key: node for key, node in config.value.items() if key not in ("choose", "evaluator")}
+    )
+    found = {}
+    for name, changes in _child(config.value["choose"], "candidates").items():
+        place = join(join(choose, "candidates"), name)
+        if not _WORD.fullmatch(name) or name in _TAKEN:
+            text = f"expected a name of small letters, digits and underscores, but not {' or '.join(_TAKEN)}"
+            findings.add(changes.origin, place, text)
+        others = [key for key in _child(changes) if key.partition(".")[0] not in _CHANGEABLE]
+        if others:
+            text = f"expected keys below {', '.join(_CHANGEABLE)}, got {others[0]!r}"
+            findings.add(changes.value[others[0]].origin, place, text + parts.nearest(others[0], list(_CHANGEABLE)))
+            continue
+        try:
+            tree = read.changed(base, changes, place)
+        except ConfigError as error:
+            findings.errors.append(str(error))
+            continue
+        found[name] = _stage(tree, "train", f"{stage.name}/{name}", stage.start_from, stage.config_path, findings)
+    return found
 
 
 def _check_start(node: Node | None, name: str, order: list[str], findings: Findings) -> str | None:
@@ -239,7 +279,10 @@ def _check_settings(node: Node, made: Any, path: str, findings: Findings) -> Any
 
 
 def _digest(stage: Stage, seed: int, earlier: dict[str, Stage]) -> str:
-    facts = {key: value for key, value in asdict(stage).items() if key not in ("name", "config_path", "digest")}
+    without = ("name", "config_path", "digest", "candidates")  # the last follow from the others
+    facts = {key: value for key, value in asdict(stage).items() if key not in without}
+    if stage.choose is None:  # as before there was any choice
+        del facts["choose"]
     facts["start_from"] = _start_digest(stage.start_from, earlier) if stage.start_from else None
     if stage.compare is not None and stage.compare.foreign is not None:
         facts["compare"]["foreign"] = _content(stage.compare.foreign)

@@ -37,7 +37,7 @@ def _stage(kind: str) -> dict[str, Any]:
     needed, optional = STAGE_KEYS[kind]
     properties: dict[str, Any] = {"kind": {"const": kind}}
     for key in (*needed, *optional):
-        properties[key] = _settings(key) if key in ("train", "compare") else _part_of(key)
+        properties[key] = _settings(key) if key in ("train", "compare", "choose") else _part_of(key)
     return _closed(properties, ["kind", *needed])
 
 

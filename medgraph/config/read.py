@@ -82,15 +82,15 @@ def apply_overrides(
     return root
 
 
-def changed(root: Node, changes: Node) -> Node:
-    """`root` with what a mapping of dotted keys to values changes in it. Raises ConfigError."""
+def changed(root: Node, changes: Node, what: str = "set") -> Node:
+    """`root` with what a mapping of dotted keys to values changes in it. Raises ConfigError, which names it `what`."""
     if not isinstance(changes.value, dict):
-        raise ConfigError(f"{changes.origin}: set: expected {{key.path: value}}, got {changes.plain()!r}")
+        raise ConfigError(f"{changes.origin}: {what}: expected {{key.path: value}}, got {changes.plain()!r}")
     for key, value in changes.value.items():
         try:
             root = _put(root, key.split("."), value)
         except ConfigError as error:
-            raise ConfigError(f"{value.origin}: set: {key}: {error}") from error
+            raise ConfigError(f"{value.origin}: {what}: {key}: {error}") from error
     return root
 
 

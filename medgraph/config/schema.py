@@ -8,7 +8,7 @@ from medgraph import checks
 
 # Per kind of stage: keys that must be there, keys that may be there.
 STAGE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "train": (("data", "method", "train"), ("evaluator",)),
+    "train": (("data", "method", "train"), ("evaluator", "choose")),
     "evaluate": (("evaluator",), ("data",)),  # without data: those of the stage it starts from
     "compare": (("data", "method", "evaluator", "train", "compare"), ()),
 }
@@ -100,6 +100,23 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Choose:
+    """Candidates that a `train` stage trains one after another, to keep the one that is best on validation.
+
+    Attributes:
+        evaluator: What scores them: one that can score validation alone. No test label is read.
+        candidates: Per name, what is other there than in the stage, by dotted key: `{data.top_k: [10]}`; `{}` is the
+            stage as it stands. Of equally good ones the first is kept.
+    """
+
+    evaluator: dict[str, Any]
+    candidates: dict[str, dict[str, object]]
+
+    def __post_init__(self) -> None:
+        checks.at_least("candidates: number", len(self.candidates), 2)
+
+
+@dataclass(frozen=True)
 class Stage:
     """One checked stage. Parts are plain dicts: "name" and every argument, defaults written out.
 
@@ -108,9 +125,10 @@ class Stage:
         kind: One of `STAGE_KEYS`.
         start_from: Earlier stage whose encoder this one takes.
         data, method, evaluator: Parts, or None where the kind has none.
-        train, compare: Settings, or None where the kind has none.
+        train, compare, choose: Settings, or None where the kind has none.
         config_path: File the stage came from; None when written inside the pipeline.
         digest: Hash of the stage, the seed and all that it starts from.
+        candidates: The stages that `choose` chooses from, by name; none without it.
     """
 
     name: str
@@ -123,6 +141,8 @@ class Stage:
     compare: Any
     config_path: str | None
     digest: str
+    choose: Any = None
+    candidates: dict[str, "Stage"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

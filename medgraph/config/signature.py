@@ -15,6 +15,7 @@ from medgraph.errors import ConfigError
 FILLED = {"spec": "the data", "seed": "the pipeline"}  # parameters that the builder fills, and from where
 _PACKAGE = Path(__file__).resolve().parents[1]
 _TYPES: dict[str, Any] = {
+    "object": object,  # anything that YAML can say
     "int": int, "float": float, "str": str, "bool": bool, "tuple": tuple, "list": list, "dict": dict,
     "Literal": Literal, "Sequence": Sequence, "Path": Path, "__builtins__": {},
 }  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 from medgraph import checks
 from medgraph.data.graphs import Graph
 from medgraph.evaluation.node_probe import Probe
-from medgraph.evaluation.node_scores import read_features
+from medgraph.evaluation.node_scores import NodeProbe, read_features
 from medgraph.evaluation.scores import Scores
 
 
@@ -22,6 +22,18 @@ class NodeEmbedding:
     def __init__(self, lr: float = 0.05, num_steps: int = 100, num_test: int = 10_000):
         self.probe = Probe(checks.positive("lr", lr), 0.0, 1, checks.at_least("num_steps", num_steps, 1), 0)
         self.num_test = checks.at_least("num_test", num_test, 1)
+
+    def check(self, data: Any) -> None:
+        """Raise DataError unless the graph has labels and a split."""
+        self._all_splits().check(data)
+
+    def validate(self, model: Any, data: Any, device: str = "cpu") -> float:
+        """Mean over splits of the best Macro-F1 on validation nodes, in percent. No test label is read."""
+        return self._all_splits().validate(model, data, device)
+
+    def _all_splits(self) -> NodeProbe:
+        probe = self.probe
+        return NodeProbe(probe.lr, probe.weight_decay, probe.num_probes, probe.num_steps, first_seed=probe.seed)
 
     def evaluate(self, model: Any, data: Any, device: str = "cpu") -> Scores:
         """A row with `nodes_per_second`, of the pass alone; and one per split with `macro_f1`, `micro_f1`, `auc`.

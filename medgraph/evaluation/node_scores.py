@@ -79,6 +79,21 @@ class NodeProbe:
         figures = [feature_figure(features.cpu().numpy(), data.graph)]
         return Scores(rows, figures=figures + attention_figures(model.encoder, data.train().views.to(device)))
 
+    def check(self, data: Any) -> None:
+        """Raise DataError unless the graph has labels and the splits."""
+        _labels(data.graph)
+        _splits(data.graph, self.splits)
+
+    def validate(self, model: Any, data: Any, device: str = "cpu") -> float:
+        """Mean over splits and probes of the best Macro-F1 on validation nodes, in percent. No test label is read."""
+        features, labels = read_features(model, data, device), _labels(data.graph).to(device)
+        found = []
+        for name in _splits(data.graph, self.splits):
+            train, validation = (data.graph.splits[name][part].to(device) for part in ("train", "val"))
+            rows = self.probe.run(features, labels, (train, validation, validation))
+            found += [row["validation_macro_f1"] for row in rows]
+        return sum(found) / len(found)
+
     def _figures(self, features: Tensor, labels: Tensor, parts: list[Tensor], prefix: str) -> dict[str, float]:
         """Mean and standard deviation over probes of each score."""
         found = self.probe.run(features, labels, parts)

@@ -74,6 +74,7 @@ class MetapathViews:
             is kept then rests on the order of the nodes, which must not tell their class.
         bare_target: What a target without features of its own gets: "one_hot", or "walks", vectors of factorized walks
             along the graph's meta-paths for all types without features, see `factorized_walks`.
+        target_features: The target's "own", or "walks": such vectors in place of the features that it has.
         seed: Filled from the pipeline.
     """
 
@@ -98,10 +99,12 @@ class MetapathViews:
         walks: int | None = None,
         ties: str = "column",
         bare_target: str = "one_hot",
+        target_features: str = "own",
         seed: int = 0,
     ):
         self.given, self.metapaths, self.top_k = source, metapaths, top_k
         self.bare_target = checks.one_of("bare_target", bare_target, ("one_hot", "walks"))
+        self.target_features = checks.one_of("target_features", target_features, ("own", "walks"))
         self.ties = checks.one_of("ties", ties, ("column", "random", "features", "argsort"))
         self.edge_value = checks.one_of("edge_value", edge_value, ("count", "pathsim", "binary"))
         self.transpose = transpose
@@ -127,13 +130,16 @@ class MetapathViews:
         Raises:
             ConfigError: There are too many nodes for them.
         """
-        if self.bare_target == "one_hot" or self.given.spec.feature_dims[self.given.spec.target_type]:
+        target = self.given.spec.target_type
+        is_bare = not self.given.spec.feature_dims[target]
+        key = "bare_target" if is_bare and self.bare_target == "walks" else "target_features"
+        if getattr(self, key) != "walks":
             return self.given
-        filled = FactorizedWalks(self.given)
+        filled = FactorizedWalks(self.given, replace=() if is_bare else (target,))
         try:
             filled.plan  # noqa: B018  (says whether it can be done)
         except ConfigError as error:
-            raise ConfigError(f"bare_target: {str(error).removeprefix('walks: ')}") from error
+            raise ConfigError(f"{key}: {str(error).removeprefix('walks: ')}") from error
         return filled
 
     @property

@@ -10,6 +10,7 @@ from medgraph import catalogue
 from medgraph.config.schema import Pipeline
 from medgraph.data.label_counts import labelled_words
 from medgraph.evaluation.scores import Scores, metric
+from medgraph.runner.choose import told
 from medgraph.runner.compare import read_table
 from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.folder import RunFolder
@@ -37,12 +38,15 @@ _CREATIVE = re.compile(r"CC[- ]BY(?:[- ](?:NC|ND|SA))*[- ]\d\.\d|CC0(?:[- ]1\.0)
 def write_cards(pipeline: Pipeline, folder: RunFolder) -> None:
     """Write the card of every encoder of a run, with the scores that are there by now."""
     for encoder in sorted(folder.path.glob("*/encoder")) + sorted(folder.path.glob("*/*/encoder")):
-        metrics = _scores(encoder.parent / "scores.json")
+        facts = read_facts(encoder)
+        choice = facts["facts"].get("choice")
+        metrics = [f"- Of several candidates {told(choice)}."] if choice else []
+        metrics += _scores(encoder.parent / "scores.json")
         for stage in pipeline.stages.values():
             if stage.start_from is not None and folder.encoder(stage.start_from) == encoder:
                 metrics += _scores(folder.stage(stage.name) / "scores.json")
                 metrics += _verdict(stage.name, folder.stage(stage.name) / "table.json")
-        (encoder / CARD).write_text(card(read_facts(encoder), metrics), encoding="utf-8")
+        (encoder / CARD).write_text(card(facts, metrics), encoding="utf-8")
 
 
 def card(facts: dict[str, Any], metrics: list[str]) -> str:

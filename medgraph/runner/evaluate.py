@@ -12,6 +12,7 @@ from medgraph.errors import ConfigError
 from medgraph.evaluation.paired import paired_rows, resampled_rows, told
 from medgraph.evaluation.scores import Scores, metric
 from medgraph.runner import checkpoint
+from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.export import load_encoder, untrained
 from medgraph.runner.folder import RunFolder
 from medgraph.runner.train import pick_device
@@ -43,7 +44,7 @@ def evaluate_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: 
             f"{stage.name}.evaluator: {name} needs a fine-tuned model; an evaluate stage has an encoder alone. "
             f"Name it in the train or compare stage that fine-tunes, or use {_OF_MODELS[name]} here."
         )
-    data = config.build(stage.data, "data", seed=pipeline.seed)
+    data = config.build(_data_of(stage, pipeline, folder), "data", seed=pipeline.seed)
     encoder, path = folder.encoder(stage.start_from), folder.stage(stage.name)
     arms = {"scores": load_encoder(encoder), "untrained": untrained(encoder, pipeline.seed)}
     found = {
@@ -63,3 +64,11 @@ def evaluate_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: 
     for what, value in found["scores"].summary().items():
         if " floor_" in what and what.startswith("mean ") and not what.endswith("_std"):
             console.print(f"  mean, {metric(what.removeprefix('mean ')).title}: {value:.4f}, which needs no learning")
+
+
+def _data_of(stage: Stage, pipeline: Pipeline, folder: RunFolder) -> Any:
+    """The data part that an evaluate stage scores on: of a chosen encoder, unless it names its own, what that saw."""
+    start = pipeline.stages.get(stage.start_from)
+    if start is None or start.choose is None or stage.data != start.data:
+        return stage.data
+    return read_facts(folder.encoder(start.name))["facts"]["data"]

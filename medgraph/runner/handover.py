@@ -35,24 +35,32 @@ def fits_summed(given: Sequence[int], own: Sequence[int]) -> bool:
 def check_handovers(pipeline: Pipeline) -> None:
     """Build the encoders of all stages without memory and compare. Raises ConfigError with a line for each misfit."""
     built: dict[str, _Part] = {}
-    mistakes = []
-    for stage in pipeline.stages.values():
+    mistakes: list[str] = []
+    alternatives = {stage.name: list(stage.candidates.values()) or [stage] for stage in pipeline.stages.values()}
+    for stage in (each for stages in alternatives.values() for each in stages):
         try:
-            own = _part_of(stage, pipeline.seed)
+            own = built[stage.name] = _part_of(stage, pipeline.seed)
         except DataError:  # no data, no shapes; the check of the data says so
             continue
-        built[stage.name] = own
-        if stage.start_from is not None and (stage.start_from in built or "/" in stage.start_from):
-            elsewhere = "/" in stage.start_from
-            given = _part_in(Path(stage.start_from)) if elsewhere else built[stage.start_from]
-            where = f"{stage.name}.method.encoder: starts from {'' if elsewhere else 'stage '}{stage.start_from!r}"
-            mistakes += _misfits(where, given, own)
+        for start in _starts(stage.start_from, alternatives):
+            if start in built or (start == stage.start_from and "/" in start):
+                elsewhere = start not in built
+                given = _part_in(Path(start)) if elsewhere else built[start]
+                where = f"{stage.name}.method.encoder: starts from {'' if elsewhere else 'stage '}{start!r}"
+                mistakes += _misfits(where, given, own)
         if stage.compare is not None and stage.compare.foreign is not None:
             foreign = _part_in(Path(stage.compare.foreign))
             where = f"{stage.name}.compare.foreign: {stage.compare.foreign!r}"
             mistakes += _misfits(where, foreign, _Part(own.spec, foreign.shapes, foreign.node))
     if mistakes:
         raise ConfigError("\n".join(mistakes))
+
+
+def _starts(start: str | None, alternatives: dict[str, list[Stage]]) -> list[str]:
+    """The names of the stages that may give the encoder: every candidate of a stage that chooses."""
+    if start is None:
+        return []
+    return [stage.name for stage in alternatives[start]] if start in alternatives else [start]
 
 
 @dataclass(frozen=True)

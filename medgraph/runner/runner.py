@@ -20,6 +20,7 @@ from medgraph.config.schema import Pipeline, Stage
 from medgraph.errors import ConfigError
 from medgraph.runner import begun, checkpoint
 from medgraph.runner.card import write_cards
+from medgraph.runner.choose import choose_stage
 from medgraph.runner.compare import compare_stage
 from medgraph.runner.evaluate import evaluate_stage
 from medgraph.runner.folder import RunFolder, read_environment
@@ -69,7 +70,8 @@ def _run(pipeline: Pipeline, out: Path | None, device: str, resume: bool) -> Pat
         console.print(f"[bold]{stage.name}[/bold] ({stage.kind})")
         try:
             if is_main or stage.kind != "evaluate":
-                KINDS[stage.kind](stage, pipeline, folder, device, console)
+                run = KINDS[stage.kind] if stage.choose is None else choose_stage
+                run(stage, pipeline, folder, device, console)
         except (Stopped, KeyboardInterrupt) as stopped:
             raise Stopped(
                 f"{str(stopped) or f'{stage.name}: interrupted.'} Nothing is lost: go on with\n"

@@ -30,6 +30,15 @@ def train_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str
     method, data = build_method(stage, stage.data, pipeline.seed, start, console)
     path = folder.stage(stage.name)
     keep_to_cases(path, data)
+    train_into(path, stage, method, data, pipeline, device, console)
+    if stage.evaluator is not None and processes.is_main():
+        evaluate(stage.evaluator, method, data, path / "scores.json", device)
+
+
+def train_into(
+    path: Path, stage: Stage, method: Method, data: Any, pipeline: Pipeline, device: str, console: Console
+) -> None:
+    """Train a stage's method in the folder `path`; the main process exports its encoder and model there."""
     fit(stage, method, data, pipeline.seed, path, device, stage.name, console)
     if not processes.is_main():
         return
@@ -43,10 +52,8 @@ def train_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str
         "fingerprint": fingerprint(data),
         "licences": licences(data),
     }
-    export_encoder(folder.encoder(stage.name), method.encoder, stage.method["encoder"], data.spec, facts)
+    export_encoder(path / "encoder", method.encoder, stage.method["encoder"], data.spec, facts)
     export_model(path / "model", method, stage, data.spec, facts)
-    if stage.evaluator is not None:
-        evaluate(stage.evaluator, method, data, path / "scores.json", device)
 
 
 def build_method(

@@ -86,7 +86,7 @@ def test_checking_imports_no_part(write):
          "did you mean 'train'?"),
         ("kind: train", "kind: train\ncompare: {num_labelled: [4], seeds: [0]}",
          "stage.yaml:2:1: first.compare: a stage of kind 'train' has no such key. "
-         "Known: kind, data, method, train, evaluator."),
+         "Known: kind, data, method, train, evaluator, choose."),
         ("kind: train\n", "", "stage.yaml:1:1: first.kind: missing key 'kind'. Known: train, evaluate, compare."),
     ],
 )  # fmt: skip

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from medgraph.errors import DataError
+from medgraph.evaluation.node_embedding import NodeEmbedding
 from medgraph.evaluation.node_scores import NodeClusters, NodeNeighbors, NodeProbe
 
 
@@ -53,6 +54,21 @@ def test_a_row_holds_the_mean_and_deviation_over_probes(rng):
     assert (row["case"], row["label"]) == ("3 probes", "10")
     assert row["macro_f1"] == pytest.approx(sum(each) / 3)
     assert row["macro_f1_std"] == pytest.approx((sum((x - sum(each) / 3) ** 2 for x in each) / 3) ** 0.5)
+
+
+@pytest.mark.parametrize("evaluator", [NodeProbe(num_probes=3, num_steps=20), NodeEmbedding(num_steps=20)])
+def test_validation_alone_equals_what_evaluating_tells_and_reads_no_test_label(evaluator, rng):
+    model, data = case(0.8, rng)
+    evaluator.check(data)
+    rows = [row for row in evaluator.evaluate(model, data).rows if "validation_macro_f1" in row]
+    assert evaluator.validate(model, data) == pytest.approx(rows[0]["validation_macro_f1"])
+    labels = data.graph.labels.clone()
+    labels[data.graph.splits["10"]["test"]] = -1
+    data.graph.labels = labels
+    assert evaluator.validate(model, data) == pytest.approx(rows[0]["validation_macro_f1"])
+    data.graph.labels = None
+    with pytest.raises(DataError, match="no labels"):
+        evaluator.check(data)
 
 
 def test_targets_without_a_label_stay_out_of_the_clusters(rng):

@@ -49,12 +49,18 @@ def test_a_bare_target_gets_vectors_of_walks_where_asked(tmp_path, monkeypatch):
     assert views.spec.feature_dims == {"paper": 128, "author": 64, "subject": 64, "editor": 0}
     assert encoder_for(views)(views.views).shape == (90, 16)
     assert encoder_for(planted_views(bare))(planted_views(bare).views).shape == (90, 16)
+    assert planted_views(bare, target_features="walks").spec == views.spec
     own = planted_views(bare_target="walks")
     assert own.source is own.given
+    replaced = planted_views(target_features="walks")
+    assert replaced.spec.feature_dims == {"paper": 128, "author": 64, "subject": 64}
+    assert torch.equal(replaced.graph.data["paper"].x, views.graph.data["paper"].x)
     assert own.spec.feature_dims["author"] == 0
     monkeypatch.setattr(factorized_walks, "MAX_NODES", 89)
     with pytest.raises(ConfigError, match=r"^bare_target: meta-path 'pap' starts from 90 nodes .* in walk_features"):
         _ = planted_views(bare, bare_target="walks").spec
+    with pytest.raises(ConfigError, match=r"^target_features: meta-path 'pap' starts from 90 nodes"):
+        _ = planted_views(target_features="walks").spec
 
 
 def test_context_rows_are_means_over_reachable_nodes(data):

@@ -110,5 +110,5 @@ def evaluated(found, tmp_path, monkeypatch):
     stage = SimpleNamespace(name="probe", evaluator={"name": "separation"}, data={}, start_from="pretrain")
     folder = RunFolder(tmp_path)
     folder.stage("probe").mkdir(parents=True)
-    evaluate_stage(stage, SimpleNamespace(seed=0), folder, "cpu", Console(width=120))
+    evaluate_stage(stage, SimpleNamespace(seed=0, stages={}), folder, "cpu", Console(width=120))
     return folder

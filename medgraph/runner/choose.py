@@ -1,0 +1,76 @@
+"""A train stage with candidates: train each, score it on validation, keep the best."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from medgraph import config, processes
+from medgraph.config.schema import Pipeline, Stage
+from medgraph.runner import checkpoint
+from medgraph.runner.begun import keep_to_cases
+from medgraph.runner.encoder_folder import FACTS, read_facts
+from medgraph.runner.folder import RunFolder
+from medgraph.runner.stage import build_method, train_into
+from medgraph.runner.train import pick_device
+
+CHOICE = "choice.json"
+
+
+def choose_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str, console: Console) -> None:
+    """Train every candidate of a stage from the same start and seed; its encoder is that of the best on validation.
+
+    Writes `choice.json`: the best candidate, and the figure of each. A candidate that is finished is not run again.
+    """
+    path = folder.stage(stage.name)
+    start = folder.encoder(stage.start_from) if stage.start_from else None
+    evaluator = config.build(stage.choose.evaluator, "evaluators", seed=pipeline.seed)
+    data = config.build(stage.data, "data", seed=pipeline.seed)
+    keep_to_cases(path, data)
+    evaluator.check(data)  # told now, not after hours
+    for name, candidate in stage.candidates.items():
+        own = path / name
+        if processes.from_main((own / "validation.json").exists()):
+            console.print(f"  {name}: finished before, skipped")
+            continue
+        console.print(f"  {name}")
+        method, data = build_method(candidate, candidate.data, pipeline.seed, start, console)
+        train_into(own, candidate, method, data, pipeline, device, console)
+        if processes.is_main():
+            figure = evaluator.validate(method, data, device=str(pick_device(device)))
+            checkpoint.write_json(own / "validation.json", {"figure": figure})
+        processes.wait()
+    if processes.is_main():
+        _keep_best(path, list(stage.candidates), console)
+
+
+def told(choice: dict[str, Any]) -> str:
+    """The choice in words."""
+    best, figures = choice["best"], choice["validation"]
+    others = ", ".join(f"{name} {figure:.2f}" for name, figure in figures.items() if name != best)
+    return f"{best} is kept, with {figures[best]:.2f} on validation; {others}"
+
+
+def _keep_best(path: Path, names: list[str], console: Console) -> None:
+    """Copy what the best candidate left to where that of a stage lies, each folder whole or not at all."""
+    advice = "Remove it, and go on with the run by --resume."
+    figures = {
+        n: checkpoint.read_json(path / n / "validation.json", {"figure": float}, advice)["figure"] for n in names
+    }
+    best = max(names, key=lambda name: figures[name])
+    choice = {"best": best, "validation": figures}
+    checkpoint.write_json(path / CHOICE, choice)
+    for kind in ("encoder", "model"):
+        source = path / best / kind
+        if not source.exists():
+            continue
+        half, whole = path / f".{kind}.half", path / kind
+        for folder in (half, whole):
+            shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(source, half)
+        if kind == "encoder":
+            facts = read_facts(half)
+            checkpoint.write_json(half / FACTS, {**facts, "facts": {**facts["facts"], "choice": choice}})
+        half.rename(whole)
+    console.print(f"  {told(choice)}")
