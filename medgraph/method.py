@@ -52,6 +52,10 @@ class Method(nn.Module, ABC):
         `views` are what `views_of` made of the batch at this step.
         """
 
+    def step_data(self, dataset: Any) -> Any:
+        """What batches of steps are loaded from: the training data, or less where the method keeps what it needs."""
+        return dataset
+
     def views_of(self, batch: Any, step: Step) -> Any:
         """What a step makes of a batch before any weight comes in: augmented copies, samples. None: nothing.
 

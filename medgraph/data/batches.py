@@ -1,6 +1,8 @@
 """What a data set hands to a method or an evaluator: batches of slices, and whole labelled volumes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,6 +113,38 @@ class StackBatch:
         """The same batch on another device."""
         tensors = (self.ids, self.slices, self.valid, self.numbers, self.sources)
         return StackBatch(*(tensor.to(device) for tensor in tensors))
+
+
+@dataclass(frozen=True, eq=False)
+class IdBatch:
+    """Examples of which nothing but the id is needed.
+
+    Attributes:
+        ids: Global example ids, `(b,)` long.
+    """
+
+    ids: Tensor
+
+    def to(self, device: torch.device | str) -> "IdBatch":
+        """The same batch on another device."""
+        return IdBatch(self.ids.to(device))
+
+
+class Ids:
+    """The ids of a data set's examples, as a data set: nothing else is read.
+
+    Args:
+        dataset: Has `ids` (n,).
+    """
+
+    def __init__(self, dataset: Any):
+        self.ids: Tensor = dataset.ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitems__(self, indices: Sequence[int]) -> IdBatch:
+        return IdBatch(self.ids[torch.as_tensor(indices, dtype=torch.long)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,18 +34,25 @@ class Cost:
         self._clock: EncoderClock | None = None
         self._forecast: Forecast | None = None
         self._peak: Peak | None = None
-        self._began = 0.0
+        self._began: float | None = None
 
-    def start(self, dataset: Any, batch: Sequence[int], step: Step) -> list[str]:
-        """Before the first step: the forecast in words, where the method allows one; nothing when called again."""
-        if self._peak is not None:
-            return []
-        if self._method.takes_part_batches and len(batch) >= _FEWEST:
-            self._forecast = forecast(self._method, dataset, batch, step, self._optimizer, self._device, self._is_ahead)
-        self._peak = Peak(self._device)
+    def begin(self) -> None:
+        """Before the start of the first epoch, where a method may go through all its data."""
         if self._device.type == "cpu":
             self._clock = EncoderClock(self._method.encoder)
         self._began = time.perf_counter()
+
+    def start(self, dataset: Any, batch: Sequence[int], step: Step) -> list[str]:
+        """Before the first step: the forecast in words, where the method allows one; nothing when called again."""
+        if self._peak is not None or self._began is None:
+            return []
+        paused = time.perf_counter()
+        if self._method.takes_part_batches and len(batch) >= _FEWEST:
+            with nullcontext() if self._clock is None else self._clock.paused():
+                settings = (self._optimizer, self._device, self._is_ahead)
+                self._forecast = forecast(self._method, dataset, batch, step, *settings)
+        self._peak = Peak(self._device)
+        self._began += time.perf_counter() - paused  # a forecast is no part of training
         return [] if self._forecast is None else [str(self._forecast)]
 
     def backward(self) -> AbstractContextManager[None]:
@@ -53,15 +60,15 @@ class Cost:
         return nullcontext() if self._clock is None else self._clock.backward()
 
     def close(self, waited: float, write: bool) -> list[str]:
-        """At the end: what it came to since the first step, in words; also written unless another process does that.
+        """At the end: what it came to since `begin`, in words; also written unless another process does that.
 
-        Time is that of everything since then: steps, starts of epochs, checkpoints.
+        Time is that of everything but the forecast: starts of epochs, steps, checkpoints. Memory is of the steps.
 
         Args:
             waited: Seconds of waiting for data.
             write: Leave `cost.json` behind.
         """
-        if self._peak is None:
+        if self._peak is None or self._began is None:
             return []
         found, lines = self._found(time.perf_counter() - self._began, waited), []
         if found["peak_bytes"] and self._forecast is not None:

@@ -29,7 +29,20 @@ class EncoderClock:
         self.seconds, self.images = 0.0, 0
         self._depth, self._began, self._reached, self._is_backward = 0, 0.0, 0.0, False
         self._first = next((m for m in encoder.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)), None)
-        self._hooks = [hook for module in encoder.modules() for hook in self._watch(module)]
+        self._encoder, self._hooks = encoder, list[Any]()
+        self._open()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Around what does not count; the encoder has no hooks meanwhile."""
+        self.close()
+        try:
+            yield
+        finally:
+            self._open()
+
+    def _open(self) -> None:
+        self._hooks += [hook for module in self._encoder.modules() for hook in self._watch(module)]
 
     def close(self) -> None:
         """Take the hooks away."""

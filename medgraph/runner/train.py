@@ -133,7 +133,8 @@ class _Loop:
         if self.num_batches == 0:
             raise DataError(
                 f"{title}: {len(dataset)} training examples do not fill {plan.accumulate} accumulated batches of "
-                f"{plan.batch_size} on each of {accelerator.num_processes} processes. Lower train.accumulate."
+                f"{plan.batch_size} on each of {accelerator.num_processes} processes. Lower train.accumulate or "
+                "train.batch_size, or start fewer processes; a graph that is taken whole trains in one."
             )
         self.num_steps = plan.epochs * (self.num_batches // plan.accumulate)
         self.parameters = list(method.parameters())  # walking through the modules takes as long as clipping
@@ -150,6 +151,7 @@ class _Loop:
             log = MetricsLog(self.folder, resume_step=position.step, silent=quiet)
             try:
                 with Progress(self.num_steps, self.title, position.step, quiet) as bar:
+                    self.cost.begin()
                     while position.epoch < self.plan.epochs and not self._is_over(position.epoch):
                         position = self._epoch(dataset, position, log, bar, stop)
                     for line in self.cost.close(bar.waited, write=not quiet):
@@ -167,10 +169,10 @@ class _Loop:
         epoch, step = position.epoch, position.step
         if position.batch == 0:
             self._start_epoch(dataset, epoch, step)
-        batches = self._batches(epoch)
-        for line in self.cost.start(dataset, batches[0], Step(self.seed, epoch, step)):
+        batches, given = self._batches(epoch), self.method.step_data(dataset)
+        for line in self.cost.start(given, batches[0], Step(self.seed, epoch, step)):
             bar.say(line)
-        loaded = self._prepared(dataset, batches[position.batch :], epoch, step)
+        loaded = self._prepared(given, batches[position.batch :], epoch, step)
         for index, (batch, views) in enumerate(_timed(loaded, bar), start=position.batch + 1):
             metrics = self._step(batch, views, Step(self.seed, epoch, step))
             if metrics is None:

@@ -3,14 +3,14 @@
 import copy
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medgraph import checks
-from medgraph.data.batches import StackBatch
+from medgraph.data.batches import IdBatch, Ids, StackBatch
 from medgraph.data.spec import ImageSpec
 from medgraph.losses import diagnostics
 from medgraph.method import Method, Step
@@ -105,8 +105,14 @@ class Masked(Method):
             self.cache.copy_((self.cache * std + mean - known.mean) / known.std)
         self.is_ready.fill_(True)
 
-    def training_step(self, batch: StackBatch, step: Step, views: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
-        """Loss of one batch of volumes (b, n, c, h, w), and what is watched."""
+    def step_data(self, dataset: Any) -> Any:
+        """The ids of the volumes where their tokens are kept, else the volumes."""
+        return Ids(dataset) if self.num_cached_views else dataset
+
+    def training_step(
+        self, batch: StackBatch | IdBatch, step: Step, views: tuple[Tensor, Tensor, Tensor]
+    ) -> dict[str, Tensor]:
+        """Loss of one batch of volumes, and what is watched."""
         seen, valid, mask = views
         with torch.no_grad():
             tokens = seen if self.num_cached_views else self.encoder.slice_tokens(seen, valid)
@@ -114,20 +120,22 @@ class Masked(Method):
         loss = self.loss(predicted, tokens, self.masker.scored(mask, valid), valid)
         return {"loss": loss, **self._watch(tokens, valid, step)}
 
-    def views_of(self, batch: StackBatch, step: Step) -> tuple[Tensor, Tensor, Tensor]:
+    def views_of(self, batch: StackBatch | IdBatch, step: Step) -> tuple[Tensor, Tensor, Tensor]:
         """Two views of each volume, first views first: tokens (2 b, n, d) that are kept, or slices (2 b, n, c, h, w);
         which of the slices there are, (2 b, n), and which of them are hidden, (2 b, n).
         """
-        seen, valid = self._cached(batch, step) if self.num_cached_views else make_views(self.views, batch, step).flat()
+        if self.num_cached_views:
+            seen, valid = self._cached(batch.ids, step)
+        else:
+            seen, valid = make_views(self.views, cast(StackBatch, batch), step).flat()
         return seen, valid, self.masker.draw(batch.ids, valid[: len(batch.ids)], step).repeat(2, 1)
 
     def illustrate(self, folder: Path, batch: StackBatch) -> None:
         """Pictures of what the slices of some volumes attend to."""
         plot_volumes(folder / "slice_attention", self.encoder, batch)
 
-    def _cached(self, batch: StackBatch, step: Step) -> tuple[Tensor, Tensor]:
+    def _cached(self, ids: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         """Tokens (2 b, n, d) of a pair drawn among those kept, in the window drawn for this step."""
-        ids = batch.ids
         pair = (uniforms(step.seed, step.number, ids, 1, stream=601)[:, 0] * self.num_cached_views).long()
         lengths = self.lengths[ids]
         start = self.views.draw_start(step.seed, step.number, ids, lengths)

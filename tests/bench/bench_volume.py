@@ -6,8 +6,8 @@ Run:
     python tests/bench/bench_volume.py --threads 2 --width 32
 
 Each line is a process of its own on the volumes that ship with the package, with encoder, crops and batch of the
-config that it names (configs/volume). Images are slices and crops that went through the slice encoder. Time counts from
-the first step on, starts of epochs and checkpoints included; a run says the same figures at the end of every training.
+config that it names (configs/volume). Images are slices and crops that went through the slice encoder. Time is that of
+all training, starts of epochs and checkpoints included; a run says the same figures at the end of every training.
 """
 
 import argparse

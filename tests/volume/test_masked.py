@@ -1,4 +1,5 @@
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -58,7 +59,7 @@ def test_kept_tokens_are_those_of_the_encoder(standardize, by_batch, make, make_
     method = make(STILL, by_batch=by_batch, num_cached_views=2, standardize=standardize)
     batch = make_stacks()
     method.on_epoch_start(Step(0, 0, 0), [batch])
-    tokens, valid = method._cached(batch, Step(0, 3, 7))
+    tokens, valid = method._cached(batch.ids, Step(0, 3, 7))
     expected = method.encoder.slice_tokens(batch.slices, batch.valid).repeat(2, 1, 1)
     assert torch.equal(valid, batch.valid.repeat(2, 1))
     torch.testing.assert_close(tokens[valid], expected[valid], rtol=0, atol=1e-4)
@@ -67,9 +68,30 @@ def test_kept_tokens_are_those_of_the_encoder(standardize, by_batch, make, make_
 def test_a_window_of_kept_tokens_moves_with_the_step(make, make_stacks):
     method, batch = make(StackViews(num_slices=4), num_cached_views=1), make_stacks()
     method.on_epoch_start(Step(0, 0, 0), [batch])
-    seen = [method._cached(batch, Step(0, 0, number))[0][0] for number in range(6)]
+    seen = [method._cached(batch.ids, Step(0, 0, number))[0][0] for number in range(6)]
     assert all(tokens.shape == (4, 16) for tokens in seen)
     assert len({float(tokens.sum()) for tokens in seen}) > 1
+
+
+@pytest.mark.parametrize("cached", [0, 2])
+def test_steps_read_no_slices_where_tokens_are_kept(cached, make, make_stacks):
+    """A batch of ids alone gives the loss that the whole batch gives."""
+    method, batch = make(STILL, num_cached_views=cached), make_stacks()
+    method.on_epoch_start(Step(0, 0, 0), [batch])
+    dataset = SimpleNamespace(ids=batch.ids, __getitems__=lambda indices: batch)
+    given = method.step_data(dataset)
+    if not cached:
+        assert given is dataset
+        return
+    order = list(range(len(given)))
+    small = given.__getitems__(order[::-1]).to("cpu")
+    assert vars(small).keys() == {"ids"}
+    assert torch.equal(small.ids, batch.ids.flip(0))
+    losses = []
+    for each in (given.__getitems__(order), batch):
+        torch.manual_seed(0)  # of dropout
+        losses.append(method(each, Step(0, 0, 3))["loss"])
+    assert torch.equal(*losses)
 
 
 def test_the_window_is_the_one_that_views_would_show(make_stacks):
