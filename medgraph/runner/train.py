@@ -3,6 +3,7 @@
 import itertools
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -32,6 +33,7 @@ from medgraph.runner.patience import Patience
 from medgraph.runner.seed import seed_all
 
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+_SAVE_SECONDS = 10.0  # between checkpoints, at least: what a kill may cost, beside the epoch under way
 
 
 class Stopped(MedgraphError):  # noqa: N818  (no error: asked for)
@@ -67,6 +69,7 @@ def train(
     """Train `method` on `dataset` for `plan.epochs` epochs, going on from the checkpoint in `folder` if there is one.
 
     Each step is seeded by (seed, step), each epoch's order by (seed, epoch): a resumed run equals an uninterrupted one.
+    A checkpoint is written at the end of an epoch, unless the last one is a few seconds old; with `patience` at each.
 
     Raises:
         DataError: Fewer examples than one batch holds.
@@ -141,6 +144,7 @@ class _Loop:
         self.watch = CollapseWatch()
         self.patience = Patience(plan.patience, folder) if plan.patience is not None else None
         self.losses: list[float] = []  # of the epoch under way, over all processes
+        self.saved = time.monotonic()
         self.parts: list[dict[str, float]] = []  # metrics of the batches that make up the step under way
 
     def run(self, dataset: Any, position: Position) -> None:
@@ -190,8 +194,11 @@ class _Loop:
                 watched = sum(self.losses) / max(len(self.losses), 1) if error is None else error
                 self.patience.observe(epoch, watched, self.method, self.accelerator.is_main_process)
         self.losses.clear()
-        self._save(Position(epoch + 1, 0, step), log)
-        return Position(epoch + 1, 0, step)
+        done = Position(epoch + 1, 0, step)
+        is_soon = time.monotonic() - self.saved < _SAVE_SECONDS and self.patience is None
+        if not is_soon or done.epoch == self.plan.epochs:
+            self._save(done, log)
+        return done
 
     def _is_over(self, epochs: int) -> bool:
         return self.patience is not None and epochs > 0 and self.patience.is_over(epochs)
@@ -289,6 +296,7 @@ class _Loop:
             log.flush()  # the log never lags behind the checkpoint
             averages = None if self.average is None else self.average.tensors
             checkpoint.save(self.folder, self.method, self.optimizer.optimizer, position, averages)
+            self.saved = time.monotonic()
 
 
 def _timed(batches: Any, bar: Progress) -> Iterator[Any]:
