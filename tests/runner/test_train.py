@@ -3,6 +3,7 @@ import os
 import signal
 import threading
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from medgraph.config.schema import Train
 from medgraph.errors import ConfigError, DataError, MedgraphError
 from medgraph.method import Method, Step
 from medgraph.runner import checkpoint
+from medgraph.runner import train as train_file
 from medgraph.runner.optimizer import AdamW
 from medgraph.runner.schedule import Cosine
 from medgraph.runner.train import Stopped, pick_device, train
@@ -93,6 +95,21 @@ def test_a_signal_after_the_last_step_is_not_lost(tmp_path, monkeypatch):
         fit(Toy(), tmp_path / "part")
     monkeypatch.undo()
     assert torch.equal(fit(Toy(), tmp_path / "part"), whole)
+
+
+def test_checkpoints_of_short_epochs_wait_but_for_the_last(tmp_path, monkeypatch):
+    epochs, save = [], checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda *given: (epochs.append(given[3].epoch), save(*given)))
+    whole = fit(Toy(), tmp_path / "rare")
+    assert epochs == [3]
+    epochs.clear()
+    fit(Toy(), tmp_path / "patient", patience=5)
+    assert epochs == [1, 2, 3]
+    epochs.clear()
+    clock = iter(range(0, 10_000, 6))
+    monkeypatch.setattr(train_file, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    assert torch.equal(fit(Toy(), tmp_path / "long"), whole)
+    assert epochs == [2, 3]  # 12 seconds have passed at the end of the second
 
 
 def test_training_leaves_the_average(tmp_path):
