@@ -45,6 +45,12 @@ def choose_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: st
         _keep_best(path, list(stage.candidates), console)
 
 
+def read_choice(path: Path) -> dict[str, Any]:
+    """What `choose_stage` left in a stage's folder. Raises CheckpointError."""
+    advice = "Remove it and done.json beside it, and go on with the run by --resume."
+    return checkpoint.read_json(path / CHOICE, {"best": str, "validation": dict}, advice)
+
+
 def told(choice: dict[str, Any]) -> str:
     """The choice in words."""
     best, figures = choice["best"], choice["validation"]

@@ -8,6 +8,7 @@ from rich.console import Console
 from medgraph.config.schema import Pipeline
 from medgraph.data.label_counts import labelled_words
 from medgraph.evaluation.scores import Scores, metric
+from medgraph.runner.choose import read_choice, told
 from medgraph.runner.compare import FOREIGN, PRETRAINED, SCRATCH, arm_folder, read_table
 from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.export import load_encoder
@@ -24,10 +25,12 @@ SHOWN = (
 
 def finish(pipeline: Pipeline, folder: RunFolder, console: Console, seconds: float) -> None:
     """Print every table of the run, write its report page, and say how to load its encoder."""
-    table, overlays, verdicts = [], [], []
+    table, overlays, verdicts, choices = [], [], [], []
     scores: dict[str, Scores] = {}
     for stage in pipeline.stages.values():
         path = folder.stage(stage.name)
+        if stage.choose is not None:
+            choices.append(f"{stage.name}: {told(read_choice(path))}.")
         if stage.kind == "compare":
             rows = read_table(path / "table.json")
             table += rows
@@ -48,7 +51,7 @@ def finish(pipeline: Pipeline, folder: RunFolder, console: Console, seconds: flo
         curves=curves(folder.path),
         table=table,
         overlays=overlays,
-        verdict=" ".join(verdicts),
+        verdict=" ".join([*choices, *verdicts]),
         facts={**read_environment(folder.path), "seconds": round(seconds)},
         scores=scores,
     )

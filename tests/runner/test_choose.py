@@ -87,6 +87,7 @@ def test_the_best_on_validation_is_kept_and_scored_on_what_it_saw(finished):
     assert facts["choice"] == choice
     assert facts["data"] == read_facts(best)["facts"]["data"]
     assert f"{choice['best']} is kept, with" in (own / "README.md").read_text()
+    assert f"pretrain: {choice['best']} is kept, with" in (finished / "report.html").read_text()
     (row,) = json.loads((finished / "probe" / "scores.json").read_text())["rows"]
     data, model = config.build(facts["data"], "data", seed=3), SimpleNamespace(encoder=load_encoder(own))
     (again,) = EVALUATOR.evaluate(model, data).rows
