@@ -28,15 +28,16 @@ class FactorizedWalks(WalkVectors):
     round, Q_v that from a node type v on the path to the first type ahead (Q = S for the first type itself), and
     K = (1 + S + ... + S^(c-1)) / c the visits of c rounds, the rows of v are
 
-        M_v = log max(Q_v K / p, 1),    p = column means of S K,    M_first = U s V^T,    vectors_v = M_v V s^(-1/2).
+        M_v = log max(Q_v K / p, 1),    p = column means of S K,    M_first = U s V^T,    vectors_v = M_v V s^(a - 1).
 
     M is what skip-gram with one negative example per positive converges to on endless walks, cut off at 0 [1], taken
-    here along a meta-path; for the first type the vectors are U s^(1/2). A type that a path visits several times takes
-    the mean. Seconds to a minute on a graph of 50,000 nodes; needs 8 n^2 bytes for n nodes of the first type,
+    here along a meta-path; for the first type the vectors are U s^a. A type that a path visits several times takes the
+    mean. Seconds to a minute on a graph of 50,000 nodes; needs 8 n^2 bytes for n nodes of the first type,
     and 16 n^2 where a path joins more than 3 % of all pairs.
 
     [1] Qiu et al., Network embedding as matrix factorization, WSDM 2018, arXiv:1710.02971, Eq. 4 and Algorithm 3.
     [2] Levy and Goldberg, Neural word embedding as implicit matrix factorization, NeurIPS 2014.
+    [3] Levy, Goldberg and Dagan, Improving distributional similarity, TACL 2015, Sec. 3.3.
 
     Args:
         source: The graph.
@@ -44,6 +45,8 @@ class FactorizedWalks(WalkVectors):
             gives every type without features all meta-paths of the graph that pass it; one that none passes stays.
         dim: Width of the vectors of one meta-path.
         rounds: Rounds along the meta-path that count as near, c above.
+        power: How much stronger directions weigh, a above [3]: 0.5 shares them between nodes and their contexts, as
+            skip-gram does; 1 gives M's own distances between nodes of the first type.
         normalize: Divide each row by its sum of absolute values.
         per_path: Give each meta-path of the target the vectors of its own walks alone, as MEOW's authors do, instead of
             all of them to all paths; needs a target without features, or in `replace`.
@@ -61,9 +64,11 @@ class FactorizedWalks(WalkVectors):
         per_path: bool = False,
         replace: tuple[str, ...] = (),
         walk_seed: int = 0,
+        power: float = 0.5,
     ):
         super().__init__(source, walks, dim, normalize, per_path, replace, walk_seed)
         self.rounds = checks.at_least("rounds", rounds, 1)
+        self.power = checks.between("power", power, 0.0, 1.0)
 
     @cached_property
     def plan(self) -> dict[str, tuple[MetaPath, ...]]:
@@ -85,7 +90,7 @@ class FactorizedWalks(WalkVectors):
 
     def settings(self) -> list[Any]:
         """See `WalkVectors`."""
-        return ["factorized", _VERSION, self.dim, self.rounds]
+        return ["factorized", _VERSION, self.dim, self.rounds, self.power]
 
     def train(self, graph: Graph, path: MetaPath, counts: dict[str, int]) -> dict[str, np.ndarray]:
         """See `WalkVectors`."""
@@ -95,9 +100,9 @@ class FactorizedWalks(WalkVectors):
         together = _product(ahead[0], visits)
         noise = together.mean(axis=0)
         u, s, vt = randomized_svd(_log_ratio(together, noise), min(self.dim, len(noise)), random_state=self.walk_seed)
-        root = np.sqrt(np.where(s > s[0] * len(noise) * np.finfo(np.float32).eps, s, 0))  # below: rounding alone
-        basis = np.divide(vt.T, root, out=np.zeros_like(vt.T), where=root > 0)
-        found: dict[str, list[np.ndarray]] = {first: [u * root]}
+        rank = int(np.sum(s > s[0] * len(noise) * np.finfo(np.float32).eps))  # what lies below is rounding alone
+        basis = vt[:rank].T * s[:rank] ** (self.power - 1)
+        found: dict[str, list[np.ndarray]] = {first: [u[:, :rank] * s[:rank] ** self.power]}
         for name, onward in zip(path.node_types[1:-1], ahead[1:], strict=True):
             if name == first:
                 continue

@@ -75,6 +75,7 @@ class MetapathViews:
         bare_target: What a target without features of its own gets: "one_hot", or "walks", vectors of factorized walks
             along the graph's meta-paths for all types without features, see `factorized_walks`.
         target_features: The target's "own", or "walks": such vectors in place of the features that it has.
+        walk_power: How much their stronger directions weigh, see `power` of `factorized_walks`.
         seed: Filled from the pipeline.
     """
 
@@ -100,6 +101,7 @@ class MetapathViews:
         ties: str = "column",
         bare_target: str = "one_hot",
         target_features: str = "own",
+        walk_power: float = 0.5,
         seed: int = 0,
     ):
         self.given, self.metapaths, self.top_k = source, metapaths, top_k
@@ -107,6 +109,9 @@ class MetapathViews:
         self.target_features = checks.one_of("target_features", target_features, ("own", "walks"))
         self.ties = checks.one_of("ties", ties, ("column", "random", "features", "argsort"))
         self.edge_value = checks.one_of("edge_value", edge_value, ("count", "pathsim", "binary"))
+        self.walk_power = checks.between("walk_power", walk_power, 0.0, 1.0)
+        if walk_power != 0.5 and "walks" not in (bare_target, target_features):
+            raise ValueError("walk_power: has no effect without walks in bare_target or target_features")
         self.transpose = transpose
         self.isolated = checks.one_of("isolated", isolated, ("keep", "self_loop"))
         self.context = checks.one_of("context", context, ("auto", "reachable", "factored", "none"))
@@ -135,7 +140,7 @@ class MetapathViews:
         key = "bare_target" if is_bare and self.bare_target == "walks" else "target_features"
         if getattr(self, key) != "walks":
             return self.given
-        filled = FactorizedWalks(self.given, replace=() if is_bare else (target,))
+        filled = FactorizedWalks(self.given, replace=() if is_bare else (target,), power=self.walk_power)
         try:
             filled.plan  # noqa: B018  (says whether it can be done)
         except ConfigError as error:

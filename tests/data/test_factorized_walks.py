@@ -63,6 +63,20 @@ def test_inner_products_are_the_log_co_occurrences_of_walks(rounds, dense_above,
     np.testing.assert_allclose(right @ left.T, projected @ (u * np.sqrt(s))[:, s > 1e-6].T, atol=1e-4)
 
 
+def test_with_power_1_nodes_lie_as_the_rows_of_log_co_occurrences_do():
+    source, walks = bipartite(), {"paper": ["pap"], "author": ["pap"]}
+    half, whole = (
+        FactorizedWalks(source, walks, dim=12, rounds=3, normalize=False, power=power).graph.data
+        for power in (0.5, 1.0)
+    )
+    x, y = half["paper"].x.double(), whole["paper"].x.double()
+    torch.testing.assert_close(y @ y.T, (x @ x.T) @ (x @ x.T).T, rtol=0, atol=1e-4)  # M M^T, where M = U s U^T
+    scale = y.norm(dim=0) / x.norm(dim=0).clamp_min(1e-9)  # s^(1/2)
+    torch.testing.assert_close(whole["author"].x.double(), half["author"].x.double() * scale, rtol=0, atol=1e-4)
+    with pytest.raises(ValueError, match="power: expected a number from 0"):
+        FactorizedWalks(source, power=1.5)
+
+
 def test_endless_skip_gram_comes_closer_to_it_than_a_short_one():
     """Cosines between papers agree more and more with those of the factorization as the walks grow in number."""
     source = bipartite(40, 15)

@@ -56,6 +56,11 @@ def test_a_bare_target_gets_vectors_of_walks_where_asked(tmp_path, monkeypatch):
     assert replaced.spec.feature_dims == {"paper": 128, "author": 64, "subject": 64}
     assert torch.equal(replaced.graph.data["paper"].x, views.graph.data["paper"].x)
     assert own.spec.feature_dims["author"] == 0
+    strong = planted_views(target_features="walks", walk_power=1.0)
+    assert strong.source.power == 1.0
+    assert not torch.equal(strong.graph.data["paper"].x, replaced.graph.data["paper"].x)
+    with pytest.raises(ValueError, match="walk_power: has no effect without walks"):
+        planted_views(walk_power=1.0)
     monkeypatch.setattr(factorized_walks, "MAX_NODES", 89)
     with pytest.raises(ConfigError, match=r"^bare_target: meta-path 'pap' starts from 90 nodes .* in walk_features"):
         _ = planted_views(bare, bare_target="walks").spec
