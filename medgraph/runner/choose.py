@@ -26,23 +26,34 @@ def choose_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: st
     path = folder.stage(stage.name)
     start = folder.encoder(stage.start_from) if stage.start_from else None
     evaluator = config.build(stage.choose.evaluator, "evaluators", seed=pipeline.seed)
-    data = config.build(stage.data, "data", seed=pipeline.seed)
-    keep_to_cases(path, data)
-    evaluator.check(data)  # told now, not after hours
+    _check(path, stage, pipeline, evaluator)
     for name, candidate in stage.candidates.items():
-        own = path / name
-        if processes.from_main((own / "validation.json").exists()):
+        if processes.from_main((path / name / "validation.json").exists()):
             console.print(f"  {name}: finished before, skipped")
             continue
         console.print(f"  {name}")
-        method, data = build_method(candidate, candidate.data, pipeline.seed, start, console)
-        train_into(own, candidate, method, data, pipeline, device, console)
-        if processes.is_main():
-            figure = evaluator.validate(method, data, device=str(pick_device(device)))
-            checkpoint.write_json(own / "validation.json", {"figure": figure})
+        _train(path / name, candidate, pipeline, start, evaluator, device, console)
         processes.wait()
     if processes.is_main():
         _keep_best(path, list(stage.candidates), console)
+
+
+def _check(path: Path, stage: Stage, pipeline: Pipeline, evaluator: Any) -> None:
+    """Raise DataError for other cases than the stage began with, or such as cannot be scored: now, not after hours."""
+    data = config.build(stage.data, "data", seed=pipeline.seed)
+    keep_to_cases(path, data)
+    evaluator.check(data)
+
+
+def _train(
+    path: Path, stage: Stage, pipeline: Pipeline, start: Path | None, evaluator: Any, device: str, console: Console
+) -> None:
+    """Train one candidate in the folder `path`; its figure comes last. Nothing of it stays in memory."""
+    method, data = build_method(stage, stage.data, pipeline.seed, start, console)
+    train_into(path, stage, method, data, pipeline, device, console)
+    if processes.is_main():
+        figure = evaluator.validate(method, data, device=str(pick_device(device)))
+        checkpoint.write_json(path / "validation.json", {"figure": figure})
 
 
 def read_choice(path: Path) -> dict[str, Any]:
