@@ -60,11 +60,11 @@ class FactorizedWalks(WalkVectors):
         walks: dict[str, list[str]] | None = None,
         dim: int = 64,
         rounds: int = 50,
+        power: float = 0.5,
         normalize: bool = True,
         per_path: bool = False,
         replace: tuple[str, ...] = (),
         walk_seed: int = 0,
-        power: float = 0.5,
     ):
         super().__init__(source, walks, dim, normalize, per_path, replace, walk_seed)
         self.rounds = checks.at_least("rounds", rounds, 1)

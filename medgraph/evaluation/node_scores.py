@@ -80,7 +80,9 @@ class NodeProbe:
         return Scores(rows, figures=figures + attention_figures(model.encoder, data.train().views.to(device)))
 
     def check(self, data: Any) -> None:
-        """Raise DataError unless the graph has labels and the splits."""
+        """Raise DataError unless the data are a graph that has labels and the splits."""
+        if not hasattr(data, "graph"):
+            raise DataError("the data are no graph, so no probe of nodes can score them. Leave choose out.")
         _labels(data.graph)
         _splits(data.graph, self.splits)
 

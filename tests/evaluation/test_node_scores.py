@@ -69,6 +69,8 @@ def test_validation_alone_equals_what_evaluating_tells_and_reads_no_test_label(e
     data.graph.labels = None
     with pytest.raises(DataError, match="no labels"):
         evaluator.check(data)
+    with pytest.raises(DataError, match="the data are no graph"):
+        evaluator.check(SimpleNamespace())
 
 
 def test_targets_without_a_label_stay_out_of_the_clusters(rng):
