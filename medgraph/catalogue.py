@@ -156,6 +156,7 @@ TABLES: dict[str, dict[str, str]] = {
         "tables": "medgraph.data.tables:TablesGraph",
         "walk_features": "medgraph.data.walk_features:WalkFeatures",
         "factorized_walks": "medgraph.data.factorized_walks:FactorizedWalks",
+        "idf_features": "medgraph.data.idf_features:IdfFeatures",
         "planted_graph": "medgraph.data.synthetic_graph:PlantedGraph",
     },
     "targets": {

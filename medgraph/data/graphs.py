@@ -169,6 +169,9 @@ def _feature_tensor(name: str, matrix: Features, node_counts: Mapping[str, int],
     bad = np.flatnonzero(~np.isfinite(matrix.data if sp.issparse(matrix) else matrix.ravel()))
     if len(bad):
         raise DataError(f"{where}: features of {name!r} hold {len(bad)} values that are not finite.")
+    if sp.issparse(matrix):
+        matrix = sp.csr_matrix(matrix, copy=True)
+        matrix.eliminate_zeros()  # here, not where it is used: there the arrays are those of the graph
     if normalize:
         matrix = sparse.normalize_rows(matrix)
     return sparse.to_torch(matrix) if sp.issparse(matrix) else torch.from_numpy(matrix.astype(np.float32))

@@ -13,6 +13,7 @@ from medgraph import checks
 from medgraph.data import sparse
 from medgraph.data.factorized_walks import FactorizedWalks
 from medgraph.data.graphs import Graph
+from medgraph.data.idf_features import IdfFeatures
 from medgraph.data.metapath import MetaPath, told_apart
 from medgraph.data.spec import MetapathSpec
 from medgraph.errors import ConfigError
@@ -76,6 +77,7 @@ class MetapathViews:
             along the graph's meta-paths for all types without features, see `factorized_walks`.
         target_features: The target's "own", or "walks": such vectors in place of the features that it has.
         walk_power: How much their stronger directions weigh, see `power` of `factorized_walks`.
+        idf_power: How much more words weigh that few nodes have, see `power` of `idf_features`; 0 for no more.
         seed: Filled from the pipeline.
     """
 
@@ -102,6 +104,7 @@ class MetapathViews:
         bare_target: str = "one_hot",
         target_features: str = "own",
         walk_power: float = 0.5,
+        idf_power: float = 0.0,
         seed: int = 0,
     ):
         self.given, self.metapaths, self.top_k = source, metapaths, top_k
@@ -112,6 +115,7 @@ class MetapathViews:
         self.walk_power = checks.between("walk_power", walk_power, 0.0, 1.0)
         if walk_power != 0.5 and "walks" not in (bare_target, target_features):
             raise ValueError("walk_power: has no effect without walks in bare_target or target_features")
+        self.idf_power = checks.between("idf_power", idf_power, 0.0, 1.0)
         self.transpose = transpose
         self.isolated = checks.one_of("isolated", isolated, ("keep", "self_loop"))
         self.context = checks.one_of("context", context, ("auto", "reachable", "factored", "none"))
@@ -130,11 +134,17 @@ class MetapathViews:
 
     @cached_property
     def source(self) -> Any:
-        """Where the graph comes from, with vectors of walks where the target needs them.
+        """Where the graph comes from, with vectors of walks and weights of words where asked.
 
         Raises:
-            ConfigError: There are too many nodes for them.
+            ConfigError: There are too many nodes for walks.
         """
+        filled = self._filled
+        return IdfFeatures(filled, self.idf_power) if self.idf_power else filled
+
+    @property
+    def _filled(self) -> Any:
+        """Where the graph comes from, with vectors of walks where the target needs them."""
         target = self.given.spec.target_type
         is_bare = not self.given.spec.feature_dims[target]
         key = "bare_target" if is_bare and self.bare_target == "walks" else "target_features"

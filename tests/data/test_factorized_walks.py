@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from reference.graphs import Given
 
 from medgraph.data import factorized_walks
 from medgraph.data.factorized_walks import FactorizedWalks
@@ -10,16 +11,6 @@ from medgraph.data.walk_features import WalkFeatures
 from medgraph.errors import ConfigError
 
 PLANTED = PlantedGraph(num_targets=80, num_classes=2, nodes_per_type=12, labelled=5, agreement=0.95)
-
-
-class Given(PlantedGraph):
-    """A graph that is there already."""
-
-    def __init__(self, graph):
-        self.given = graph
-
-    def read(self):
-        return self.given
 
 
 def bipartite(papers=12, authors=7):

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from reference.graphs import random_graph
+from reference.graphs import Given, random_graph
 
 from medgraph.data.graphs import both_directions, make_graph
 from medgraph.data.incidence import chain, incidence, is_mirrored
 from medgraph.errors import ConfigError, DataError
+from medgraph.hetero.views import MetapathViews
 
 COUNTS = {"paper": 4, "author": 3}
 PA = ("paper", "to", "author")
@@ -44,6 +45,19 @@ def test_features_keep_their_layout_and_are_normalized():
     raw = make_graph("paper", COUNTS, EDGES, features, normalize=False)
     assert raw.data["paper"].x.to_dense()[0].tolist() == [2, 2]
     assert raw.data["paper"].x.dtype == torch.float32
+
+
+def test_zeros_that_are_stored_are_left_out_of_features_and_the_array_given_is_not_touched():
+    """Whoever uses the features drops stored zeros; done there, it would shift columns under the graph's own arrays."""
+    given = sp.csr_matrix((np.array([1.0, 0, 2, 0, 3]), np.array([0, 1, 1, 0, 2]), np.array([0, 2, 3, 5])))
+    edges = {("paper", "to", "author"): np.array([[0, 1, 2], [0, 0, 0]])}
+    graph = make_graph("paper", {"paper": 3, "author": 1}, edges, {"paper": given}, normalize=False)
+    kept = graph.data["paper"].x
+    assert kept.values().tolist() == [1, 2, 3]
+    assert given.nnz == 5
+    views = MetapathViews(Given(graph), unit_features=False).views
+    assert torch.equal(views.features["paper"].dense(), torch.diag(torch.tensor([1.0, 2, 3])))
+    assert torch.equal(kept.to_dense(), views.features["paper"].dense())
 
 
 def test_metapaths_are_found_or_taken_as_given():

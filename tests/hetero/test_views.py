@@ -10,6 +10,7 @@ from hetero.planted import PlantedSource, encoder_for, planted_graph, planted_vi
 from reference.graphs import random_graph
 
 from medgraph.data import factorized_walks, sparse
+from medgraph.data.idf_features import IdfFeatures
 from medgraph.errors import ConfigError
 from medgraph.hetero.batches import MetapathBatches
 from medgraph.hetero.context import context_of
@@ -108,6 +109,23 @@ def test_features_may_have_length_one(data, batches):
         assert views.features["subject"] is None
     plain = data.views.features["paper"].dense()
     torch.testing.assert_close(found, plain / plain.norm(dim=1, keepdim=True))
+
+
+def test_words_of_few_nodes_may_weigh_more_also_where_ties_are_broken(rng):
+    graph = planted_graph()
+    nodes = copy.copy(graph.data)
+    nodes["paper"].x = (torch.rand(90, 40, generator=rng) < torch.linspace(0.02, 0.4, 40)).float()
+    given, settings = replace(graph, data=nodes), {"ties": "features", "unit_features": True, "top_k": (6,)}
+    found = IdfFeatures(PlantedSource(given), 0.5).graph
+    plain, views = planted_views(given, **settings), planted_views(given, idf_power=0.5, **settings)
+    weighed = found.data["paper"].x.to_dense()
+    assert torch.equal(views.graph.data["paper"].x.to_dense(), weighed)
+    torch.testing.assert_close(views.views.features["paper"].dense(), torch.nn.functional.normalize(weighed, dim=1))
+    expected = gcn_normalise(top_k_neighbours(found, "psp", 6, ties="features")).toarray()
+    torch.testing.assert_close(views.views.paths[1].adjacency.dense(), torch.from_numpy(expected))
+    assert not torch.equal(plain.views.paths[1].adjacency.dense(), torch.from_numpy(expected))
+    with pytest.raises(ValueError, match="idf_power: expected a number from 0"):
+        planted_views(idf_power=-0.1)
 
 
 def test_masks_are_drawn_anew_every_so_many_epochs():

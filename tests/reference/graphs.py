@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from medgraph.data.graph_source import GraphSource
 from medgraph.data.graphs import Graph, make_graph
 
 
@@ -17,6 +18,16 @@ def random_graph(seed: int = 0, targets: int = 30, authors: int = 20, subjects: 
         {("paper", "to", "author"): pairs, ("paper", "to", "subject"): subject},
         **arguments,
     )
+
+
+class Given(GraphSource):
+    """A graph that is there already."""
+
+    def __init__(self, graph: Graph):
+        self.given = graph
+
+    def read(self) -> Graph:
+        return self.given
 
 
 def dense_counts(graph: Graph, path) -> np.ndarray:
