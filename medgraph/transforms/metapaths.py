@@ -5,6 +5,7 @@ it is asked for by `commuting_counts` without `rows`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Literal
@@ -141,10 +142,10 @@ def top_k_neighbours(
         )
     else:
         blocks = _product_blocks(left, (right,), block)
-    rank, pieces = _rank_of_ties(graph, ties, seed), []
+    chooser, pieces = _Chooser(own, mirrored, k, edge_value, ties, _rank_of_ties(graph, ties, seed)), []
     for start, found in blocks:
         counts = [_set_diagonal(each, own, start) for each in found] if walks or max_hub_degree else found
-        pieces.append(_best_of_block(counts[0], counts[-1], own, start, k, edge_value, mirrored, ties, rank))
+        pieces.append(chooser.best(counts[0], counts[-1], start))
     return sp.vstack(pieces, format="csr")
 
 
@@ -220,33 +221,41 @@ def _bound(left: sp.csr_matrix, right: sp.csr_matrix) -> np.ndarray:
     return np.minimum(pattern @ np.diff(right.indptr), right.shape[1])
 
 
-def _best_of_block(
-    seen: sp.csr_matrix,
-    counts: sp.csr_matrix,
-    own: np.ndarray,
-    start: int,
-    k: int,
-    edge_value: str,
-    mirrored: bool,
-    ties: str,
-    rank: _Rank | None,
-) -> sp.csr_matrix:
-    """The rows from `start` on, with their `k` best entries.
+@dataclass(frozen=True)
+class _Chooser:
+    """What is kept of the rows of a product, for all its blocks.
 
-    Of equal ones as `ties` says, which may need a `rank`. `seen` gives the order, `counts` of the same pattern what is
-    kept.
+    Attributes:
+        own: Count of paths from each target back to itself.
+        mirrored: Whether the path is its own mirror image, so that PathSim gives the order; else counts do.
+        k: Entries of a row, at most.
+        edge_value: What is kept of an entry.
+        ties: Which of equal ones are kept, which may need a `rank`.
+        rank: Of pairs that tie.
     """
-    seen.sort_indices()
-    counts.sort_indices()
-    rows = np.repeat(np.arange(start, start + counts.shape[0]), np.diff(counts.indptr))
-    scores = 2 * seen.data / (own[rows] + own[counts.indices]) if mirrored else seen.data
-    ranks = None if rank is None else lambda places: rank(rows[places], counts.indices[places])
-    if ties == "argsort":
-        ranks = partial(np.take, sorted_ranks(counts, scores, k))
-    kept = keep_top(counts, np.where(counts.indices == rows, np.inf, scores), k, ranks)
-    values = {"count": counts.data, "pathsim": scores, "binary": np.ones_like(scores)}[edge_value]
-    indptr = np.concatenate([[0], np.cumsum(kept)])[counts.indptr]
-    return sp.csr_matrix((values[kept].astype(np.float32), counts.indices[kept], indptr), shape=counts.shape)
+
+    own: np.ndarray
+    mirrored: bool
+    k: int
+    edge_value: str
+    ties: str
+    rank: _Rank | None
+
+    def best(self, seen: sp.csr_matrix, counts: sp.csr_matrix, start: int) -> sp.csr_matrix:
+        """The rows from `start` on: `seen` gives the order, `counts` of the same pattern what is kept."""
+        seen.sort_indices()
+        counts.sort_indices()
+        columns = counts.indices
+        rows = np.repeat(np.arange(start, start + counts.shape[0]), np.diff(counts.indptr))
+        scores = 2 * seen.data / (self.own[rows] + self.own[columns]) if self.mirrored else seen.data
+        rank = self.rank
+        ranks = None if rank is None else lambda places: rank(rows[places], columns[places])
+        if self.ties == "argsort":
+            ranks = partial(np.take, sorted_ranks(counts, scores, self.k))
+        kept = keep_top(counts, np.where(columns == rows, np.inf, scores), self.k, ranks)
+        values = {"count": counts.data, "pathsim": scores, "binary": np.ones_like(scores)}[self.edge_value]
+        indptr = np.concatenate([[0], np.cumsum(kept)])[counts.indptr]
+        return sp.csr_matrix((values[kept].astype(np.float32), columns[kept], indptr), shape=counts.shape)
 
 
 def _rank_of_ties(graph: Graph, ties: str, seed: int) -> _Rank | None:
