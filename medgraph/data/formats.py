@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medgraph import files
 from medgraph.data import itk, nifti, pixels
 from medgraph.data.nifti import Grid, Volume
 from medgraph.errors import DataError
@@ -166,8 +167,7 @@ def write(path: Path, voxels: np.ndarray, grid: Grid) -> None:
     Raises:
         DataError: What was written lies elsewhere than the case.
     """
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
+    with files.whole(path) as temporary:
         if path.name.endswith(pixels.SUFFIXES):
             pixels.write_gray(temporary, voxels[..., 0])
             written = Grid((*pixels.read_gray(temporary).shape, 1), _FLAT)
@@ -183,9 +183,6 @@ def write(path: Path, voxels: np.ndarray, grid: Grid) -> None:
                 f"{path}: this kind of file cannot hold the grid of the case (affines differ by up to {shift:.3g}). "
                 "Convert the case to another kind, or repair its affine."
             )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=10_000)

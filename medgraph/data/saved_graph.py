@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from medgraph import files
 from medgraph.data import sparse
 from medgraph.data.graph_source import GraphSource
 from medgraph.data.graphs import Features, Graph, MetaPathText, make_graph
@@ -67,10 +68,8 @@ def save_graph(graph: Graph, path: str | Path) -> None:
     }
     facts |= {"keys": list(graph.keys)} if graph.keys else {}
     arrays["facts"] = np.array(json.dumps(facts))
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as stream:
+    with files.whole(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-    os.replace(partial, path)
 
 
 class SavedGraph(GraphSource):

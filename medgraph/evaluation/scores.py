@@ -1,7 +1,6 @@
 """Scores of a model, case by case, as they are stored and read again."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from medgraph import files
 from medgraph.errors import DataError
 from medgraph.evaluation.bootstrap import interval
 
@@ -129,12 +129,8 @@ class Scores:
 
     def to_json(self, path: Path) -> None:
         """Write everything to `path`, whole or not at all."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
+        with files.whole(path) as temporary:
             temporary.write_text(json.dumps({"summary": self.summary(), **asdict(self)}) + "\n")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     @classmethod
     def from_json(cls, path: Path) -> "Scores":

@@ -5,9 +5,7 @@ The only importer of safetensors. No pickles: tensors are stored flat by name, e
 
 import errno
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from medgraph import files
 from medgraph.errors import CheckpointError
 
 FILE = "checkpoint.safetensors"
@@ -109,8 +108,11 @@ def _lay_out(optimizer: torch.optim.Optimizer) -> None:
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write named tensors and text to a safetensors file, whole or not at all."""
     flat = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
-    with whole(path) as temporary:
-        save_file(flat, temporary, metadata=metadata)
+    with files.whole(path) as temporary:
+        try:
+            save_file(flat, temporary, metadata=metadata)
+        except SafetensorError as error:  # a full disk, among others
+            raise OSError(errno.EIO, str(error), str(temporary)) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -124,7 +126,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, whole or not at all."""
-    with whole(path) as temporary:
+    with files.whole(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
 
 
@@ -154,23 +156,3 @@ def read_json(path: Path, keys: Mapping[str, type], advice: str, is_list: bool =
             wanted = f"{'a list of objects' if is_list else 'an object'} as a run writes it, with {needed}"
             raise CheckpointError(f"{path}: expected {wanted}, got {json.dumps(found)[:60]}. {advice}")
     return found
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A place to write to that becomes `path` in one move at the end; nothing is left of it if anything goes wrong.
-
-    Raises:
-        OSError: It cannot be written; names `path`, whatever the writer said.
-    """
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")  # the ending stays: writers go by it
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        if getattr(error, "filename", None) not in (None, str(temporary)):
-            raise
-        told = getattr(error, "strerror", None) or str(error)
-        raise OSError(getattr(error, "errno", None) or errno.EIO, told, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)

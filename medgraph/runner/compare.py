@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from medgraph import processes
+from medgraph import files, processes
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.data.fingerprint import fingerprint
 from medgraph.data.label_counts import labelled_words
@@ -137,7 +137,7 @@ def _run_arm(
 def _copy_arm(twin: Path, path: Path) -> None:
     """A finished arm once more, its scores last: where they are, all is."""
     shutil.copytree(twin, path, ignore=shutil.ignore_patterns("scores.json"), dirs_exist_ok=True)
-    with checkpoint.whole(path / "scores.json") as temporary:
+    with files.whole(path / "scores.json") as temporary:
         shutil.copy2(twin / "scores.json", temporary)
 
 

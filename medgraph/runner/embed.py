@@ -15,7 +15,7 @@ from medgraph import config
 from medgraph.data import formats
 from medgraph.data.formats import CaseFile
 from medgraph.errors import CheckpointError, ConfigError, DataError
-from medgraph.runner import checkpoint
+from medgraph.files import whole
 from medgraph.runner.encoder_folder import FACTS, HF_FACTS
 from medgraph.runner.export import load_encoder
 from medgraph.runner.predict import TROUBLE, check_out, read_ahead, report_failed
@@ -113,10 +113,10 @@ def write_features(out: Path, tables: Mapping[str, Table]) -> None:
     try:
         with ExitStack() as files:
             for name, (ids, features) in tables.items():
-                np.save(files.enter_context(checkpoint.whole(out / f"{name}.npy")), features)
+                np.save(files.enter_context(whole(out / f"{name}.npy")), features)
                 flat = pa.array(features.reshape(-1), type=pa.float32())
                 table = pa.table({**ids, "embedding": pa.FixedSizeListArray.from_arrays(flat, features.shape[1])})
-                parquet.write_table(table, files.enter_context(checkpoint.whole(out / f"{name}.parquet")))
+                parquet.write_table(table, files.enter_context(whole(out / f"{name}.parquet")))
     finally:
         if not any(out.iterdir()):
             out.rmdir()

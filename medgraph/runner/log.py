@@ -1,7 +1,6 @@
 """What training says while it runs: metrics.jsonl, TensorBoard, and a progress bar."""
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from medgraph import files
 from medgraph.errors import CheckpointError
 
 
@@ -33,9 +33,8 @@ class MetricsLog:
 
         path = folder / "metrics.jsonl"
         kept = [line for line, record in _records(path) if record["step"] <= resume_step]
-        temporary = path.with_name(".metrics.jsonl")
-        temporary.write_text("".join(kept))
-        os.replace(temporary, path)
+        with files.whole(path) as temporary:
+            temporary.write_text("".join(kept))
         self._file = path.open("a")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resume_step + 1)
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from medgraph import files
 from medgraph.data import formats
 from medgraph.data.components import largest_component
 from medgraph.data.formats import CaseFile
@@ -297,7 +298,7 @@ def _answered(loaded: Model, file: CaseFile, outputs: torch.Tensor) -> dict[str,
 
 
 def _write_table(path: Path, spec: Any, done: Sequence[dict[str, Any]]) -> None:
-    with checkpoint.whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with files.whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["case", spec.target] if spec.target else ["case", "class", *spec.classes])
         for row in done:

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from medgraph import files
 from medgraph.data.label_counts import labelled_words
 from medgraph.evaluation.paired import told
 from medgraph.evaluation.scores import Scores, metric
@@ -106,9 +106,9 @@ def write_report(
         facts=facts,
         score_tables=[_score_table(name, found) for name, found in (scores or {}).items()],
     )
-    path, temporary = folder / "report.html", folder / f".report.html.{os.getpid()}"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    path = folder / "report.html"
+    with files.whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return path
 
 

@@ -15,7 +15,7 @@ import torch
 from accelerate import PartialState
 from rich.console import Console
 
-from medgraph import config, processes
+from medgraph import config, files, processes
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.errors import ConfigError
 from medgraph.runner import begun, checkpoint
@@ -123,7 +123,7 @@ def _open_folder(pipeline: Pipeline, out: Path | None, resume: bool) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
         checkpoint.write_json(out / "environment.json", _environment(pipeline, overrides))
-        with checkpoint.whole(described) as temporary:
+        with files.whole(described) as temporary:
             temporary.write_text(config.resolved(pipeline))
     except OSError as error:
         raise ConfigError(

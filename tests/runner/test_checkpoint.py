@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from medgraph import files
 from medgraph.errors import CheckpointError
 from medgraph.runner import checkpoint
 from medgraph.runner.checkpoint import Position
@@ -166,7 +167,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_names_the_file(tmp_path, mon
 
 def test_what_a_writer_leaves_when_interrupted_is_taken_away(tmp_path):
     def write():
-        with checkpoint.whole(tmp_path / "a.npy") as temporary:
+        with files.whole(tmp_path / "a.npy") as temporary:
             assert temporary.suffix == ".npy"
             temporary.write_bytes(b"half")
             raise KeyboardInterrupt
