@@ -26,6 +26,8 @@ class LogisticProbe:
         balanced: Weight classes against their frequency.
         batch_size: Examples encoded at once.
         max_iterations: Steps of the solver at most.
+        cells: 0 reads the vector that the encoder gives; more reads all maps of its pyramid, each averaged in so many
+            cells along every axis.
     """
 
     def __init__(
@@ -34,17 +36,20 @@ class LogisticProbe:
         balanced: bool = False,
         batch_size: int = 32,
         max_iterations: int = 2000,
+        cells: int = 0,
     ):
         self.penalty_weight = checks.positive("penalty_weight", penalty_weight)
         self.balanced = balanced
         self.batch_size = checks.at_least("batch_size", batch_size, 1)
         self.max_iterations = checks.at_least("max_iterations", max_iterations, 1)
+        self.cells = checks.at_least("cells", cells, 0)
 
     def evaluate(self, model: Any, data: Any, device: str = "cpu") -> Scores:
         """Scores of the probe on `model.encoder`, fitted on `data.train()`; the encoder is left in eval mode.
 
         Raises:
             DataError: A class does not occur in the test part.
+            ConfigError: `cells` of an encoder without maps.
         """
         encoder = model.encoder.eval().to(device)
         train, test = data.train(), data.test()
@@ -54,7 +59,7 @@ class LogisticProbe:
             class_weight="balanced" if self.balanced else None,
             max_iter=self.max_iterations,
         )
-        features = [frozen_features(encoder, part, self.batch_size, device) for part in (train, test)]
+        features = [frozen_features(encoder, part, self.batch_size, device, self.cells) for part in (train, test)]
         fitted = make_pipeline(StandardScaler(), logistic).fit(features[0], train.labels.numpy())
         truth = test.labels.numpy()
         probabilities = np.zeros((len(truth), len(data.spec.classes)))

@@ -8,8 +8,11 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from torch import nn
 
 from medgraph.data.classified import Classified
-from medgraph.errors import DataError
+from medgraph.data.spec import ImageSpec
+from medgraph.errors import ConfigError, DataError
+from medgraph.evaluation.frozen import frozen_features
 from medgraph.evaluation.logistic_probe import LogisticProbe
+from medgraph.nn.encoders import ResNetEncoder
 
 
 class Means(nn.Module):
@@ -91,9 +94,41 @@ def test_of_a_volume_encoder_single_images_take_the_slice_encoder(rng):
     assert inner == alone
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_maps_are_read_in_cells(dims, rng):
+    """Which half of an image is bright is lost in the mean of all its points, and in none of its cells."""
+    labels = torch.arange(24) % 2
+    images = torch.rand(24, 1, *(32,) * dims, generator=rng)
+    images[labels == 1, :, :16] += 0.5
+    images[labels == 0, :, 16:] += 0.5
+    part = Classified(images, labels)
+    encoder = ResNetEncoder(ImageSpec(dims, 1, (32,) * dims, 24), depth=10, width=4)
+    expected = []
+    for each in encoder.eval().pyramid(images):
+        cells = [each.narrow(2, 0, each.shape[2] // 2), each.narrow(2, each.shape[2] // 2, each.shape[2] // 2)]
+        for axis in range(3, 2 + dims):
+            size = each.shape[axis] // 2
+            cells = [cell.narrow(axis, start, size) for cell in cells for start in (0, size)]
+        expected.append(torch.stack([cell.flatten(2).mean(2) for cell in cells], dim=2).flatten(1))
+    found = frozen_features(encoder, part, 7, "cpu", 2)
+    np.testing.assert_allclose(found, torch.cat(expected, dim=1).detach().numpy(), atol=1e-5)
+    one = frozen_features(encoder, part, 24, "cpu", 1)
+    width = encoder.out_dim
+    np.testing.assert_allclose(one[:, -width:], frozen_features(encoder, part, 24, "cpu"), atol=1e-5)
+    assert frozen_features(encoder, part, 24, "cpu", 99).shape[1] == sum(m[0].numel() for m in encoder.pyramid(images))
+    row = LogisticProbe(cells=2).evaluate(SimpleNamespace(encoder=encoder), of(part, part)).rows[0]
+    assert row["accuracy"] == 1
+
+
+def test_cells_of_an_encoder_without_maps_are_refused(rng):
+    with pytest.raises(ConfigError, match=r"evaluator.cells: Means gives one vector .* expected 0"):
+        LogisticProbe(cells=2).evaluate(SimpleNamespace(encoder=Means()), made(rng))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ({"cells": -1}, "cells: expected 0 or more"),
         ({"penalty_weight": 0.0}, "penalty_weight: expected a number above 0"),
         ({"batch_size": 0}, "batch_size: expected 1 or more"),
         ({"max_iterations": 0}, "max_iterations: expected 1 or more"),
