@@ -74,7 +74,7 @@ def dry_build(pipeline: Pipeline) -> list[str]:
         except ConfigError as error:
             mistakes.append(str(error))
     if mistakes:
-        raise ConfigError("\n".join(dict.fromkeys(mistakes)))
+        raise ConfigError("\n".join(parts.once(mistakes)))
     return notes
 
 

@@ -38,7 +38,7 @@ def load(name_or_path: str | Path, overrides: tuple[str, ...] | list[str] = ()) 
     root = read.apply_overrides(root, tuple(overrides), lambda keys: _place(root, keys), findings.errors)
     pipeline = _check_pipeline(root, tuple(overrides), files, findings)
     if findings.errors or pipeline is None:
-        raise ConfigError("\n".join(dict.fromkeys(findings.errors)))
+        raise ConfigError("\n".join(parts.once(findings.errors)))
     return pipeline
 
 

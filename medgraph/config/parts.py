@@ -1,7 +1,8 @@
 """One part of a config (`{name: info_nce, temperature: 0.1}`) against the constructor that it names."""
 
 import json
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, get_args
@@ -35,6 +36,14 @@ def nearest(word: str, known: Collection[str]) -> str:
     """The end of a message about an unknown word: the nearest known one, or all known ones."""
     near = get_close_matches(word, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f". Known: {', '.join(known) or 'none'}."
+
+
+def once(lines: Iterable[str]) -> list[str]:
+    """Each mistake once. Stages that share their data stand in one line of a file, and would all repeat it."""
+    found: dict[str, str] = {}
+    for line in lines:
+        found.setdefault(re.sub(r": \w+\.data\b", ": data", line, count=1), line)
+    return list(found.values())
 
 
 def join(path: str, key: str | int) -> str:

@@ -28,6 +28,7 @@ class Facts:
 class Data:
     def __init__(self, root: str | Path, seed: int, size: tuple[int, int] = SIZES, axis: int | None = None):
         self.root, self.seed, self.size = root, seed, size
+        checks.at_least("size", size[0], 1)
 
     @property
     def spec(self):

@@ -191,6 +191,21 @@ def test_evaluate_stage_takes_the_data_of_the_stage_it_starts_from(write):
     assert config.load(path).stages["b"].data["root"] == "own"
 
 
+def test_a_mistake_in_data_that_stages_share_is_told_once(write):
+    both = "name: t\nseed: 1\nstages:\n  a: {config: stage.yaml}\n  b: {config: score.yaml, start_from: a}\n"
+    path = write(pipeline=both)
+    score = path.parent / "score.yaml"
+    score.write_text("kind: evaluate\nevaluator: {name: fake}\n")
+    words = "command line: a.data.rot: Data has no such parameter; did you mean 'root'?"
+    assert errors(path, ["a.data.rot=there"]) == [words]
+    assert [*config.dry_build(config.load(path))] == []
+    with pytest.raises(ConfigError) as caught:
+        config.dry_build(config.load(path, ["a.data.size=[0, 8]"]))
+    assert str(caught.value) == "command line: a.data.size: expected 1 or more, got 0"
+    score.write_text("kind: evaluate\ndata: {name: fake, rot: own}\nevaluator: {name: fake}\n")
+    assert len(errors(path, ["a.data.rot=there"])) == 2  # each its own
+
+
 @pytest.mark.parametrize("data", ["", "data:\n"])
 def test_evaluate_stage_without_data_needs_an_earlier_stage(write, data):
     path = write(f"kind: evaluate\n{data}evaluator: {{name: fake}}\n", ONE_STAGE.replace("}", ", start_from: a/b}"))
