@@ -169,7 +169,7 @@ def _feature_tensor(name: str, matrix: Features, node_counts: Mapping[str, int],
     bad = np.flatnonzero(~np.isfinite(matrix.data if sp.issparse(matrix) else matrix.ravel()))
     if len(bad):
         raise DataError(f"{where}: features of {name!r} hold {len(bad)} values that are not finite.")
-    if sp.issparse(matrix):
+    if sp.issparse(matrix) and not np.all(matrix.data):
         matrix = sp.csr_matrix(matrix, copy=True)
         matrix.eliminate_zeros()  # here, not where it is used: there the arrays are those of the graph
     if normalize:
