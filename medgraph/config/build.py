@@ -108,7 +108,10 @@ def _dry_build_stage(stage: Stage, pipeline: Pipeline) -> None:
         _check_batch_size(stage, data, pipeline)
     if stage.method is not None:
         with torch.device("meta"):
-            build(stage.method, "methods", spec=spec, path=f"{stage.name}.method", **settings)
+            method = build(stage.method, "methods", spec=spec, path=f"{stage.name}.method", **settings)
+        if stage.train.members > 1 and hasattr(method, "predict"):
+            place = _placed(f"{stage.name}.train.members", pipeline.origins)
+            raise ConfigError(f"{place}: joins encoders, and {stage.method['name']} trains a head as well; set it to 1")
 
 
 def _check_counts(stage: Stage, data: Any, origins: dict[str, str]) -> None:

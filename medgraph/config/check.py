@@ -169,6 +169,9 @@ def _check_stage(node: Node, name: str, order: list[str], file: str | None, find
         findings.add(node.origin, name, f"missing key 'start_from': a stage of kind {kind!r} needs an earlier encoder")
     before = len(findings.errors)
     stage = _stage(config, kind, name, start, file, findings)
+    if stage.train is not None and stage.train.members > 1 and (kind == "compare" or stage.evaluator is not None):
+        text = "joins encoders, which have no head to score; set it to 1, or leave scores to a stage of kind 'evaluate'"
+        findings.add(findings.origins[f"{name}.train.members"], f"{name}.train.members", text)
     if stage.choose is not None and len(findings.errors) == before:  # else each would repeat the stage's mistakes
         stage = replace(stage, candidates=_check_candidates(config, stage, findings))
     return stage
@@ -283,6 +286,8 @@ def _digest(stage: Stage, seed: int, earlier: dict[str, Stage]) -> str:
     facts = {key: value for key, value in asdict(stage).items() if key not in without}
     if stage.choose is None:  # as before there was any choice
         del facts["choose"]
+    if stage.train is not None and stage.train.members == 1:  # as before there were any members
+        del facts["train"]["members"]
     facts["start_from"] = _start_digest(stage.start_from, earlier) if stage.start_from else None
     if stage.compare is not None and stage.compare.foreign is not None:
         facts["compare"]["foreign"] = _content(stage.compare.foreign)

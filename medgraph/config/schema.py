@@ -36,6 +36,8 @@ class Train:
         keep: With patience, the weights that training leaves: of the "best" epoch, or of the "last".
         ema: Decay of a moving average of the weights, 0.999 say; training leaves the average in their place. None
             leaves the weights of the last step.
+        members: Networks trained one after another, from as many seeds, on the same data; the encoder gives their
+            vectors side by side, see `nn.ensemble`. Where the stage chooses, of what is kept alone.
     """
 
     epochs: int
@@ -51,9 +53,11 @@ class Train:
     patience: int | None = None
     keep: Literal["best", "last"] = "best"
     ema: float | None = None
+    members: int = 1
 
     def __post_init__(self) -> None:
         checks.at_least("epochs", self.epochs, 1)
+        checks.at_least("members", self.members, 1)
         checks.at_least("batch_size", self.batch_size, 1)
         checks.at_least("accumulate", self.accumulate, 1)
         checks.at_least("num_workers", self.num_workers, 0)
@@ -143,6 +147,12 @@ class Stage:
     digest: str
     choose: Any = None
     candidates: dict[str, "Stage"] = field(default_factory=dict)
+
+    @property
+    def encoder(self) -> dict[str, Any]:
+        """The part that describes the encoder which a stage with a method leaves: one network, or its members'."""
+        one = self.method["encoder"]
+        return one if self.train.members == 1 else {"name": "ensemble", "encoders": [one] * self.train.members}
 
 
 @dataclass(frozen=True)

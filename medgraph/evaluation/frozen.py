@@ -29,7 +29,7 @@ def frozen_features(encoder: Any, dataset: Any, batch_size: int, device: str, ce
     starts = range(0, len(dataset), batch_size)
     if getattr(encoder, "takes_stacks", False) and dataset.__getitems__([0]).images.ndim == 4:
         encoder = encoder.slice_encoder
-    if cells and not hasattr(encoder, "pyramid"):
+    if cells and not hasattr(encoder, "pyramid_dims"):
         raise ConfigError(
             f"evaluator.cells: {type(encoder).__name__} gives one vector of an example and no maps to read in cells; "
             "expected 0."

@@ -178,6 +178,8 @@ class MetapathEncoder(nn.Module):
 
 def check_fit(spec: MetapathSpec, encoder: MetapathEncoder, is_batched: bool) -> None:
     """Raise ValueError unless data and encoder are those of a method that trains on batches, or on the whole graph."""
+    if not hasattr(encoder, "encode"):
+        raise ValueError(f"encoder: expected one with a coarse and a fine view of nodes, got {type(encoder).__name__}")
     kinds = ("the whole graph", "batches of targets")
     if spec.is_batched != is_batched:
         wanted = ("metapath_views", "metapath_batches")[is_batched]

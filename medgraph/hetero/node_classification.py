@@ -23,7 +23,7 @@ class NodeClassification(Method):
 
     Args:
         spec: Facts of the data, filled by the builder: the classes.
-        encoder: Gives the fine view; pre-trained or fresh.
+        encoder: Gives the fine view; pre-trained or fresh; an `ensemble` of such, too.
         encoder_lr_scale: Factor on the encoder's learning rate; below 1 keeps it closer to where it started.
     """
 
@@ -32,7 +32,8 @@ class NodeClassification(Method):
         num_classes = spec.num_classes or 0  # without labels there are none
         if num_classes < 2:
             raise ValueError(f"spec: the graph has {num_classes} classes of targets, expected 2 or more")
-        check_fit(spec, encoder, is_batched=False)
+        for member in getattr(encoder, "encoders", [encoder]):
+            check_fit(spec, member, is_batched=False)
         self.encoder_lr_scale = checks.positive("encoder_lr_scale", encoder_lr_scale)
         self.num_classes = num_classes
         self.encoder = encoder

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from rich.console import Console
@@ -11,31 +12,48 @@ from medgraph.config.schema import Pipeline, Stage
 from medgraph.runner import checkpoint
 from medgraph.runner.begun import keep_to_cases
 from medgraph.runner.encoder_folder import FACTS, read_facts
+from medgraph.runner.export import load_encoder
+from medgraph.runner.fitting import build_method, train_into
 from medgraph.runner.folder import RunFolder
-from medgraph.runner.stage import build_method, train_into
+from medgraph.runner.members import train_members
 from medgraph.runner.train import pick_device
 
 CHOICE = "choice.json"
+_FIGURE = "validation.json"  # of a candidate's folder; comes last
 
 
 def choose_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str, console: Console) -> None:
     """Train every candidate of a stage from the same start and seed; its encoder is that of the best on validation.
 
-    Writes `choice.json`: the best candidate, and the figure of each. A candidate that is finished is not run again.
+    Where the best has several members, its further ones are trained then. Writes `choice.json`: the best candidate, the
+    figure of each, and that of the members together. What is finished is not trained again.
     """
     path = folder.stage(stage.name)
     start = folder.encoder(stage.start_from) if stage.start_from else None
     evaluator = config.build(stage.choose.evaluator, "evaluators", seed=pipeline.seed)
     _check(path, stage, pipeline, evaluator)
     for name, candidate in stage.candidates.items():
-        if processes.from_main((path / name / "validation.json").exists()):
+        if processes.from_main((path / name / _FIGURE).exists()):
             console.print(f"  {name}: finished before, skipped")
             continue
         console.print(f"  {name}")
         _train(path / name, candidate, pipeline, start, evaluator, device, console)
         processes.wait()
+    choice = processes.from_main(_best(path, list(stage.candidates)) if processes.is_main() else None)
+    best, kept = path / choice["best"], stage.candidates[choice["best"]]
+    if kept.train.members > 1:
+        data = config.build(kept.data, "data", seed=pipeline.seed)
+        train_members(path, kept, pipeline, data, start, device, console, first=best)
+        if processes.is_main():
+            joined = SimpleNamespace(encoder=load_encoder(path / "encoder"))
+            choice["joined"] = evaluator.validate(joined, data, device=str(pick_device(device)))
+    elif processes.is_main():
+        _copy(best, path)
     if processes.is_main():
-        _keep_best(path, list(stage.candidates), console)
+        checkpoint.write_json(path / CHOICE, choice)
+        facts = read_facts(path / "encoder")
+        checkpoint.write_json(path / "encoder" / FACTS, {**facts, "facts": {**facts["facts"], "choice": choice}})
+        console.print(f"  {told(choice)}")
 
 
 def _check(path: Path, stage: Stage, pipeline: Pipeline, evaluator: Any) -> None:
@@ -49,11 +67,12 @@ def _train(
     path: Path, stage: Stage, pipeline: Pipeline, start: Path | None, evaluator: Any, device: str, console: Console
 ) -> None:
     """Train one candidate in the folder `path`; its figure comes last. Nothing of it stays in memory."""
-    method, data = build_method(stage, stage.data, pipeline.seed, start, console)
-    train_into(path, stage, method, data, pipeline, device, console)
+    data = config.build(stage.data, "data", seed=pipeline.seed)
+    method = build_method(stage, data, pipeline.seed, start, console)
+    train_into(path, stage, method, data, pipeline, pipeline.seed, device, console)
     if processes.is_main():
         figure = evaluator.validate(method, data, device=str(pick_device(device)))
-        checkpoint.write_json(path / "validation.json", {"figure": figure})
+        checkpoint.write_json(path / _FIGURE, {"figure": figure})
 
 
 def read_choice(path: Path) -> dict[str, Any]:
@@ -66,28 +85,24 @@ def told(choice: dict[str, Any]) -> str:
     """The choice in words."""
     best, figures = choice["best"], choice["validation"]
     others = ", ".join(f"{name} {figure:.2f}" for name, figure in figures.items() if name != best)
-    return f"{best} is kept, with {figures[best]:.2f} on validation; {others}"
+    joined = f" (all its members {choice['joined']:.2f})" if "joined" in choice else ""
+    return f"{best} is kept, with {figures[best]:.2f} on validation{joined}; {others}"
 
 
-def _keep_best(path: Path, names: list[str], console: Console) -> None:
-    """Copy what the best candidate left to where that of a stage lies, each folder whole or not at all."""
+def _best(path: Path, names: list[str]) -> dict[str, Any]:
+    """The candidate with the highest figure, the first of equals, and all figures. Raises CheckpointError."""
     advice = "Remove it, and go on with the run by --resume."
-    figures = {
-        n: checkpoint.read_json(path / n / "validation.json", {"figure": float}, advice)["figure"] for n in names
-    }
-    best = max(names, key=lambda name: figures[name])
-    choice = {"best": best, "validation": figures}
-    checkpoint.write_json(path / CHOICE, choice)
+    figures = {n: checkpoint.read_json(path / n / _FIGURE, {"figure": float}, advice)["figure"] for n in names}
+    return {"best": max(names, key=lambda name: figures[name]), "validation": figures}
+
+
+def _copy(best: Path, path: Path) -> None:
+    """Copy what the best candidate left to where that of a stage lies, each folder whole or not at all."""
     for kind in ("encoder", "model"):
-        source = path / best / kind
-        if not source.exists():
+        if not (best / kind).exists():
             continue
         half, whole = path / f".{kind}.half", path / kind
         for folder in (half, whole):
             shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(source, half)
-        if kind == "encoder":
-            facts = read_facts(half)
-            checkpoint.write_json(half / FACTS, {**facts, "facts": {**facts["facts"], "choice": choice}})
+        shutil.copytree(best / kind, half)
         half.rename(whole)
-    console.print(f"  {told(choice)}")

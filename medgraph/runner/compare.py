@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from medgraph import files, processes
+from medgraph import config, files, processes
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.data.fingerprint import fingerprint
 from medgraph.data.label_counts import labelled_words
@@ -21,9 +21,9 @@ from medgraph.runner.begun import keep_to_cases
 from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.evaluate import evaluate
 from medgraph.runner.export import export_encoder
+from medgraph.runner.fitting import build_method, fit
 from medgraph.runner.folder import RunFolder
 from medgraph.runner.model import export_model
-from medgraph.runner.stage import build_method, fit
 
 PRETRAINED, FOREIGN, SCRATCH = "pretrained", "foreign", "from scratch"
 
@@ -113,7 +113,8 @@ def _run_arm(
         start = Path(stage.compare.foreign)
         stage = replace(stage, method={**stage.method, "encoder": read_facts(start)["encoder"]})
     count = None if num_labelled == "all" else num_labelled
-    method, data = build_method(stage, {**stage.data, "num_labelled": count}, seed, start, console)
+    data = config.build({**stage.data, "num_labelled": count}, "data", seed=seed)
+    method = build_method(stage, data, seed, start, console)
     keep_to_cases(path.parent, data)
     fit(stage, method, data, seed, path, device, title, console)
     if not processes.is_main():

@@ -76,7 +76,7 @@ def _part_of(stage: Stage, seed: int) -> _Part:
     if stage.method is None or "encoder" not in stage.method:
         return _Part(None, {}, {})
     spec = config.build(stage.data, "data", seed=seed).spec
-    node = stage.method["encoder"]
+    node = stage.encoder
     return _Part(spec, _shapes(node, spec, seed), node)
 
 
@@ -102,12 +102,13 @@ def _misfits(where: str, there: _Part, here: _Part) -> list[str]:
             f"{where}, whose encoder takes {_told(there.spec)}, but the data of this stage are {_told(here.spec)}. "
             "Prepare the data alike, or start from another encoder."
         ]
-    names = renamed(given, own)
-    if not set(names.values()) & own.keys():
-        return [f"{where}, whose encoder shares no tensor with it. Give both stages the same encoder."]
+    new_names = renamed(given, own)
+    if not set(new_names.values()) & own.keys():
+        names = f"({there.node['name']} there, {here.node['name']} here)"
+        return [f"{where}, whose encoder shares no tensor with it {names}. Give both stages the same encoder."]
     wrong = [
         f"{new} has shape {given[name]} there and {own[new]} here"
-        for name, new in names.items()
+        for name, new in new_names.items()
         if new in own and given[name] != own[new] and not fits_summed(given[name], own[new])
     ]
     if wrong:
@@ -139,8 +140,11 @@ def _differences(there: dict[str, Any], here: dict[str, Any], kind: str = "encod
     for key, parameter in signature.read(catalogue.path(kind, here["name"])).settable.items():
         given, own = (node.get(key, parts.plain_default(parameter)) for node in (there, here))
         where = parts.join(path, key)
-        if isinstance(given, dict) and isinstance(own, dict) and parameter.annotation is None:
-            found += _differences(given, own, catalogue.kind_of_key(key) or "", where)
+        first, second = (value if isinstance(value, list) else [value] for value in (given, own))
+        if parameter.annotation is None and given and own and len(first) == len(second):  # parts, one or several
+            for index, pair in enumerate(zip(first, second, strict=True)):
+                place = parts.join(where, index) if isinstance(given, list) else where
+                found += _differences(*pair, catalogue.kind_of_key(key) or "", place)
         elif key not in _TRAINING_ONLY and given != own:
             found.append(f"{where} is {given!r} there and {own!r} here")
     return found

@@ -1,108 +1,26 @@
-"""A train stage: build, take over an earlier encoder, train, export, score."""
-
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+"""A train stage: one network, or several that are joined; scored where the stage names an evaluator."""
 
 from rich.console import Console
 
 from medgraph import config, processes
 from medgraph.config.schema import Pipeline, Stage
-from medgraph.data.fingerprint import fingerprint
-from medgraph.data.licence import licences
-from medgraph.data.spec import settled
-from medgraph.errors import CheckpointError
-from medgraph.method import Method
 from medgraph.runner.begun import keep_to_cases
 from medgraph.runner.evaluate import evaluate
-from medgraph.runner.export import export_encoder, transfer
+from medgraph.runner.fitting import build_method, train_into
 from medgraph.runner.folder import RunFolder
-from medgraph.runner.model import export_model
-from medgraph.runner.seed import seed_all
-from medgraph.runner.train import pick_device, train
-
-_ILLUSTRATED = 4  # training examples that a method may draw
+from medgraph.runner.members import train_members
 
 
 def train_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str, console: Console) -> None:
     """Train a stage's method and export its encoder; score it on the test part when the stage names an evaluator."""
     start = folder.encoder(stage.start_from) if stage.start_from else None
-    method, data = build_method(stage, stage.data, pipeline.seed, start, console)
     path = folder.stage(stage.name)
+    data = config.build(stage.data, "data", seed=pipeline.seed)
     keep_to_cases(path, data)
-    train_into(path, stage, method, data, pipeline, device, console)
+    if stage.train.members > 1:
+        train_members(path, stage, pipeline, data, start, device, console)
+        return
+    method = build_method(stage, data, pipeline.seed, start, console)
+    train_into(path, stage, method, data, pipeline, pipeline.seed, device, console)
     if stage.evaluator is not None and processes.is_main():
         evaluate(stage.evaluator, method, data, path / "scores.json", device)
-
-
-def train_into(
-    path: Path, stage: Stage, method: Method, data: Any, pipeline: Pipeline, device: str, console: Console
-) -> None:
-    """Train a stage's method in the folder `path`; the main process exports its encoder and model there."""
-    fit(stage, method, data, pipeline.seed, path, device, stage.name, console)
-    if not processes.is_main():
-        return
-    stage = replace(stage, data=settled(data, stage.data))
-    facts = {
-        "stage": stage.name,
-        "pipeline": pipeline.name,
-        "method": stage.method,
-        "data": stage.data,
-        "seed": pipeline.seed,
-        "fingerprint": fingerprint(data),
-        "licences": licences(data),
-    }
-    export_encoder(path / "encoder", method.encoder, stage.method["encoder"], data.spec, facts)
-    export_model(path / "model", method, stage, data.spec, facts)
-
-
-def build_method(
-    stage: Stage, data_node: dict[str, Any], seed: int, start: Path | None, console: Console
-) -> tuple[Method, Any]:
-    """Data and method of a stage, seeded; the encoder filled from the exported one in `start`."""
-    data = config.build(data_node, "data", seed=seed)
-    seed_all(seed, "build")
-    method = config.build(stage.method, "methods", spec=data.spec, seed=seed)
-    if start is not None:
-        if not start.exists():
-            raise CheckpointError(f"{start}: no such folder, so stage {stage.name} has nothing to start from.")
-        for words, names in transfer(start, method.encoder).items():
-            console.print(f"  {words}: {len(names)} tensors{_sample(names)}")
-    return method, data
-
-
-def fit(
-    stage: Stage, method: Method, data: Any, seed: int, path: Path, device: str, title: str, console: Console
-) -> None:
-    """Train `method` on the training part of `data` by the stage's plan; say what came from the cache of volumes."""
-    plan = stage.train
-    if stage.evaluator is not None and hasattr(data, "check_test"):
-        data.check_test()  # a class that the model does not have is told now, not after hours
-    dataset = data.train()
-    if hasattr(data, "cache"):
-        console.print(f"  {_cache_line(data.cache.report())}")
-    optimizer = config.build(plan.optimizer, "optimizers")
-    schedule = config.build(plan.schedule, "schedules")
-    train(
-        method,
-        dataset,
-        plan,
-        optimizer=optimizer,
-        schedule=schedule,
-        seed=seed,
-        folder=path,
-        device=device,
-        title=title,
-    )
-    if type(method).illustrate is not Method.illustrate and processes.is_main():
-        method.illustrate(path, dataset.__getitems__(range(min(_ILLUSTRATED, len(dataset)))).to(pick_device(device)))
-
-
-def _cache_line(report: Any) -> str:
-    """What a cache did, in words."""
-    held = f"{report.bytes / 2**20:.0f} MiB in {report.folder}"
-    return f"volumes: {report.hits} taken from the cache, {report.misses} prepared anew; the cache holds {held}"
-
-
-def _sample(names: list[str]) -> str:
-    return f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""

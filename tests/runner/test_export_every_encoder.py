@@ -22,6 +22,7 @@ PLAIN = {
     "segresnet": {"name": "segresnet", "width": 8, "blocks": [1, 1, 1]},
     "swin": {"name": "swin", "width": 6, "depths": [2, 1, 1, 1], "num_heads": [1, 2, 2, 4], "window": 3},
     "headed": {"name": "headed", "inner_encoder": RESNET, "out_dim": 5},
+    "ensemble": {"name": "ensemble", "encoders": [RESNET, RESNET]},
     "common_salient": {"name": "common_salient", "common_encoder": RESNET, "salient_encoder": {"name": "conv"}},
 }
 STACKED = {"name": "volume", "slice_encoder": RESNET, "attention": {"name": "ms1d", "num_heads": 2}, "dim": 8}
@@ -57,6 +58,7 @@ def _with_defaults(node):
     inner = {
         key: _with_defaults(value) for key, value in node.items() if isinstance(value, dict) and key != "attention"
     }
+    inner |= {key: [_with_defaults(each) for each in value] for key, value in node.items() if key == "encoders"}
     attention = {"attention": config.with_defaults(node["attention"], "attentions")} if "attention" in node else {}
     return config.with_defaults(node | inner | attention, "encoders")
 

@@ -1,0 +1,188 @@
+"""A stage that trains several networks and leaves one encoder of all."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import medgraph
+from medgraph import config
+from medgraph.errors import ConfigError
+from medgraph.evaluation.node_scores import NodeProbe
+from medgraph.runner.encoder_folder import WEIGHTS, read_facts
+from medgraph.runner.export import load_encoder
+from medgraph.runner.handover import check_handovers
+
+PIPELINE = """
+name: several
+seed: 3
+stages:
+  pretrain:
+    config:
+      kind: train
+      data: {name: metapath_views, source: {name: planted_graph, num_targets: 150}, top_k: [20], ties: random}
+      method:
+        name: meow
+        encoder: {name: metapath, dim: 16, output: joined}
+        loss: {name: info_nce}
+        prototype_weight: 0.0
+        num_clusters: [1]
+        embedding_dim: 16
+      train: {epochs: 12, batch_size: 1, members: 3, optimizer: {name: adam, lr: 0.005}, schedule: {name: constant}}
+  probe:
+    start_from: pretrain
+    config: {kind: evaluate, evaluator: {name: node_probe, num_probes: 3, num_steps: 40}}
+  finetune:
+    start_from: pretrain
+    config:
+      kind: train
+      data: {name: labelled_nodes, graph_data: {name: metapath_views, source: {name: planted_graph, num_targets: 150}}}
+      method:
+        name: node_classification
+        encoder: {name: ensemble, encoders: [ONE, ONE, ONE]}
+      train: {epochs: 2, batch_size: 1, optimizer: {name: adam}, schedule: {name: constant}}
+""".replace("ONE", "{name: metapath, dim: 16, output: joined, dropout: 0.5}")
+CHOOSE = (
+    "pretrain.choose={evaluator: {name: node_probe, num_probes: 3, num_steps: 40}, "
+    "candidates: {noise: {data.feature_mask: 0.99, train.epochs: 1}, plain: {}}}"
+)
+ALL = ("data", "method", "evaluator", "train", "compare", "choose")
+MEMBERS = ("member-1", "member-2", "member-3")
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    path = tmp_path_factory.mktemp("several") / "several.yaml"
+    path.write_text(PIPELINE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(pipeline):
+    return medgraph.run(pipeline, out=pipeline.parent / "run", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def chosen(pipeline):
+    return medgraph.run(pipeline, [CHOOSE], out=pipeline.parent / "chosen", device="cpu")
+
+
+def views_of(run):
+    facts = read_facts(run / "pretrain" / "encoder")["facts"]
+    data = config.build(facts["data"], "data", seed=facts["seed"])
+    return data, data.train().views
+
+
+@torch.no_grad()
+def test_the_encoder_joins_networks_that_differ_and_saw_the_same_data(finished):
+    _, views = views_of(finished)
+    vectors = [load_encoder(finished / "pretrain" / member / "encoder")(views) for member in MEMBERS]
+    joined = load_encoder(finished / "pretrain" / "encoder")(views)
+    torch.testing.assert_close(joined, torch.cat(vectors, dim=1) / 3**0.5)
+    learned = [each[:, :16] for each in vectors]
+    assert all((learned[0] - each).abs().mean() > 0.05 for each in learned[1:])
+    averages = [each[:, 16:] for each in vectors]  # of one graph, with ties drawn by the seed of the data
+    torch.testing.assert_close(averages[0], averages[1], rtol=0, atol=0)
+
+
+def test_the_first_member_is_what_the_stage_trains_alone(pipeline, finished, tmp_path):
+    one = "{name: metapath, dim: 16, output: joined}"
+    changes = ["pretrain.train.members=1", f"finetune.method.encoder={one}"]
+    run = medgraph.run(pipeline, changes, out=tmp_path / "run", device="cpu")
+    alone = run / "pretrain" / "encoder" / WEIGHTS
+    assert alone.read_bytes() == (finished / "pretrain" / "member-1" / "encoder" / WEIGHTS).read_bytes()
+    assert not (run / "pretrain" / "member-1").exists()
+
+
+def test_later_stages_take_all_members(finished, capsys):
+    (row,) = json.loads((finished / "probe" / "scores.json").read_text())["rows"]
+    data, _ = views_of(finished)
+    model = SimpleNamespace(encoder=load_encoder(finished / "pretrain" / "encoder"))
+    (again,) = NodeProbe(num_probes=3, num_steps=40).evaluate(model, data).rows
+    assert row["macro_f1"] == again["macro_f1"]
+    assert "Attention of each meta-path" in (finished / "report.html").read_text()
+    before, after = (load_encoder(finished / stage / "encoder") for stage in ("pretrain", "finetune"))
+    moved = [(a - b).abs().max() for a, b in zip(before.parameters(), after.parameters(), strict=True)]
+    assert max(moved) > 0
+    assert max(moved) < 0.01  # two steps away from what was handed over, and not drawn anew
+
+
+def test_the_best_candidate_gets_its_further_members(chosen):
+    path = chosen / "pretrain"
+    choice = json.loads((path / "choice.json").read_text())
+    best = choice["best"]
+    other = {"noise": "plain", "plain": "noise"}[best]
+    assert sorted(each.name for each in path.glob("member-*")) == ["member-2", "member-3"]
+    assert choice["validation"][best] > choice["validation"][other]
+    data, views = views_of(chosen)
+    joined = load_encoder(path / "encoder")
+    assert choice["joined"] == NodeProbe(num_probes=3, num_steps=40).validate(SimpleNamespace(encoder=joined), data)
+    with torch.no_grad():
+        first = load_encoder(path / best / "encoder")(views)
+        torch.testing.assert_close(joined(views)[:, : first.shape[1]] * 3**0.5, first)
+    assert f"(all its members {choice['joined']:.2f})" in (path / "encoder" / "README.md").read_text()
+    assert read_facts(path / "encoder")["facts"]["choice"] == choice
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", [(), (CHOOSE,)])
+def test_killed_it_ends_with_the_same_weights_and_trains_no_member_twice(pipeline, finished, chosen, tmp_path, extra):
+    command = [sys.executable, "-m", "medgraph", "run", str(pipeline), *extra, "--out", "run", "--device", "cpu"]
+    settings = {"cwd": tmp_path, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, **settings)
+    deadline = time.monotonic() + 120
+    until = tmp_path / "run" / "pretrain" / "member-3" / "metrics.jsonl"
+    while not until.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(timeout=60) == -signal.SIGKILL
+    done = subprocess.run([*command, "--resume"], check=True, stdout=subprocess.PIPE, text=True, **settings)
+    assert "member-2: finished before, skipped" in done.stdout
+    ours, theirs = (run / "pretrain" / "encoder" / WEIGHTS for run in (tmp_path / "run", chosen if extra else finished))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_a_stage_of_one_network_is_the_stage_it_was_before_there_were_members(pipeline):
+    """Its digest, so that an older run goes on."""
+    several, alone = (config.load(pipeline, [f"pretrain.train.members={n}"]).stages["pretrain"] for n in (3, 1))
+    assert several.digest != alone.digest
+    facts = {key: value for key, value in asdict(alone).items() if key in ("kind", "start_from", *ALL)}
+    del facts["choose"], facts["train"]["members"]
+    assert alone.digest == hashlib.sha256(json.dumps([facts, 3], sort_keys=True).encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["pretrain.train.members=0"], r"pretrain\.train\.members: expected 1 or more, got 0"),
+        (["pretrain.evaluator={name: node_probe}"], r"pretrain\.train\.members: joins encoders, which have no head"),
+        (["pretrain.train.members=2"], r"finetune\.method\.encoder: .* encoders is "),
+        (
+            ["finetune.method.encoder={name: metapath, dim: 16}"],
+            r"shares no tensor .*\(ensemble there, metapath here\)",
+        ),
+        (["finetune.method.encoder.encoders=[]"], r"encoders: expected at least one, got none"),
+        (["pretrain.method.encoder={name: ensemble, encoders: [{name: metapath}]}"], r"a coarse and a fine view"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_trained(pipeline, changes, told):
+    def check():
+        changed = config.load(pipeline, changes)
+        config.dry_build(changed)
+        check_handovers(changed)
+
+    with pytest.raises(ConfigError, match=told):
+        check()
+
+
+def test_a_head_is_not_thrown_away():
+    with pytest.raises(ConfigError, match=r"segment\.train\.members: joins encoders, and patch_segmentation trains"):
+        config.dry_build(config.load("segment-3d", ["segment.train.members=2", "segment.evaluator=null"]))
