@@ -109,9 +109,12 @@ def _dry_build_stage(stage: Stage, pipeline: Pipeline) -> None:
     if stage.method is not None:
         with torch.device("meta"):
             method = build(stage.method, "methods", spec=spec, path=f"{stage.name}.method", **settings)
-        if stage.train.members > 1 and hasattr(method, "predict"):
-            place = _placed(f"{stage.name}.train.members", pipeline.origins)
-            raise ConfigError(f"{place}: joins encoders, and {stage.method['name']} trains a head as well; set it to 1")
+        if stage.train.members > 1 and stage.evaluator is not None and not hasattr(method, "predict"):
+            place = _placed(f"{stage.name}.evaluator", pipeline.origins)
+            raise ConfigError(
+                f"{place}: {stage.method['name']} leaves no model for its members to answer together, only encoders; "
+                "score those in a stage of kind 'evaluate', or set train.members to 1"
+            )
 
 
 def _check_counts(stage: Stage, data: Any, origins: dict[str, str]) -> None:

@@ -169,8 +169,8 @@ def _check_stage(node: Node, name: str, order: list[str], file: str | None, find
         findings.add(node.origin, name, f"missing key 'start_from': a stage of kind {kind!r} needs an earlier encoder")
     before = len(findings.errors)
     stage = _stage(config, kind, name, start, file, findings)
-    if stage.train is not None and stage.train.members > 1 and (kind == "compare" or stage.evaluator is not None):
-        text = "joins encoders, which have no head to score; set it to 1, or leave scores to a stage of kind 'evaluate'"
+    if kind == "compare" and stage.train is not None and stage.train.members > 1:
+        text = "arms are compared one network at a time, from compare.seeds; set it to 1"
         findings.add(findings.origins[f"{name}.train.members"], f"{name}.train.members", text)
     if stage.choose is not None and len(findings.errors) == before:  # else each would repeat the stage's mistakes
         stage = replace(stage, candidates=_check_candidates(config, stage, findings))

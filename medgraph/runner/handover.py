@@ -39,7 +39,7 @@ def check_handovers(pipeline: Pipeline) -> None:
     alternatives = {stage.name: list(stage.candidates.values()) or [stage] for stage in pipeline.stages.values()}
     for stage in (each for stages in alternatives.values() for each in stages):
         try:
-            own = built[stage.name] = _part_of(stage, pipeline.seed)
+            own, built[stage.name] = _parts_of(stage, pipeline.seed)
         except DataError:  # no data, no shapes; the check of the data says so
             continue
         for start in _starts(stage.start_from, alternatives):
@@ -72,12 +72,15 @@ class _Part:
     node: dict[str, Any]
 
 
-def _part_of(stage: Stage, seed: int) -> _Part:
+def _parts_of(stage: Stage, seed: int) -> tuple[_Part, _Part]:
+    """The encoder that a stage trains, and the one that it leaves: another where several members are joined."""
     if stage.method is None or "encoder" not in stage.method:
-        return _Part(None, {}, {})
+        return _Part(None, {}, {}), _Part(None, {}, {})
     spec = config.build(stage.data, "data", seed=seed).spec
-    node = stage.encoder
-    return _Part(spec, _shapes(node, spec, seed), node)
+    trained = _Part(spec, _shapes(stage.method["encoder"], spec, seed), stage.method["encoder"])
+    if stage.train.members == 1:
+        return trained, trained
+    return trained, _Part(spec, _shapes(stage.encoder, spec, seed), stage.encoder)
 
 
 def _part_in(folder: Path) -> _Part:

@@ -1,5 +1,6 @@
-"""Several networks of one train stage, from different seeds, and the encoder that joins them."""
+"""Several networks of one train stage, from different seeds, and what joins them: an encoder, and a model."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ from medgraph import config, processes
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.data.spec import spec_from_dict
 from medgraph.runner import checkpoint
+from medgraph.runner.committee import Committee
 from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.export import export_encoder, load_encoder
 from medgraph.runner.fitting import build_method, train_into
+from medgraph.runner.model import export_model, load_model
 
 _LAST = "done.json"  # of a member's folder
 
@@ -26,7 +29,7 @@ def train_members(
     console: Console,
     first: Path | None = None,
 ) -> None:
-    """Train every member of a stage that is not finished yet, then leave them joined in `path/encoder`.
+    """Train every member of a stage that is not finished yet, then join them in `path/encoder` and `path/model`.
 
     Members share data and start; member k is drawn and trained from the pipeline's seed + k - 1.
 
@@ -57,14 +60,23 @@ def train_members(
             checkpoint.write_json(folder / _LAST, {"seed": seed})
         processes.wait()
     if processes.is_main():
-        _join(path / "encoder", stage, folders)
+        _join(path, stage, folders)
 
 
-def _join(folder: Path, stage: Stage, members: list[Path]) -> None:
-    """Export the members as one encoder, with the facts of the first. Raises CheckpointError."""
+def _join(path: Path, stage: Stage, members: list[Path]) -> None:
+    """Export the members as one encoder and, where they predict, one model, with the facts of the first.
+
+    Raises:
+        CheckpointError: What a member left cannot be read.
+    """
     told = read_facts(members[0] / "encoder")
     spec = spec_from_dict(told["spec"])
     ensemble = config.build(stage.encoder, "encoders", spec=spec)
     for own, member in zip(ensemble.encoders, members, strict=True):
         own.load_state_dict(load_encoder(member / "encoder").state_dict())
-    export_encoder(folder, ensemble, stage.encoder, spec, told["facts"])
+    export_encoder(path / "encoder", ensemble, stage.encoder, spec, told["facts"])
+    if all((member / "model").exists() for member in members):
+        models = [load_model(member / "model") for member in members]
+        committee = Committee([model.method for model in models], bool(getattr(spec, "target", "")))
+        as_trained = replace(stage, data=told["facts"]["data"])
+        export_model(path / "model", committee, as_trained, spec, models[0].facts)

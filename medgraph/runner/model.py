@@ -4,12 +4,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from medgraph import __version__, config
 from medgraph.config.schema import Stage
 from medgraph.data.spec import spec_from_dict
 from medgraph.errors import CheckpointError
-from medgraph.method import Method
 from medgraph.runner import checkpoint
+from medgraph.runner.committee import Committee
 
 WEIGHTS, FACTS = "model.safetensors", "model.json"
 
@@ -33,12 +35,12 @@ class Model:
     path: Path
 
 
-def export_model(folder: Path, method: Method, stage: Stage, spec: Any, facts: dict[str, Any]) -> None:
+def export_model(folder: Path, method: nn.Module, stage: Stage, spec: Any, facts: dict[str, Any]) -> None:
     """Write a fine-tuned method to `folder`; does nothing for one without `predict`, which nobody applies to new cases.
 
     Args:
         folder: Made if absent.
-        method: The trained method.
+        method: The trained method, or a committee of such.
         stage: Its stage: how method and data were built.
         spec: The data's facts that it was built with.
         facts: What a reader wants to know; "seed" is needed.
@@ -48,6 +50,8 @@ def export_model(folder: Path, method: Method, stage: Stage, spec: Any, facts: d
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.write_tensors(folder / WEIGHTS, method.state_dict(), {})
     described = {"method": stage.method, "data": stage.data, "spec": asdict(spec), "facts": facts}
+    if isinstance(method, Committee):
+        described["members"] = len(method.models)
     checkpoint.write_json(folder / FACTS, {"medgraph": __version__, **described})
 
 
@@ -65,6 +69,9 @@ def load_model(folder: Path) -> Model:
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: expected a fine-tuned model as a run writes it ({error!r}).") from error
     method = config.build(node, "methods", spec=spec, seed=seed)
+    if "members" in stored:
+        others = (config.build(node, "methods", spec=spec, seed=seed) for _ in range(1, stored["members"]))
+        method = Committee([method, *others], bool(getattr(spec, "target", "")))
     tensors, _ = checkpoint.read_tensors(folder / WEIGHTS)
     try:
         method.load_state_dict(tensors)
@@ -109,4 +116,10 @@ def _rank(folder: Path) -> tuple[Any, ...]:
     stored = _read(folder / FACTS)
     facts, few = stored["facts"], stored["facts"].get("num_labelled")
     most = few is not None, -stored["spec"].get("num_examples", 0), -(few or 0)  # a share says nothing of its number
-    return facts.get("arm") not in (None, "pretrained"), *most, facts.get("seed", 0)
+    return (
+        facts.get("arm") not in (None, "pretrained"),
+        *most,
+        facts.get("seed", 0),
+        -stored.get("members", 1),
+        folder.as_posix(),
+    )

@@ -9,6 +9,7 @@ from medgraph.runner.evaluate import evaluate
 from medgraph.runner.fitting import build_method, train_into
 from medgraph.runner.folder import RunFolder
 from medgraph.runner.members import train_members
+from medgraph.runner.model import load_model
 
 
 def train_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str, console: Console) -> None:
@@ -17,10 +18,12 @@ def train_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str
     path = folder.stage(stage.name)
     data = config.build(stage.data, "data", seed=pipeline.seed)
     keep_to_cases(path, data)
+    is_scored = stage.evaluator is not None and processes.is_main()
     if stage.train.members > 1:
         train_members(path, stage, pipeline, data, start, device, console)
-        return
-    method = build_method(stage, data, pipeline.seed, start, console)
-    train_into(path, stage, method, data, pipeline, pipeline.seed, device, console)
-    if stage.evaluator is not None and processes.is_main():
-        evaluate(stage.evaluator, method, data, path / "scores.json", device)
+        model = load_model(path / "model").method if is_scored else None
+    else:
+        model = build_method(stage, data, pipeline.seed, start, console)
+        train_into(path, stage, model, data, pipeline, pipeline.seed, device, console)
+    if is_scored:
+        evaluate(stage.evaluator, model, data, path / "scores.json", device)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,17 @@ import torch
 
 import medgraph
 from medgraph import config
+from medgraph.data import formats
+from medgraph.data.cases import of_part
+from medgraph.data.samples import SampleSource
 from medgraph.errors import ConfigError
 from medgraph.evaluation.node_scores import NodeProbe
+from medgraph.evaluation.segmentation import SegmentationScores
 from medgraph.runner.encoder_folder import WEIGHTS, read_facts
 from medgraph.runner.export import load_encoder
 from medgraph.runner.handover import check_handovers
+from medgraph.runner.model import find_model, load_model
+from medgraph.runner.predict import predict
 
 PIPELINE = """
 name: several
@@ -163,7 +170,7 @@ def test_a_stage_of_one_network_is_the_stage_it_was_before_there_were_members(pi
     ("changes", "told"),
     [
         (["pretrain.train.members=0"], r"pretrain\.train\.members: expected 1 or more, got 0"),
-        (["pretrain.evaluator={name: node_probe}"], r"pretrain\.train\.members: joins encoders, which have no head"),
+        (["pretrain.evaluator={name: node_probe}"], r"pretrain\.evaluator: meow leaves no model"),
         (["pretrain.train.members=2"], r"finetune\.method\.encoder: .* encoders is "),
         (
             ["finetune.method.encoder={name: metapath, dim: 16}"],
@@ -183,6 +190,71 @@ def test_mistakes_are_told_before_anything_is_trained(pipeline, changes, told):
         check()
 
 
-def test_a_head_is_not_thrown_away():
-    with pytest.raises(ConfigError, match=r"segment\.train\.members: joins encoders, and patch_segmentation trains"):
-        config.dry_build(config.load("segment-3d", ["segment.train.members=2", "segment.evaluator=null"]))
+SEGMENTATION = """
+name: answering
+seed: 3
+stages:
+  fine:
+    config:
+      kind: train
+      data: {name: labelled_slices, source: {name: sample}, size: [24, 24], num_labelled: 2}
+      method:
+        name: segmentation
+        encoder: {name: resnet, depth: 10, width: 4}
+        transform: {name: segmentation_augment}
+        loss: {name: dice_cross_entropy}
+      train:
+        epochs: 1
+        steps_per_epoch: 3
+        batch_size: 4
+        members: 2
+        optimizer: {name: adamw, lr: 0.01}
+        schedule: {name: constant}
+      evaluator: {name: segmentation}
+"""
+
+
+@pytest.fixture(scope="module")
+def segmented(tmp_path_factory):
+    path = tmp_path_factory.mktemp("answering") / "answering.yaml"
+    path.write_text(SEGMENTATION)
+    return medgraph.run(path, out=path.parent / "run", device="cpu")
+
+
+def test_fine_tuned_members_answer_together_and_are_scored_so(segmented):
+    folder, names = find_model(segmented)
+    assert names == ["fine", "fine/member-1", "fine/member-2"]
+    loaded = load_model(folder)
+    members = [load_model(segmented / name / "model").method for name in names[1:]]
+    images = torch.rand(2, 1, 24, 24, generator=torch.Generator().manual_seed(0))
+    probabilities = [member.predict(images).softmax(dim=1) for member in members]
+    assert (probabilities[0] - probabilities[1]).abs().max() > 0.01
+    torch.testing.assert_close(loaded.method.predict(images).softmax(dim=1), (probabilities[0] + probabilities[1]) / 2)
+    data = config.build({**loaded.facts["data"], "num_labelled": 2}, "data", seed=3)
+    again = SegmentationScores().evaluate(loaded.method, data)
+    assert json.loads((segmented / "fine" / "scores.json").read_text())["rows"] == again.rows
+
+
+def test_the_joined_model_predicts_files(segmented, tmp_path):
+    scan = tmp_path / "scans" / "a.nii.gz"
+    scan.parent.mkdir()
+    shutil.copy(of_part(SampleSource(), "test")[0].image, scan)
+    out = predict(segmented, scan.parent, tmp_path / "out", device="cpu", probabilities=True)
+    assert formats.read_grid(out / "a.nii.gz").shape == formats.read_grid(scan).shape
+    assert json.loads((out / "predictions.json").read_text())["model"] == str(segmented / "fine" / "model")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "told"),
+    [
+        (
+            "quickstart",
+            ["verdict.train.members=2"],
+            r"verdict\.train\.members: arms are compared one network at a time",
+        ),
+        ("meow-acm", ["pretrain.train.members=0"], r"pretrain\.train\.members: expected 1 or more, got 0"),
+    ],
+)
+def test_shipped_pipelines_tell_where_members_have_no_place(name, changes, told):
+    with pytest.raises(ConfigError, match=told):
+        config.load(name, changes)
