@@ -26,10 +26,11 @@ def feature_figure(features: np.ndarray, graph: Graph) -> dict[str, str]:
 @torch.no_grad()
 def attention_figures(encoder: Any, views: Any) -> list[dict[str, str]]:
     """One bar per view that the encoder fuses, the mean over members; none for an encoder without meta-paths."""
-    members = getattr(encoder, "encoders", [encoder])
-    if not hasattr(members[0], "encode"):
+    members = encoder.each(views) if hasattr(encoder, "each") else [(encoder, views)]
+    if not hasattr(members[0][0], "encode"):
         return []
-    weights = torch.stack([member.encode(views).attention for member in members]).mean(dim=0).cpu().tolist()
+    shares = [member.encode(seen).attention for member, seen in members]
+    weights = torch.stack(shares).mean(dim=0).cpu().tolist()
     copies = len(weights) // len(views.paths)
     names = [path.name + suffix for path in views.paths for suffix in ("", " masked")[:copies]]
     figure = Figure(figsize=(4.5, 0.4 * len(names) + 0.8), layout="constrained")

@@ -9,6 +9,7 @@ from torch import Tensor
 from medgraph.hetero.operators import Mean, Operator
 
 Features = Operator | Tensor | None  # None is one-hot
+_ROUNDS_OF_A_MEMBER = 10**9  # more than any training has
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,7 @@ class GraphViews:
         positives: Further positives as (query, key) pairs (2, e), ascending by query; None for none.
         draw_masks: Gives the masks of a round of epochs; None keeps those that are here.
         resample_masks_every: Epochs of a round; 0 keeps the masks of the first for the whole run.
+        first_round: Round of the masks that are here.
     """
 
     target_type: str
@@ -70,6 +72,7 @@ class GraphViews:
     positives: Tensor | None = None
     draw_masks: Callable[[int], Masks] | None = None
     resample_masks_every: int = 0
+    first_round: int = 0
     _kept: dict[object, "GraphViews"] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -88,22 +91,33 @@ class GraphViews:
     def at_epoch(self, epoch: int) -> "GraphViews":
         """The views with the masks of that epoch."""
         every = self.resample_masks_every
-        number = epoch // every if every else 0
-        if number == 0 or self.draw_masks is None:
+        number = self.first_round + (epoch // every if every else 0)
+        if number == self.first_round or self.draw_masks is None:
             return self
         if ("round", number) not in self._kept:
             for key in [key for key in self._kept if isinstance(key, tuple)]:
                 del self._kept[key]  # one round at a time
-            masks = self.draw_masks(number)
-            device = self.ids.device
-            paths = tuple(
-                replace(path, masked=adjacency.to(device))
-                for path, adjacency in zip(self.paths, masks.adjacencies, strict=True)
-            )
-            self._kept["round", number] = replace(
-                self, paths=paths, masked_features=move(masks.features, device), _kept={}
-            )
+            self._kept["round", number] = self._with_masks(number)
         return self._kept["round", number]
+
+    def of_member(self, member: int) -> "GraphViews":
+        """The views as member 0, 1, ... of several networks sees them: with masks of its own, those of 0 are these."""
+        if member == 0 or self.draw_masks is None:
+            return self
+        key = f"member {member}"
+        if key not in self._kept:
+            number = self.first_round + member * _ROUNDS_OF_A_MEMBER
+            self._kept[key] = replace(self._with_masks(number), first_round=number)
+        return self._kept[key]
+
+    def _with_masks(self, number: int) -> "GraphViews":
+        assert self.draw_masks is not None
+        masks, device = self.draw_masks(number), self.ids.device
+        paths = tuple(
+            replace(path, masked=adjacency.to(device))
+            for path, adjacency in zip(self.paths, masks.adjacencies, strict=True)
+        )
+        return replace(self, paths=paths, masked_features=move(masks.features, device), _kept={})
 
     def to(self, device: torch.device | str) -> "GraphViews":
         """The views on another device, moved once and then kept."""

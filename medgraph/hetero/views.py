@@ -1,6 +1,7 @@
 """MetapathViews: a graph as the operators of its meta-paths, ready for training on the whole graph."""
 
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -182,6 +183,12 @@ class MetapathViews:
     def train(self) -> WholeGraph:
         """One example: the views. Validation and test hold the same, since nodes are split by their labels only."""
         return WholeGraph(self.views)
+
+    def of_member(self, member: int) -> "MetapathViews":
+        """These data as member 0, 1, ... of several networks sees them, see `GraphViews.of_member`."""
+        other = copy(self)
+        other.__dict__["views"] = self.views.of_member(member)
+        return other
 
     def validation(self) -> WholeGraph:
         """The same as `train()`."""

@@ -50,7 +50,12 @@ class Ensemble(nn.Module):
 
     def forward(self, x: Any) -> Tensor:
         """Features (n, out_dim) of images, volumes, or the targets of a graph."""
-        return _beside([encoder(x) for encoder in self.encoders])
+        return _beside([encoder(seen) for encoder, seen in self.each(x)])
+
+    def each(self, x: Any) -> list[tuple[Any, Any]]:
+        """Every member with the input as it sees it: a graph with masks of its own, all else as it is."""
+        by_member = hasattr(x, "of_member")
+        return [(encoder, x.of_member(k) if by_member else x) for k, encoder in enumerate(self.encoders)]
 
     def pyramid(self, x: Tensor) -> list[Tensor]:
         """The members' maps side by side, fine to coarse, each (n, pyramid_dims[i], ...)."""

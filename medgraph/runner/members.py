@@ -31,7 +31,8 @@ def train_members(
 ) -> None:
     """Train every member of a stage that is not finished yet, then join them in `path/encoder` and `path/model`.
 
-    Members share data and start; member k is drawn and trained from the pipeline's seed + k - 1.
+    Members share data and start; member k is drawn and trained from the pipeline's seed + k - 1, on a whole graph with
+    masks of its own.
 
     Args:
         path: Of the stage; a member lies in `path/member-2`.
@@ -55,7 +56,8 @@ def train_members(
         seed = pipeline.seed + index
         console.print(f"  {folder.name}, seed {seed}")
         method = build_method(stage, data, seed, start, console)
-        train_into(folder, stage, method, data, pipeline, seed, device, console)
+        seen = data.of_member(index) if hasattr(data, "of_member") else data
+        train_into(folder, stage, method, seen, pipeline, seed, device, console)
         if processes.is_main():
             checkpoint.write_json(folder / _LAST, {"seed": seed})
         processes.wait()

@@ -1,6 +1,7 @@
 import copy
 import math
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -137,6 +138,21 @@ def test_masks_are_drawn_anew_every_so_many_epochs():
     again = planted_views(resample_masks_every=3).views.at_epoch(4)
     assert torch.equal(again.masked_features.dense(), third.masked_features.dense())
     assert planted_views().views.at_epoch(99).masked_features is not None
+
+
+def test_each_member_of_several_networks_has_masks_of_its_own():
+    data = planted_views(resample_masks_every=3)
+    assert data.views.of_member(0) is data.views
+    seen = [data.of_member(member).train().views for member in range(3)]
+    assert seen[1] is data.views.of_member(1)
+    rounds = [each.at_epoch(epoch) for each in seen for epoch in (0, 3)]
+    masks = [each.paths[0].masked.dense() for each in rounds]
+    assert all(not torch.equal(first, second) for first, second in combinations(masks, 2))
+    again = planted_views(resample_masks_every=3).of_member(2).train().views.to("cpu").at_epoch(4)
+    assert torch.equal(again.paths[0].masked.dense(), masks[5])
+    assert seen[1].paths[0].adjacency is data.views.paths[0].adjacency
+    bare = planted_views(masked_copies=False)
+    assert bare.views.of_member(2) is bare.views
 
 
 def test_positives_are_ascending_hold_every_target_and_share_paths():

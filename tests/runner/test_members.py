@@ -91,7 +91,8 @@ def views_of(run):
 @torch.no_grad()
 def test_the_encoder_joins_networks_that_differ_and_saw_the_same_data(finished):
     _, views = views_of(finished)
-    vectors = [load_encoder(finished / "pretrain" / member / "encoder")(views) for member in MEMBERS]
+    encoders = [load_encoder(finished / "pretrain" / member / "encoder") for member in MEMBERS]
+    vectors = [encoder(views.of_member(index)) for index, encoder in enumerate(encoders)]
     joined = load_encoder(finished / "pretrain" / "encoder")(views)
     torch.testing.assert_close(joined, torch.cat(vectors, dim=1) / 3**0.5)
     learned = [each[:, :16] for each in vectors]
