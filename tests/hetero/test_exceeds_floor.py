@@ -13,7 +13,12 @@ def test_training_exceeds_what_averaging_the_features_gives_on_acm(tmp_path):
         "  pretrain: {config: hetero/meow-best.yaml}\n"
         "  probe: {config: hetero/probe.yaml, start_from: pretrain}\n"
     )
-    short = ["pretrain.choose=null", "pretrain.train.members=1", "pretrain.train.epochs=15", "probe.evaluator.num_probes=3"]
+    short = [
+        "pretrain.choose=null",
+        "pretrain.train.members=1",
+        "pretrain.train.epochs=15",
+        "probe.evaluator.num_probes=3",
+    ]
     folder = medgraph.run(pipeline, short, out=tmp_path / "run", device="cpu")
     rows = json.loads((folder / "probe" / "scores.json").read_text())["rows"]
     assert len(rows) == 3  # 20, 40 and 60 labels a class

@@ -11,11 +11,11 @@ import pytest
 RUN = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
 
 
-def torchrun(*arguments, folder):
+def torchrun(*arguments, folder, pipeline="smoke-volume"):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = [sys.executable, *RUN, port, "-m", "medgraph", "run", "smoke-volume", "--device", "cpu", *arguments]
+    command = [sys.executable, *RUN, port, "-m", "medgraph", "run", pipeline, "--device", "cpu", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=folder, env=environment, timeout=400)
     assert done.returncode == 0, done.stderr
@@ -32,3 +32,33 @@ def test_a_fresh_run_in_two_processes_ends_with_one_verdict_and_is_skipped_on_re
     assert json.loads((tmp_path / "run" / "segment" / "table.json").read_text())
     again = torchrun("--out", "run", "--resume", frozen, folder=tmp_path)
     assert again.count("finished before, skipped") == 5
+
+
+MEMBERS = """
+name: answering
+seed: 3
+stages:
+  fine:
+    config:
+      kind: train
+      data: {name: labelled_slices, source: {name: sample}, size: [24, 24], num_labelled: 2}
+      method:
+        name: segmentation
+        encoder: {name: resnet, depth: 10, width: 4}
+        transform: {name: segmentation_augment}
+        loss: {name: dice_cross_entropy}
+      train:
+        {epochs: 1, steps_per_epoch: 2, batch_size: 4, members: 2, optimizer: {name: adamw}, schedule: {name: constant}}
+      evaluator: {name: segmentation}
+"""
+
+
+@pytest.mark.slow
+def test_members_that_two_processes_train_are_joined_once(tmp_path):
+    (tmp_path / "answering.yaml").write_text(MEMBERS)
+    said = torchrun("--out", "run", folder=tmp_path, pipeline="answering.yaml")
+    assert said.count("member-1, seed 3") == said.count("member-2, seed 4") == 1
+    path = tmp_path / "run" / "fine"
+    weights = [(path / name / "model" / "model.safetensors").stat().st_size for name in ("", "member-1", "member-2")]
+    assert weights[0] > 1.9 * weights[1] == 1.9 * weights[2]
+    assert json.loads((path / "scores.json").read_text())["rows"]
