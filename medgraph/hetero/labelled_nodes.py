@@ -137,6 +137,10 @@ class LabelledNodes:
         known = (parts["train"], labels[parts["train"]], parts["val"], labels[parts["val"]])
         return LabelledGraph(LabelledViews(self.graph_data.views, *known))
 
+    def of_member(self, member: int) -> "LabelledNodes":
+        """These data as member 0, 1, ... of several networks sees them, see `GraphViews.of_member`."""
+        return LabelledNodes(self.graph_data.of_member(member), self.num_labelled, self.wanted, self.seed)
+
     def validation(self) -> LabelledGraph:
         """The same as `train()`; `parts` says which targets are whose."""
         return self.train()

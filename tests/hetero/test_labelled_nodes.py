@@ -96,3 +96,11 @@ def test_a_graph_without_labels_cannot_be_fine_tuned():
 def test_a_number_of_labels_is_at_least_one():
     with pytest.raises(ValueError, match="num_labelled: expected 1 or more, got 0"):
         labelled(num_labelled=0)
+
+
+def test_a_member_of_several_networks_fits_the_same_labels_on_masks_of_its_own():
+    data = labelled(num_labelled=0.5, split="10")
+    first, second = (data.of_member(member).train().example for member in (0, 1))
+    assert torch.equal(first.nodes, second.nodes)
+    assert first.views is data.graph_data.views
+    assert second.views is data.graph_data.views.of_member(1) is not first.views
