@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from reference.answering import ANSWERING
 
 import medgraph
 from medgraph import config
@@ -191,34 +192,10 @@ def test_mistakes_are_told_before_anything_is_trained(pipeline, changes, told):
         check()
 
 
-SEGMENTATION = """
-name: answering
-seed: 3
-stages:
-  fine:
-    config:
-      kind: train
-      data: {name: labelled_slices, source: {name: sample}, size: [24, 24], num_labelled: 2}
-      method:
-        name: segmentation
-        encoder: {name: resnet, depth: 10, width: 4}
-        transform: {name: segmentation_augment}
-        loss: {name: dice_cross_entropy}
-      train:
-        epochs: 1
-        steps_per_epoch: 3
-        batch_size: 4
-        members: 2
-        optimizer: {name: adamw, lr: 0.01}
-        schedule: {name: constant}
-      evaluator: {name: segmentation}
-"""
-
-
 @pytest.fixture(scope="module")
 def segmented(tmp_path_factory):
     path = tmp_path_factory.mktemp("answering") / "answering.yaml"
-    path.write_text(SEGMENTATION)
+    path.write_text(ANSWERING)
     return medgraph.run(path, out=path.parent / "run", device="cpu")
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from reference.answering import ANSWERING
 
 RUN = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
 
@@ -34,28 +35,9 @@ def test_a_fresh_run_in_two_processes_ends_with_one_verdict_and_is_skipped_on_re
     assert again.count("finished before, skipped") == 5
 
 
-MEMBERS = """
-name: answering
-seed: 3
-stages:
-  fine:
-    config:
-      kind: train
-      data: {name: labelled_slices, source: {name: sample}, size: [24, 24], num_labelled: 2}
-      method:
-        name: segmentation
-        encoder: {name: resnet, depth: 10, width: 4}
-        transform: {name: segmentation_augment}
-        loss: {name: dice_cross_entropy}
-      train:
-        {epochs: 1, steps_per_epoch: 2, batch_size: 4, members: 2, optimizer: {name: adamw}, schedule: {name: constant}}
-      evaluator: {name: segmentation}
-"""
-
-
 @pytest.mark.slow
 def test_members_that_two_processes_train_are_joined_once(tmp_path):
-    (tmp_path / "answering.yaml").write_text(MEMBERS)
+    (tmp_path / "answering.yaml").write_text(ANSWERING)
     said = torchrun("--out", "run", folder=tmp_path, pipeline="answering.yaml")
     assert said.count("member-1, seed 3") == said.count("member-2, seed 4") == 1
     path = tmp_path / "run" / "fine"
