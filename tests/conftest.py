@@ -12,6 +12,8 @@ install_import_hook(["medgraph.losses", "medgraph.clustering", "medgraph.nn"], "
 
 import torch  # noqa: E402  (the hook above must come before any import of the package)
 
+torch.set_num_threads(1)  # for fixtures of modules, too, which are made before the rule for every test
+
 
 @pytest.fixture(autouse=True)
 def _fixed_seed_and_threads():

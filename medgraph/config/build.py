@@ -106,6 +106,7 @@ def _dry_build_stage(stage: Stage, pipeline: Pipeline) -> None:
         _check_counts(stage, data, pipeline.origins)
     if stage.train is not None:
         _check_batch_size(stage, data, pipeline)
+        _check_self_training(stage, data, pipeline.origins)
     if stage.method is not None:
         with torch.device("meta"):
             method = build(stage.method, "methods", spec=spec, path=f"{stage.name}.method", **settings)
@@ -134,6 +135,24 @@ def _check_counts(stage: Stage, data: Any, origins: dict[str, str]) -> None:
                 data.check_num_labelled(num_labelled)
         except DataError as error:
             raise ConfigError(f"{place}: {error}") from error
+
+
+def _check_self_training(stage: Stage, data: Any, origins: dict[str, str]) -> None:
+    """Raise ConfigError where there is nothing that a network of the stage could label for the next one."""
+    if not stage.train.self_training:
+        return
+    place = _placed(f"{stage.name}.train.self_training", origins)
+    if not hasattr(data, "with_labels"):
+        raise ConfigError(
+            f"{place}: has no effect on the data {stage.data['name']!r}; a network labels volumes for the next one in "
+            "labelled_slices, labelled_stacks and labelled_volumes. Remove this line."
+        )
+    counted = stage.compare is not None and any(number != "all" for number in stage.compare.num_labelled)
+    if not counted and not data.unlabelled_cases():
+        raise ConfigError(
+            f"{place}: has no effect, as the labels of all training volumes are used. Lower num_labelled, or add "
+            "volumes without a label and set data.without_label to leave."
+        )
 
 
 def _check_batch_size(stage: Stage, data: Any, pipeline: Pipeline) -> None:

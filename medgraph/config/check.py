@@ -286,8 +286,9 @@ def _digest(stage: Stage, seed: int, earlier: dict[str, Stage]) -> str:
     facts = {key: value for key, value in asdict(stage).items() if key not in without}
     if stage.choose is None:  # as before there was any choice
         del facts["choose"]
-    if stage.train is not None and stage.train.members == 1:  # as before there were any members
-        del facts["train"]["members"]
+    for key, unset in (("members", 1), ("self_training", 0)):  # as before there were these keys
+        if stage.train is not None and getattr(stage.train, key) == unset:
+            del facts["train"][key]
     facts["start_from"] = _start_digest(stage.start_from, earlier) if stage.start_from else None
     if stage.compare is not None and stage.compare.foreign is not None:
         facts["compare"]["foreign"] = _content(stage.compare.foreign)

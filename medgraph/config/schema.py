@@ -39,6 +39,8 @@ class Train:
         members: Networks trained one after another, from as many seeds, on the same data. The encoder gives their
             vectors side by side, see `nn.ensemble`; a fine-tuned model answers with the mean of their probabilities,
             see `runner.committee`. Where the stage chooses, of what is kept alone.
+        self_training: Times that a network which segments labels the training volumes whose labels are not used, and
+            one is trained anew, from the same start and seed, on these labels and the true ones.
     """
 
     epochs: int
@@ -55,10 +57,12 @@ class Train:
     keep: Literal["best", "last"] = "best"
     ema: float | None = None
     members: int = 1
+    self_training: int = 0
 
     def __post_init__(self) -> None:
         checks.at_least("epochs", self.epochs, 1)
         checks.at_least("members", self.members, 1)
+        checks.at_least("self_training", self.self_training, 0)
         checks.at_least("batch_size", self.batch_size, 1)
         checks.at_least("accumulate", self.accumulate, 1)
         checks.at_least("num_workers", self.num_workers, 0)

@@ -1,8 +1,11 @@
 """Slices with a class for each pixel, from few labelled volumes; whole volumes to validate and test on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -39,6 +42,7 @@ class LabelledSliceData:
         test_part: Part whose volumes are scored: "test", or "validation" where the data fixes no test part.
         score_range: Standard scores that become 0 and 1; the authors' fine-tuning takes [0, 10].
         spacing_tolerance: As of `slices`; the median is that of all training volumes, labelled or not.
+        without_label: Training volumes that have no label: "refuse" them, or "leave" them unlabelled.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class LabelledSliceData:
         test_part: str = "test",
         score_range: tuple[float, float] = (-3.0, 3.0),
         spacing_tolerance: float | None = None,
+        without_label: str = "refuse",
     ):
         self.source = source
         self.seed = seed
@@ -61,7 +66,9 @@ class LabelledSliceData:
         self.size = (checks.at_least("size", size[0], 1), checks.at_least("size", size[1], 1))
         self.num_labelled = None if num_labelled is None else checks.count_or_share("num_labelled", num_labelled, 1)
         checks.interval("percentiles", percentiles, 0, 100)
+        self.without_label = checks.one_of("without_label", without_label, ("refuse", "leave"))
         self.preparation = Preparation(source, axis, percentiles, spacing, spacing_tolerance, score_range)
+        self._given: Mapping[str, Path] = {}
 
     @property
     def cache(self) -> VolumeCache:
@@ -80,24 +87,45 @@ class LabelledSliceData:
         return ImageSpec(2, 1, self.size, count, self.classes)
 
     def labelled_cases(self) -> tuple[Case, ...]:
-        """The training volumes whose labels are used, in drawn order.
+        """The training volumes whose labels are used, in drawn order; then those whose labels were given.
 
         Raises:
             DataError: Fewer training volumes than asked for; one has no label.
         """
-        return self._labelled(self.num_labelled)
+        given = (replace(case, label=self._given[case.id]) for case in self.unlabelled_cases() if self._given)
+        return (*self._labelled(self.num_labelled), *given)
+
+    def unlabelled_cases(self) -> tuple[Case, ...]:
+        """The training volumes whose own labels are not used, or that have none. Raises DataError as the labelled."""
+        used = {case.id for case in self._labelled(self.num_labelled)}
+        return tuple(case for case in of_part(self.source, "train") if case.id not in used)
+
+    def with_labels(self, labels: Mapping[str, Path]) -> Self:
+        """The same data, where every one of the `unlabelled_cases` is trained on with a label file from here, by id."""
+        other = copy(self)
+        other._given = labels
+        return other
+
+    def whole(self, case: Case) -> NewCase:
+        """All slices of a volume without its label, as it is trained on."""
+        record = planes_of(case, self.cache, self.axis, self.size)
+        images = torch.from_numpy(record.cut(self.cache.prepared(case.image, case.frame)))[:, None]
+        return NewCase(formats.case_file(case.image), images, record)
 
     def check_num_labelled(self, num_labelled: int | float) -> None:
         """Raise DataError where there are not so many training volumes."""
         self._labelled(num_labelled)
 
     def _labelled(self, num_labelled: int | float | None) -> tuple[Case, ...]:
-        cases = _with_labels(of_part(self.source, "train"), self.source)
+        cases = of_part(self.source, "train")
+        if self.without_label == "leave":
+            cases = tuple(case for case in cases if case.label is not None) or cases
+        cases = _with_labels(cases, self.source)
         wanted = label_count(num_labelled, len(cases))
         if wanted > len(cases):
             raise DataError(
                 f"{self.source!r}: num_labelled is {wanted}, expected at most {len(cases)}, the number of training "
-                "volumes. Lower num_labelled, or give more data."
+                "volumes with a label. Lower num_labelled, or give more data."
             )
         order = np.random.default_rng(self.seed).permutation(len(cases))
         return tuple(cases[i] for i in order[:wanted])
@@ -202,7 +230,8 @@ def _with_labels(cases: tuple[Case, ...], source: Source) -> tuple[Case, ...]:
     if bare:
         raise DataError(
             f"{bare[0].image}: image without label ({len(bare)} of {len(cases)} in the part {bare[0].part!r} of "
-            f"{source!r}), expected a label file for each. Add it, or leave the image out."
+            f"{source!r}), expected a label file for each. Add it, or leave the image out; training images may also "
+            "stay unlabelled: without_label: leave."
         )
     return cases
 

@@ -31,6 +31,7 @@ class LabelledStackData(LabelledSliceData):
         test_part: Part whose volumes are scored: "test", or "validation" where the data fixes no test part.
         score_range: Standard scores that become 0 and 1; the authors' fine-tuning takes [0, 10].
         spacing_tolerance: As of `slices`; the median is that of all training volumes, labelled or not.
+        without_label: As `labelled_slices`.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class LabelledStackData(LabelledSliceData):
         test_part: str = "test",
         score_range: tuple[float, float] = (-3.0, 3.0),
         spacing_tolerance: float | None = None,
+        without_label: str = "refuse",
     ):
-        rest = (percentiles, spacing, test_part, score_range, spacing_tolerance)
+        rest = (percentiles, spacing, test_part, score_range, spacing_tolerance, without_label)
         super().__init__(source, seed, axis, size, num_labelled, *rest)
         self.num_slices = checks.at_least("num_slices", num_slices, 2)
 

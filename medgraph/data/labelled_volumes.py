@@ -1,6 +1,9 @@
 """Patches of few labelled volumes with a class for each voxel; whole volumes to validate and test on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -35,6 +38,7 @@ class LabelledVolumeData:
         percentiles: Intensities are clipped to these two percentiles of the volume before scaling.
         spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
         test_part: Part whose volumes are scored: "test", or "validation" where the data fixes no test part.
+        without_label: As `labelled_slices`.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class LabelledVolumeData:
         percentiles: tuple[float, float] = (0.5, 99.5),
         spacing: tuple[float, float, float] | None = None,
         test_part: str = "test",
+        without_label: str = "refuse",
     ):
         self.source = source
         self.seed = seed
@@ -58,7 +63,7 @@ class LabelledVolumeData:
         self.cache = VolumeCache(checks.interval("percentiles", percentiles, 0, 100), spacing)
         self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
         self._slices = LabelledSliceData(
-            source, seed, num_labelled=num_labelled, test_part=test_part
+            source, seed, num_labelled=num_labelled, test_part=test_part, without_label=without_label
         )  # chooses and checks the volumes
 
     @property
@@ -74,6 +79,23 @@ class LabelledVolumeData:
             block, labels = _labels(case, self.cache, self._slices.classes)
             pairs.append((self.cache.prepared(case.image, case.frame), block.cut_native(labels)))
         return Patches(pairs, self.size, self.patches_per_volume, self.foreground_share, self.seed)
+
+    def unlabelled_cases(self) -> tuple[Case, ...]:
+        """As `labelled_slices`. Raises DataError."""
+        return self._slices.unlabelled_cases()
+
+    def with_labels(self, labels: Mapping[str, Path]) -> Self:
+        """As `labelled_slices`."""
+        other = copy(self)
+        other._slices = self._slices.with_labels(labels)
+        return other
+
+    def whole(self, case: Case) -> NewCase:
+        """A volume without its label, as it is trained on."""
+        grid = formats.read_grid(case.image)
+        voxels = torch.from_numpy(np.array(self.cache.prepared(case.image, case.frame)))[None, None]
+        block = Block(grid, planes.resampled_shape(grid, self.cache.spacing))
+        return NewCase(formats.case_file(case.image), voxels, block)
 
     def check_num_labelled(self, num_labelled: int | float) -> None:
         """As `labelled_slices`. Raises DataError."""

@@ -62,7 +62,7 @@ def card(facts: dict[str, Any], metrics: list[str]) -> str:
     data = told.get("data")
     settings = {"encoder": facts["encoder"], "method": told.get("method"), "data": data, "seed": told.get("seed")}
     sections = {
-        "Data": _data(data, spec, told.get("fingerprint")),
+        "Data": _data(data, spec, told),
         "Method": "\n\n".join(_explained(kind, name) for kind, name in _unique(parts)),
         "Settings": f"```json\n{json.dumps(settings, indent=2)}\n```",
         "Metrics": "\n".join(metrics) or "None were measured in this run.",
@@ -93,17 +93,22 @@ def _short(found: list[str]) -> str:
     return "cc0-1.0" if word.startswith("cc0") else word
 
 
-def _data(node: dict[str, Any] | None, spec: dict[str, Any], found: dict[str, Any] | None) -> str:
+def _data(node: dict[str, Any] | None, spec: dict[str, Any], told: dict[str, Any]) -> str:
     name = "not recorded" if node is None else f"`{node['name']}`"
     lines = [f"- Part: {name}"]
     if "spatial_dims" in spec:
         size = " x ".join(map(str, spec["size"]))
         count = spec["num_examples"]
-        told = f"{count} training examples in" if count else "Training examples not recorded; adopted for images in"
-        lines += [f"- {told} {spec['spatial_dims']}D, {spec['channels']} x {size}"]
+        seen = f"{count} training examples in" if count else "Training examples not recorded; adopted for images in"
+        lines += [f"- {seen} {spec['spatial_dims']}D, {spec['channels']} x {size}"]
         lines += [f"- Classes: {', '.join(spec['classes'])}"] if spec["classes"] else []
     else:
         lines += [f"- {sum(spec['node_counts'].values())} nodes, of which {spec['target_type']} are embedded"]
+    if "pseudo_labelled" in told:
+        lines += [
+            f"- Self-training, rounds: {told['rounds']}; volumes that a network labelled: {told['pseudo_labelled']}"
+        ]
+    found = told.get("fingerprint")
     if found:
         lines += [f"- Files of all splits: {found['num_files']}, sha256 `{found['sha256']}`"]
     else:
@@ -136,12 +141,13 @@ def _explained(kind: str, name: str) -> str:
 
 
 def _citations(parts: list[tuple[str, str]]) -> list[str]:
-    """Paragraphs of the docstrings that begin with a number in brackets, and first paragraphs that name a year."""
+    """Paragraphs of the docstrings that begin with a number in brackets, and authors with a year in brackets."""
     found = []
     for kind, name in _unique(parts):
         for paragraph in _doc(kind, name).split("\n\n"):
             text = " ".join(paragraph.split())
-            found += [cited.strip() for cited in re.findall(r"\[\d+\]\s+([^\[]+(?:\[(?!\d+\]\s)[^\[]*)*)", text)]
+            if text.startswith("["):
+                found += [cited.strip() for cited in re.findall(r"\[\d+\]\s+([^\[]+(?:\[(?!\d+\]\s)[^\[]*)*)", text)]
             found += [cited for cited in re.findall(r"\(([^()]*et al\.,[^()]*\d{4}[^()]*)\)", text)]
     return list(dict.fromkeys(found))
 

@@ -13,7 +13,7 @@ from medgraph.runner import checkpoint
 from medgraph.runner.begun import keep_to_cases
 from medgraph.runner.encoder_folder import FACTS, read_facts
 from medgraph.runner.export import load_encoder
-from medgraph.runner.fitting import build_method, train_into
+from medgraph.runner.fitting import train_into
 from medgraph.runner.folder import RunFolder
 from medgraph.runner.members import train_members
 from medgraph.runner.train import pick_device
@@ -68,8 +68,7 @@ def _train(
 ) -> None:
     """Train one candidate in the folder `path`; its figure comes last. Nothing of it stays in memory."""
     data = config.build(stage.data, "data", seed=pipeline.seed)
-    method = build_method(stage, data, pipeline.seed, start, console)
-    train_into(path, stage, method, data, pipeline, pipeline.seed, device, console)
+    method = train_into(path, stage, data, start, pipeline, pipeline.seed, device, console)
     if processes.is_main():
         figure = evaluator.validate(method, data, device=str(pick_device(device)))
         checkpoint.write_json(path / _FIGURE, {"figure": figure})

@@ -16,12 +16,12 @@ from medgraph.data.licence import licences
 from medgraph.data.spec import settled
 from medgraph.evaluation.paired import paired_rows
 from medgraph.evaluation.scores import Scores
-from medgraph.runner import checkpoint
+from medgraph.runner import checkpoint, pseudo_labels
 from medgraph.runner.begun import keep_to_cases
 from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.evaluate import evaluate
 from medgraph.runner.export import export_encoder
-from medgraph.runner.fitting import build_method, fit
+from medgraph.runner.fitting import trained
 from medgraph.runner.folder import RunFolder
 from medgraph.runner.model import export_model
 
@@ -114,9 +114,8 @@ def _run_arm(
         stage = replace(stage, method={**stage.method, "encoder": read_facts(start)["encoder"]})
     count = None if num_labelled == "all" else num_labelled
     data = config.build({**stage.data, "num_labelled": count}, "data", seed=seed)
-    method = build_method(stage, data, seed, start, console)
     keep_to_cases(path.parent, data)
-    fit(stage, method, data, seed, path, device, title, console)
+    method = trained(stage, data, seed, start, path, device, title, console)
     if not processes.is_main():
         return
     stage = replace(stage, data=settled(data, stage.data))
@@ -127,9 +126,8 @@ def _run_arm(
         "seed": seed,
         "pipeline": pipeline.name,
     }
-    facts |= {"method": stage.method, "data": stage.data, "fingerprint": fingerprint(data)} | {
-        "licences": licences(data)
-    }
+    facts |= {"method": stage.method, "data": stage.data, "fingerprint": fingerprint(data)}
+    facts |= {"licences": licences(data), **pseudo_labels.told(path)}
     export_encoder(path / "encoder", method.encoder, stage.method["encoder"], data.spec, facts)
     export_model(path / "model", method, stage, data.spec, facts)
     evaluate(stage.evaluator, method, data, path / "scores.json", device)

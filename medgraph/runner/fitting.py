@@ -13,6 +13,7 @@ from medgraph.data.licence import licences
 from medgraph.data.spec import settled
 from medgraph.errors import CheckpointError
 from medgraph.method import Method
+from medgraph.runner import pseudo_labels
 from medgraph.runner.export import export_encoder, transfer
 from medgraph.runner.model import export_model
 from medgraph.runner.seed import seed_all
@@ -22,12 +23,19 @@ _ILLUSTRATED = 4  # training examples that a method may draw
 
 
 def train_into(
-    path: Path, stage: Stage, method: Method, data: Any, pipeline: Pipeline, seed: int, device: str, console: Console
-) -> None:
-    """Train a stage's method from `seed` in the folder `path`; the main process exports its encoder and model there."""
-    fit(stage, method, data, seed, path, device, stage.name, console)
+    path: Path,
+    stage: Stage,
+    data: Any,
+    start: Path | None,
+    pipeline: Pipeline,
+    seed: int,
+    device: str,
+    console: Console,
+) -> Method:
+    """The method of a stage, `trained` in the folder `path`; the main process exports its encoder and model there."""
+    method = trained(stage, data, seed, start, path, device, stage.name, console)
     if not processes.is_main():
-        return
+        return method
     stage = replace(stage, data=settled(data, stage.data))
     facts = {
         "stage": stage.name,
@@ -37,9 +45,50 @@ def train_into(
         "seed": pipeline.seed,
         "fingerprint": fingerprint(data),
         "licences": licences(data),
+        **pseudo_labels.told(path),
     }
     export_encoder(path / "encoder", method.encoder, stage.method["encoder"], data.spec, facts)
     export_model(path / "model", method, stage, data.spec, facts)
+    return method
+
+
+def trained(
+    stage: Stage, data: Any, seed: int, start: Path | None, path: Path, device: str, title: str, console: Console
+) -> Method:
+    """Build and train the method of a stage in the folder `path`.
+
+    Under `train.self_training` one is trained in `path/round-1` first, on the labelled volumes alone. It labels the
+    others, and the next one is trained anew, from the same start and seed, on all of them. A round that is finished is
+    not trained again; what it labelled lies in its folder.
+
+    Args:
+        stage: What is trained, and by what plan.
+        data: The stage's data.
+        seed: Of first weights, order and views.
+        start: Encoder folder to start from, if any.
+        path: Folder of the training.
+        device: As of a run.
+        title: What is trained, in words.
+        console: Where progress is told.
+    """
+    rounds, seen = stage.train.self_training, data
+    if rounds and not data.unlabelled_cases():
+        console.print(f"  {title}: no training volume is without label, so there is no self-training")
+        rounds = 0
+    for number in range(1, rounds + 1):
+        folder = path / f"round-{number}"
+        if not processes.from_main(pseudo_labels.are_written(folder / "labels")):
+            method = build_method(stage, seen, seed, start, console)
+            fit(stage, method, seen, seed, folder, device, f"{title}, round {number}", console)
+            if processes.is_main():
+                pseudo_labels.write(method, data, folder / "labels", device, console)
+            processes.wait()
+        labels = pseudo_labels.read(folder / "labels")
+        console.print(f"  {title}: {len(labels)} training volumes are labelled by the network of round {number}")
+        seen = data.with_labels(labels)
+    method = build_method(stage, seen, seed, start, console)
+    fit(stage, method, seen, seed, path, device, title, console)
+    return method
 
 
 def build_method(stage: Stage, data: Any, seed: int, start: Path | None, console: Console) -> Method:

@@ -13,7 +13,7 @@ from medgraph.runner import checkpoint
 from medgraph.runner.committee import Committee
 from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.export import export_encoder, load_encoder
-from medgraph.runner.fitting import build_method, train_into
+from medgraph.runner.fitting import train_into
 from medgraph.runner.model import export_model, load_model
 
 _LAST = "done.json"  # of a member's folder
@@ -55,9 +55,8 @@ def train_members(
             continue
         seed = pipeline.seed + index
         console.print(f"  {folder.name}, seed {seed}")
-        method = build_method(stage, data, seed, start, console)
         seen = data.of_member(index) if hasattr(data, "of_member") else data
-        train_into(folder, stage, method, seen, pipeline, seed, device, console)
+        train_into(folder, stage, seen, start, pipeline, seed, device, console)
         if processes.is_main():
             checkpoint.write_json(folder / _LAST, {"seed": seed})
         processes.wait()

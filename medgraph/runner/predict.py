@@ -97,6 +97,11 @@ def predict(
     return out
 
 
+def write_labels(loaded: Model, case: Any, out: Path, console: Console) -> str:
+    """Write what a model that segments says of one prepared case to `out`, in the case's own grid; the file's name."""
+    return _write_case(_Job(loaded, out, False, False, None, console), case)["written"][0]
+
+
 def check_out(out: Path, images: Path, workers: int) -> None:
     """Raise ConfigError where `out` is the folder of the cases or lies in it, or nobody would read them."""
     if images.resolve() in (out.resolve(), *out.resolve().parents):

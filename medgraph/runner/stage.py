@@ -6,7 +6,7 @@ from medgraph import config, processes
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.runner.begun import keep_to_cases
 from medgraph.runner.evaluate import evaluate
-from medgraph.runner.fitting import build_method, train_into
+from medgraph.runner.fitting import train_into
 from medgraph.runner.folder import RunFolder
 from medgraph.runner.members import train_members
 from medgraph.runner.model import load_model
@@ -23,7 +23,6 @@ def train_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str
         train_members(path, stage, pipeline, data, start, device, console)
         model = load_model(path / "model").method if is_scored else None
     else:
-        model = build_method(stage, data, pipeline.seed, start, console)
-        train_into(path, stage, model, data, pipeline, pipeline.seed, device, console)
+        model = train_into(path, stage, data, start, pipeline, pipeline.seed, device, console)
     if is_scored:
         evaluate(stage.evaluator, model, data, path / "scores.json", device)

@@ -44,3 +44,16 @@ def test_members_that_two_processes_train_are_joined_once(tmp_path):
     weights = [(path / name / "model" / "model.safetensors").stat().st_size for name in ("", "member-1", "member-2")]
     assert weights[0] > 1.9 * weights[1] == 1.9 * weights[2]
     assert json.loads((path / "scores.json").read_text())["rows"]
+
+
+@pytest.mark.slow
+def test_two_processes_label_once_for_the_next_round(tmp_path):
+    (tmp_path / "answering.yaml").write_text(ANSWERING)
+    changes = ("fine.train.members=1", "fine.train.self_training=1")
+    said = torchrun("--out", "run", *changes, folder=tmp_path, pipeline="answering.yaml")
+    assert said.count("22 training volumes are labelled by the network of round 1") == 1
+    path = tmp_path / "run" / "fine"
+    assert len(list((path / "round-1" / "labels").iterdir())) == 23
+    steps = [json.loads(line)["step"] for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, len(steps) + 1))
+    assert json.loads((path / "scores.json").read_text())["rows"]
