@@ -11,7 +11,7 @@ from medgraph.transforms.draws import between, uniforms
 
 
 class SegmentationAugment:
-    """One affine resampling of slices and labels, then intensity change and noise on the slices alone.
+    """One affine or elastic resampling of slices and labels, then intensity change and noise on the slices alone.
 
     Args:
         rotation: Largest rotation in degrees.
@@ -22,6 +22,7 @@ class SegmentationAugment:
         contrast: Largest change of the spread, as a share.
         gamma: Exponent, from and to.
         noise: Largest standard deviation of added noise.
+        elastic: Largest shift of each of 5 x 5 control points of an elastic deformation, as a share of the slice.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class SegmentationAugment:
         contrast: float = 0.25,
         gamma: tuple[float, float] = (0.8, 1.25),
         noise: float = 0.03,
+        elastic: float = 0.0,
     ):
         self.rotation = checks.not_negative("rotation", rotation)
         self.scale = checks.interval("scale", scale, 0.1, 10.0)
@@ -43,12 +45,13 @@ class SegmentationAugment:
         self.contrast = checks.fraction("contrast", contrast)
         self.gamma = checks.interval("gamma", gamma, 0.01, 100.0)
         self.noise = checks.not_negative("noise", noise)
+        self.elastic = checks.fraction("elastic", elastic)
 
     def draw(self, seed: int, number: int, ids: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
         """A dictionary whose entries have a row per example of `ids` (n,); `shape` is (c, h, w)."""
         u = uniforms(seed, number, ids, 11, stream=101)
         scale = between(u[:, 1], *self.scale)
-        return {
+        record = {
             "matrix": spatial.affine(
                 shape[1] / shape[2],
                 between(u[:, 0], -self.rotation, self.rotation),
@@ -64,6 +67,9 @@ class SegmentationAugment:
             "noise": between(u[:, 8], 0, self.noise),
             "noise_seed": (u[:, 9] * 2**24).long() * 2**24 + (u[:, 10] * 2**24).long(),
         }
+        if self.elastic:
+            record["points"] = spatial.control_points(uniforms(seed, number, ids, 50, stream=102), 2, self.elastic)
+        return record
 
     def draw_stacks(
         self, seed: int, number: int, ids: Tensor, shape: Sequence[int], num_slices: int
@@ -80,7 +86,8 @@ class SegmentationAugment:
     def apply(self, images: Tensor, labels: Tensor, record: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Images (n, c, h, w), linearly, and labels (n, h, w), by the nearest voxel, through the same matrices."""
         size = (images.shape[2], images.shape[3])
-        views = spatial.resample(images, record["matrix"], size)
-        moved = spatial.resample(labels[:, None].float(), record["matrix"], size, mode="nearest")
+        field = spatial.bend(record["points"], size) if "points" in record else None
+        views = spatial.resample(images, record["matrix"], size, field=field)
+        moved = spatial.resample(labels[:, None].float(), record["matrix"], size, mode="nearest", field=field)
         views = intensity.brighten(views, record["brightness"], record["contrast"], record["gamma"])
         return intensity.add_noise(views, record["noise"], record["noise_seed"]), moved[:, 0].round().to(torch.long)

@@ -11,7 +11,7 @@ from medgraph.transforms.draws import between, uniforms
 
 
 class VolumeSegmentationAugment:
-    """One affine resampling of volumes and labels, then intensity change and noise on the volumes alone.
+    """One affine or elastic resampling of volumes and labels, then intensity change and noise on the volumes alone.
 
     Args:
         rotation: Largest rotation about each axis in degrees.
@@ -22,6 +22,7 @@ class VolumeSegmentationAugment:
         contrast: Largest change of the spread, as a share.
         gamma: Exponent, from and to.
         noise: Largest standard deviation of added noise.
+        elastic: Largest shift of each of 5 x 5 x 5 control points of an elastic deformation, as a share of the volume.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class VolumeSegmentationAugment:
         contrast: float = 0.25,
         gamma: tuple[float, float] = (0.8, 1.25),
         noise: float = 0.03,
+        elastic: float = 0.0,
     ):
         self.rotation = checks.not_negative("rotation", rotation)
         self.scale = checks.interval("scale", scale, 0.1, 10.0)
@@ -43,6 +45,7 @@ class VolumeSegmentationAugment:
         self.contrast = checks.fraction("contrast", contrast)
         self.gamma = checks.interval("gamma", gamma, 0.01, 100.0)
         self.noise = checks.not_negative("noise", noise)
+        self.elastic = checks.fraction("elastic", elastic)
 
     def draw(self, seed: int, number: int, ids: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
         """A dictionary whose entries have a row per example of `ids` (n,); `shape` is (c, d, h, w)."""
@@ -50,7 +53,7 @@ class VolumeSegmentationAugment:
         mirror = torch.zeros_like(u[:, :3])
         if self.flip_axis is not None:
             mirror[:, self.flip_axis] = (u[:, 7] < 0.5).float()
-        return {
+        record = {
             "matrix": spatial.volume_affine(
                 shape[1:],
                 between(u[:, 0:3], -self.rotation, self.rotation),
@@ -64,11 +67,15 @@ class VolumeSegmentationAugment:
             "noise": between(u[:, 11], 0, self.noise),
             "noise_seed": (u[:, 12] * 2**24).long() * 2**24 + (u[:, 13] * 2**24).long(),
         }
+        if self.elastic:
+            record["points"] = spatial.control_points(uniforms(seed, number, ids, 375, stream=502), 3, self.elastic)
+        return record
 
     def apply(self, images: Tensor, labels: Tensor, record: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Volumes (n, c, d, h, w), linearly, and labels (n, d, h, w), by the nearest voxel, both the same way."""
         size = images.shape[2:]
-        views = spatial.resample(images, record["matrix"], size)
-        moved = spatial.resample(labels[:, None].float(), record["matrix"], size, mode="nearest")
+        field = spatial.bend(record["points"], size) if "points" in record else None
+        views = spatial.resample(images, record["matrix"], size, field=field)
+        moved = spatial.resample(labels[:, None].float(), record["matrix"], size, mode="nearest", field=field)
         views = intensity.brighten(views, record["brightness"], record["contrast"], record["gamma"])
         return intensity.add_noise(views, record["noise"], record["noise_seed"]), moved[:, 0].round().to(torch.long)

@@ -32,6 +32,21 @@ def test_images_and_labels_move_together():
     assert set(moved_labels.unique().tolist()) == {0, 2}
 
 
+def test_an_elastic_deformation_bends_images_and_labels_alike():
+    images, labels = square()
+    transform = SegmentationAugment(**{**STILL, "elastic": 0.1})
+    record = transform.draw(1, 2, IDS, images.shape[1:])
+    moved, moved_labels = transform.apply(images, labels, record)
+    assert ((moved[:, 0] > 0.3) == (moved_labels == 2)).float().mean() > 0.99
+    places = [(mask > 0).nonzero().float().mean(dim=0) for mask in moved_labels]
+    assert torch.stack(places).std(dim=0).min() > 0.2  # each example in its own way
+    rows = [(mask > 0).sum(dim=1).unique().numel() for mask in moved_labels]
+    assert min(rows) > 2  # and no longer a rectangle, whose rows are all empty or equal
+    assert record["points"].abs().max() == pytest.approx(0.2, rel=0.02)  # of the 2 that a side is long
+    stacks = transform.draw_stacks(1, 2, IDS, images.shape[1:], 3)["points"]
+    assert torch.equal(stacks, record["points"].repeat_interleave(3, dim=0))
+
+
 def test_nothing_asked_for_is_the_identity():
     images, labels = square()
     transform = SegmentationAugment(**STILL)
@@ -48,7 +63,7 @@ def test_a_rotation_keeps_areas_on_slices_that_are_not_square():
 
 
 def test_the_same_id_gets_the_same_change():
-    transform = SegmentationAugment()
+    transform = SegmentationAugment(elastic=0.05)
     whole = transform.draw(5, 1, IDS, (1, 40, 24))
     part = transform.draw(5, 1, IDS[[4, 1]], (1, 40, 24))
     for name in whole:

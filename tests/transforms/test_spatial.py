@@ -1,4 +1,6 @@
+import pytest
 import torch
+from torch.nn import functional as F
 
 from medgraph.transforms import spatial
 
@@ -11,3 +13,28 @@ def test_a_quarter_turn_is_exact_on_any_shape():
     middle = image[..., 10:40]  # the square that stays inside
     expected = middle.rot90(1, (2, 3))
     torch.testing.assert_close(turned[..., 10:40], expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(5, 8), (4, 7, 6), (1, 1)])
+def test_the_grid_is_that_of_torch(size):
+    matrices = torch.randn(3, len(size), len(size) + 1, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    expected = F.affine_grid(matrices, [3, 1, *size], align_corners=False)
+    torch.testing.assert_close(spatial.affine_grid(matrices, size), expected, rtol=0, atol=1e-12)
+
+
+def test_a_field_bends_by_its_control_points():
+    """One shift of all control points moves the view by it; a bent one passes through its points."""
+    image = torch.rand(1, 1, 20, 30, generator=torch.Generator().manual_seed(1))
+    identity = torch.eye(2, 3)[None]
+    everywhere = torch.zeros(1, 2, 5, 5)
+    everywhere[:, 0] = 2 * 3 / 30  # three pixels to the right
+    moved = spatial.resample(image, identity, (20, 30), field=spatial.bend(everywhere, (20, 30)))
+    torch.testing.assert_close(moved[..., :27], image[..., 3:], rtol=0, atol=1e-5)
+    points = torch.rand(1, 2, 5, 5, generator=torch.Generator().manual_seed(3))
+    field = spatial.bend(points, (21, 41))
+    torch.testing.assert_close(field[:, ::5, ::10].movedim(-1, 1), points, rtol=0, atol=1e-5)
+    expected = F.interpolate(points, (21, 41), mode="bicubic", align_corners=True).movedim(1, -1)
+    torch.testing.assert_close(field, expected, rtol=0, atol=1e-5)
+    solid = torch.rand(2, 3, 5, 5, 5, generator=torch.Generator().manual_seed(3))
+    field = spatial.bend(solid, (9, 13, 5))
+    torch.testing.assert_close(field[:, ::2, ::3].movedim(-1, 1), solid, rtol=0, atol=1e-5)
