@@ -3,7 +3,6 @@ import torch
 
 from medgraph.transforms.volume_segmentation_augment import VolumeSegmentationAugment
 
-
 STILL = {"rotation": 0, "scale": (1, 1), "shift": 0}
 
 
