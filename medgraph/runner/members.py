@@ -10,11 +10,10 @@ from medgraph import config, processes
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.data.spec import spec_from_dict
 from medgraph.runner import checkpoint
-from medgraph.runner.committee import Committee
 from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.export import export_encoder, load_encoder
 from medgraph.runner.fitting import train_into
-from medgraph.runner.model import export_model, load_model
+from medgraph.runner.model import committee_of, export_model, load_model
 
 _LAST = "done.json"  # of a member's folder
 
@@ -78,6 +77,6 @@ def _join(path: Path, stage: Stage, members: list[Path]) -> None:
     export_encoder(path / "encoder", ensemble, stage.encoder, spec, told["facts"])
     if all((member / "model").exists() for member in members):
         models = [load_model(member / "model") for member in members]
-        committee = Committee([model.method for model in models], bool(getattr(spec, "target", "")))
+        committee = committee_of([model.method for model in models], spec)
         as_trained = replace(stage, data=told["facts"]["data"])
         export_model(path / "model", committee, as_trained, spec, models[0].facts)

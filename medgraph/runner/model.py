@@ -1,5 +1,6 @@
 """The whole fine-tuned model as it leaves: weights, and everything needed to rebuild it where its data are not."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,13 +72,18 @@ def load_model(folder: Path) -> Model:
     method = config.build(node, "methods", spec=spec, seed=seed)
     if "members" in stored:
         others = (config.build(node, "methods", spec=spec, seed=seed) for _ in range(1, stored["members"]))
-        method = Committee([method, *others], bool(getattr(spec, "target", "")))
+        method = committee_of([method, *others], spec)
     tensors, _ = checkpoint.read_tensors(folder / WEIGHTS)
     try:
         method.load_state_dict(tensors)
     except RuntimeError as error:
         raise CheckpointError(f"{folder / WEIGHTS}: does not fit the method of {FACTS}. {error}") from error
     return Model(method.eval(), config.build(data_node, "data", seed=seed), spec, facts, folder)
+
+
+def committee_of(methods: Sequence[Any], spec: Any) -> Committee:
+    """Fine-tuned methods of one stage as one: they answer with a number where the data's `spec` names a target."""
+    return Committee(methods, numbers=bool(getattr(spec, "target", "")))
 
 
 def find_model(run: Path, name: str | None = None) -> tuple[Path, list[str]]:
@@ -108,7 +114,12 @@ def find_model(run: Path, name: str | None = None) -> tuple[Path, list[str]]:
 
 def _read(path: Path) -> dict[str, Any]:
     keys = {"method": dict, "data": dict, "spec": dict, "facts": dict}
-    return checkpoint.read_json(path, keys, "Take the folder from a copy of the run, or train the stage again.")
+    advice = "Take the folder from a copy of the run, or train the stage again."
+    stored = checkpoint.read_json(path, keys, advice)
+    members = stored.get("members", 1)
+    if type(members) is not int or members < 1:
+        raise CheckpointError(f"{path}: members is {members!r}, expected a number of networks. {advice}")
+    return stored
 
 
 def _rank(folder: Path) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ from medgraph import config
 from medgraph.data import formats
 from medgraph.data.cases import of_part
 from medgraph.data.samples import SampleSource
-from medgraph.errors import ConfigError
+from medgraph.errors import CheckpointError, ConfigError
 from medgraph.evaluation.node_scores import NodeProbe
 from medgraph.evaluation.segmentation import SegmentationScores
 from medgraph.runner.encoder_folder import WEIGHTS, read_facts
@@ -211,6 +211,16 @@ def test_fine_tuned_members_answer_together_and_are_scored_so(segmented):
     data = config.build({**loaded.facts["data"], "num_labelled": 2}, "data", seed=3)
     again = SegmentationScores().evaluate(loaded.method, data)
     assert json.loads((segmented / "fine" / "scores.json").read_text())["rows"] == again.rows
+
+
+@pytest.mark.parametrize("members", ["two", 0, True, None])
+def test_a_damaged_number_of_members_is_told(segmented, tmp_path, members):
+    folder = tmp_path / "model"
+    shutil.copytree(segmented / "fine" / "model", folder)
+    stored = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**stored, "members": members}))
+    with pytest.raises(CheckpointError, match=rf"model\.json: members is {members!r}, expected a number of networks"):
+        load_model(folder)
 
 
 def test_the_joined_model_predicts_files(segmented, tmp_path):
