@@ -14,7 +14,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from reference.answering import ANSWERING
+from reference.dicom_files import write_series
 
 import medgraph
 from medgraph import config
@@ -217,27 +219,51 @@ def test_mistakes_are_told_before_anything_is_trained(name, changes, told):
         config.dry_build(config.load(name, changes))
 
 
-def test_volumes_without_a_label_are_labelled_too(pipeline, tmp_path):
-    """A folder where most volumes have no label file."""
-    for kind in ("images", "labels"):
-        (tmp_path / "set" / kind).mkdir(parents=True)
-    cases = of_part(SampleSource(), "train")[:6] + of_part(SampleSource(), "test")[:2]
-    for index, case in enumerate(cases):
-        shutil.copy(case.image, tmp_path / "set" / "images" / case.image.name)
-        if index < 2 or index >= 6:
-            shutil.copy(case.label, tmp_path / "set" / "labels" / case.label.name)
-    rows = [f"{c.subject},images/{c.image.name},{{}},{c.part}" for c in cases]
-    rows = [
-        row.format(f"labels/{c.label.name}" if i < 2 or i >= 6 else "")
-        for i, (row, c) in enumerate(zip(rows, cases, strict=True))
-    ]
-    (tmp_path / "set" / "set.csv").write_text("\n".join(["subject,image,label,split", *rows]) + "\n")
-    source = f"{{name: manifest, path: {tmp_path / 'set' / 'set.csv'}, classes: [background, anterior, posterior]}}"
-    changes = [f"fine.data.source={source}", "fine.data.num_labelled=null", *ONCE]
-    with pytest.raises(Exception, match=r"image without label \(4 of 6 .* without_label: leave"):
-        medgraph.run(pipeline, changes, out=tmp_path / "refused", device="cpu")
-    run = medgraph.run(pipeline, [*changes, "fine.data.without_label=leave"], out=tmp_path / "run", device="cpu")
-    assert sorted(labels_of(run / "fine" / "round-1")) == sorted(
-        case.id for case in data_of(pipeline, [*changes, "fine.data.without_label=leave"]).unlabelled_cases()
+def copied(case, folder):
+    """The scan and its label as NIfTI files."""
+    folder.mkdir(parents=True)
+    return shutil.copy(case.image, folder), shutil.copy(case.label, folder)
+
+
+def as_dicom(case, folder):
+    """The scan as a DICOM series, all in folders of one name."""
+    volume = nib.as_closest_canonical(nib.load(case.image))
+    write_series(
+        folder / "series",
+        volume.get_fdata().astype(np.int16),
+        volume.affine,
+        uid=f"1.2.{case.subject.encode().hex()[-8:]}",
     )
-    assert len(labels_of(run / "fine" / "round-1")) == 4
+    nib.save(nib.as_closest_canonical(nib.load(case.label)), folder / "label.nii.gz")
+    return folder / "series", folder / "label.nii.gz"
+
+
+def as_photograph(case, folder):
+    """A slice of the scan as JPEG, its label as PNG."""
+    folder.mkdir(parents=True)
+    scan, label = (nib.load(file).get_fdata()[:, 20] for file in (case.image, case.label))
+    Image.fromarray((255 * scan / scan.max()).astype(np.uint8)).save(folder / "scan.jpg")
+    Image.fromarray(label.astype(np.uint8)).save(folder / "label.png")
+    return folder / "scan.jpg", folder / "label.png"
+
+
+@pytest.mark.parametrize(("written", "axis"), [(copied, 1), (as_dicom, 1), (as_photograph, 2)])
+def test_scans_without_a_label_are_labelled_too(pipeline, tmp_path, written, axis):
+    """A set where 2 of 6 training scans have a label file."""
+    rows = ["subject,image,label,split"]
+    for index, case in enumerate(of_part(SampleSource(), "train")[:6] + of_part(SampleSource(), "test")[:2]):
+        image, label = written(case, tmp_path / f"s{index}")
+        rows.append(f"s{index},{image},{'' if 2 <= index < 6 else label},{case.part}")
+    (tmp_path / "set.csv").write_text("\n".join(rows) + "\n")
+    source = f"{{name: manifest, path: {tmp_path / 'set.csv'}, classes: [background, anterior, posterior]}}"
+    changes = [f"fine.data.source={source}", f"fine.data.axis={axis}", "fine.data.num_labelled=null", *ONCE]
+    changes += ["fine.train.batch_size=2"]
+    with pytest.raises(ConfigError, match=r"image without label \(4 of 6 .* without_label: leave"):
+        medgraph.run(pipeline, changes, out=tmp_path / "refused", device="cpu")
+    changes += ["fine.data.without_label=leave"]
+    run = medgraph.run(pipeline, changes, out=tmp_path / "run", device="cpu")
+    written_labels = labels_of(run / "fine" / "round-1")
+    data = data_of(pipeline, changes)
+    assert sorted(written_labels) == sorted(case.id for case in data.unlabelled_cases())
+    assert len({path.read_bytes() for path in written_labels.values()}) == 4
+    assert len(data.with_labels(written_labels).labelled_cases()) == 6
