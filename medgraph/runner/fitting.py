@@ -57,9 +57,9 @@ def trained(
 ) -> Method:
     """Build and train the method of a stage in the folder `path`.
 
-    Under `train.self_training` one is trained in `path/round-1` first, on the labelled volumes alone. It labels the
-    others, and the next one is trained anew, from the same start and seed, on all of them. A round that is finished is
-    not trained again; what it labelled lies in its folder.
+    Under `train.self_training` (Lee, 2013; Xie et al., 2020, arXiv:1911.04252) one is trained in `path/round-1` first,
+    on the labelled volumes alone. It labels the others, and the next one is trained anew, from the same start and seed,
+    on all of them. A round that is finished is not trained again; what it labelled lies in its folder.
 
     Args:
         stage: What is trained, and by what plan.
@@ -70,6 +70,9 @@ def trained(
         device: As of a run.
         title: What is trained, in words.
         console: Where progress is told.
+
+    Raises:
+        CheckpointError: `start` does not fit, or what a finished round labelled is damaged.
     """
     rounds, seen = stage.train.self_training, data
     if rounds and not data.unlabelled_cases():
@@ -83,7 +86,7 @@ def trained(
             if processes.is_main():
                 pseudo_labels.write(method, data, folder / "labels", device, console)
             processes.wait()
-        labels = pseudo_labels.read(folder / "labels")
+        labels = pseudo_labels.read(folder / "labels", data)
         console.print(f"  {title}: {len(labels)} training volumes are labelled by the network of round {number}")
         seen = data.with_labels(labels)
     method = build_method(stage, seen, seed, start, console)

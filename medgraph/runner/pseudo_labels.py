@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from medgraph.errors import CheckpointError
 from medgraph.method import Method
 from medgraph.runner import checkpoint
 from medgraph.runner.model import Model
@@ -40,14 +41,23 @@ def write(method: Method, data: Any, folder: Path, device: str, console: Console
     checkpoint.write_json(folder / _INDEX, {"labels": names})
 
 
-def read(folder: Path) -> dict[str, Path]:
-    """The label file of each volume, by the id of its case. Raises CheckpointError."""
+def read(folder: Path, data: Any) -> dict[str, Path]:
+    """The label file of each unlabelled training volume, by the id of its case. Raises CheckpointError."""
     advice = f"Remove {folder}, and go on with the run by --resume."
-    names = checkpoint.read_json(folder / _INDEX, {"labels": dict}, advice)["labels"]
+    names = _index(folder, advice)
+    cases = {case.id for case in data.unlabelled_cases()}
+    if set(names) != cases or not all(isinstance(name, str) and (folder / name).is_file() for name in names.values()):
+        raise CheckpointError(
+            f"{folder / _INDEX}: expected a label file for each of {len(cases)} unlabelled training volumes. {advice}"
+        )
     return {case: folder / name for case, name in names.items()}
 
 
 def told(path: Path) -> dict[str, int]:
     """What self-training in the folder of a training did, as facts for its card: rounds, and volumes labelled."""
     rounds = [folder for folder in path.glob("round-*/labels") if are_written(folder)]
-    return {"rounds": len(rounds), "pseudo_labelled": len(read(rounds[0]))} if rounds else {}
+    return {"rounds": len(rounds), "pseudo_labelled": len(_index(rounds[0], ""))} if rounds else {}
+
+
+def _index(folder: Path, advice: str) -> dict[str, Any]:
+    return checkpoint.read_json(folder / _INDEX, {"labels": dict}, advice)["labels"]

@@ -131,11 +131,18 @@ def test_killed_it_ends_with_the_same_weights_and_trains_no_round_twice(pipeline
     assert ours.read_bytes() == theirs.read_bytes()
 
 
-def test_damaged_labels_are_told_with_what_to_do(pipeline, finished, tmp_path):
+@pytest.mark.parametrize("damage", [3, {}, {"001": "00000-gone.nii.gz"}, "a number", "a missing file"])
+def test_damaged_labels_are_told_with_what_to_do(pipeline, finished, tmp_path, damage):
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     (run / "fine" / "done.json").unlink()
-    (run / "fine" / "round-1" / "labels" / "labels.json").write_text('{"labels": 3}')
+    index = run / "fine" / "round-1" / "labels" / "labels.json"
+    names = json.loads(index.read_text())["labels"]
+    first = next(iter(names))
+    if damage == "a missing file":
+        (index.parent / names[first]).unlink()
+    else:
+        index.write_text(json.dumps({"labels": {**names, first: 3} if damage == "a number" else damage}))
     with pytest.raises(CheckpointError, match=r"labels\.json.*Remove .*round-1"):
         medgraph.run(pipeline, ONCE, out=run, device="cpu", resume=True)
 
