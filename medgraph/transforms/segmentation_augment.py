@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.transforms import intensity, spatial
+from medgraph.transforms import spatial
 from medgraph.transforms.draws import between, uniforms
+from medgraph.transforms.labelled_augment import LabelledAugment
 
 
-class SegmentationAugment:
+class SegmentationAugment(LabelledAugment):
     """One affine or elastic resampling of slices and labels, then intensity change and noise on the slices alone.
 
     Args:
@@ -37,15 +38,8 @@ class SegmentationAugment:
         noise: float = 0.03,
         elastic: float = 0.0,
     ):
-        self.rotation = checks.not_negative("rotation", rotation)
-        self.scale = checks.interval("scale", scale, 0.1, 10.0)
-        self.shift = checks.fraction("shift", shift)
+        super().__init__(rotation, scale, shift, brightness, contrast, gamma, noise, elastic)
         self.flip_probability = checks.fraction("flip_probability", flip_probability)
-        self.brightness = checks.not_negative("brightness", brightness)
-        self.contrast = checks.fraction("contrast", contrast)
-        self.gamma = checks.interval("gamma", gamma, 0.01, 100.0)
-        self.noise = checks.not_negative("noise", noise)
-        self.elastic = checks.fraction("elastic", elastic)
 
     def draw(self, seed: int, number: int, ids: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
         """A dictionary whose entries have a row per example of `ids` (n,); `shape` is (c, h, w)."""
@@ -61,11 +55,7 @@ class SegmentationAugment:
                 2 * between(u[:, 3], -self.shift, self.shift),
                 (u[:, 4] < self.flip_probability).float(),
             ),
-            "brightness": between(u[:, 5], -self.brightness, self.brightness),
-            "contrast": 1 + between(u[:, 6], -self.contrast, self.contrast),
-            "gamma": between(u[:, 7], *self.gamma),
-            "noise": between(u[:, 8], 0, self.noise),
-            "noise_seed": (u[:, 9] * 2**24).long() * 2**24 + (u[:, 10] * 2**24).long(),
+            **self._changes(u[:, 5:]),
         }
         if self.elastic:
             record["points"] = spatial.control_points(uniforms(seed, number, ids, 50, stream=102), 2, self.elastic)
@@ -82,12 +72,3 @@ class SegmentationAugment:
         record = {name: rows.repeat_interleave(num_slices, dim=0) for name, rows in record.items()}
         record["noise_seed"] = record["noise_seed"] + torch.arange(num_slices, device=ids.device).repeat(len(ids))
         return record
-
-    def apply(self, images: Tensor, labels: Tensor, record: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Images (n, c, h, w), linearly, and labels (n, h, w), by the nearest voxel, through the same matrices."""
-        size = (images.shape[2], images.shape[3])
-        field = spatial.bend(record["points"], size) if "points" in record else None
-        views = spatial.resample(images, record["matrix"], size, field=field)
-        moved = spatial.resample(labels[:, None].float(), record["matrix"], size, mode="nearest", field=field)
-        views = intensity.brighten(views, record["brightness"], record["contrast"], record["gamma"])
-        return intensity.add_noise(views, record["noise"], record["noise_seed"]), moved[:, 0].round().to(torch.long)

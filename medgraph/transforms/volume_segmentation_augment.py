@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.transforms import intensity, spatial
+from medgraph.transforms import spatial
 from medgraph.transforms.draws import between, uniforms
+from medgraph.transforms.labelled_augment import LabelledAugment
 
 
-class VolumeSegmentationAugment:
+class VolumeSegmentationAugment(LabelledAugment):
     """One affine or elastic resampling of volumes and labels, then intensity change and noise on the volumes alone.
 
     Args:
@@ -37,15 +38,8 @@ class VolumeSegmentationAugment:
         noise: float = 0.03,
         elastic: float = 0.0,
     ):
-        self.rotation = checks.not_negative("rotation", rotation)
-        self.scale = checks.interval("scale", scale, 0.1, 10.0)
-        self.shift = checks.fraction("shift", shift)
+        super().__init__(rotation, scale, shift, brightness, contrast, gamma, noise, elastic)
         self.flip_axis = checks.one_of("flip_axis", flip_axis, (None, 0, 1, 2))
-        self.brightness = checks.not_negative("brightness", brightness)
-        self.contrast = checks.fraction("contrast", contrast)
-        self.gamma = checks.interval("gamma", gamma, 0.01, 100.0)
-        self.noise = checks.not_negative("noise", noise)
-        self.elastic = checks.fraction("elastic", elastic)
 
     def draw(self, seed: int, number: int, ids: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
         """A dictionary whose entries have a row per example of `ids` (n,); `shape` is (c, d, h, w)."""
@@ -61,21 +55,8 @@ class VolumeSegmentationAugment:
                 2 * between(u[:, 3:6], -self.shift, self.shift),
                 mirror,
             ),
-            "brightness": between(u[:, 8], -self.brightness, self.brightness),
-            "contrast": 1 + between(u[:, 9], -self.contrast, self.contrast),
-            "gamma": between(u[:, 10], *self.gamma),
-            "noise": between(u[:, 11], 0, self.noise),
-            "noise_seed": (u[:, 12] * 2**24).long() * 2**24 + (u[:, 13] * 2**24).long(),
+            **self._changes(u[:, 8:]),
         }
         if self.elastic:
             record["points"] = spatial.control_points(uniforms(seed, number, ids, 375, stream=502), 3, self.elastic)
         return record
-
-    def apply(self, images: Tensor, labels: Tensor, record: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Volumes (n, c, d, h, w), linearly, and labels (n, d, h, w), by the nearest voxel, both the same way."""
-        size = images.shape[2:]
-        field = spatial.bend(record["points"], size) if "points" in record else None
-        views = spatial.resample(images, record["matrix"], size, field=field)
-        moved = spatial.resample(labels[:, None].float(), record["matrix"], size, mode="nearest", field=field)
-        views = intensity.brighten(views, record["brightness"], record["contrast"], record["gamma"])
-        return intensity.add_noise(views, record["noise"], record["noise_seed"]), moved[:, 0].round().to(torch.long)
