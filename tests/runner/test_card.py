@@ -1,6 +1,7 @@
 """The card of an encoder says where it comes from, what it scored, and whom to cite."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -29,6 +30,17 @@ def test_it_holds_what_a_stranger_asks_for(tmp_path):
     assert "- verdict: Dice 0.8" in text
     assert "- He et al., 2016, arXiv:1512.03385" in text.partition("## Citations")[2]
     assert "Caron et al." in text.partition("## Citations")[2]
+
+
+def test_a_number_in_a_sentence_is_no_citation():
+    """`ms1d` is explained as "Deformable-DETR's form [1] reduced to 1D": only what follows its `[1]` below is cited."""
+    attention = {"name": "ms1d", "num_heads": 4, "num_levels": 2, "num_points": 4}
+    encoder = {"name": "volume", "slice_encoder": NODE, "attention": attention, "dim": 32, "num_layers": 1}
+    cited = card({"encoder": encoder, "medgraph": "0", "facts": FACTS, "spec": asdict(SPEC)}, []).partition(
+        "## Citations"
+    )[2]
+    assert "- Zhu et al., 2021, arXiv:2010.04159, Eq. 3." in cited
+    assert "reduced to 1D" not in cited
 
 
 @pytest.mark.parametrize(
