@@ -92,8 +92,10 @@ class LabelledSliceData:
         Raises:
             DataError: Fewer training volumes than asked for; one has no label.
         """
-        given = (replace(case, label=self._given[case.id]) for case in self.unlabelled_cases() if self._given)
-        return (*self._labelled(self.num_labelled), *given)
+        cases = self._labelled(self.num_labelled)
+        if not self._given:
+            return cases
+        return cases + tuple(replace(case, label=self._given[case.id]) for case in self.unlabelled_cases())
 
     def unlabelled_cases(self) -> tuple[Case, ...]:
         """The training volumes whose own labels are not used, or that have none. Raises DataError as the labelled."""
