@@ -5,7 +5,7 @@ from torch import Tensor
 
 from medgraph import checks
 from medgraph.transforms import intensity, spatial
-from medgraph.transforms.draws import between
+from medgraph.transforms.draws import between, uniforms
 
 
 class LabelledAugment:
@@ -60,3 +60,10 @@ class LabelledAugment:
             "noise": between(u[:, 3], 0, self.noise),
             "noise_seed": (u[:, 4] * 2**24).long() * 2**24 + (u[:, 5] * 2**24).long(),
         }
+
+    def _bends(self, seed: int, number: int, ids: Tensor, axes: int, stream: int) -> dict[str, Tensor]:
+        """Control points of the elastic deformation of each example, where there is one."""
+        if not self.elastic:
+            return {}
+        drawn = uniforms(seed, number, ids, spatial.num_displacements(axes), stream=stream)
+        return {"points": spatial.control_points(drawn, axes, self.elastic)}

@@ -45,7 +45,7 @@ class SegmentationAugment(LabelledAugment):
         """A dictionary whose entries have a row per example of `ids` (n,); `shape` is (c, h, w)."""
         u = uniforms(seed, number, ids, 11, stream=101)
         scale = between(u[:, 1], *self.scale)
-        record = {
+        return {
             "matrix": spatial.affine(
                 shape[1] / shape[2],
                 between(u[:, 0], -self.rotation, self.rotation),
@@ -55,11 +55,9 @@ class SegmentationAugment(LabelledAugment):
                 2 * between(u[:, 3], -self.shift, self.shift),
                 (u[:, 4] < self.flip_probability).float(),
             ),
+            **self._bends(seed, number, ids, 2, stream=102),
             **self._changes(u[:, 5:]),
         }
-        if self.elastic:
-            record["points"] = spatial.control_points(uniforms(seed, number, ids, 50, stream=102), 2, self.elastic)
-        return record
 
     def draw_stacks(
         self, seed: int, number: int, ids: Tensor, shape: Sequence[int], num_slices: int

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+CONTROL_POINTS = 5  # of an elastic deformation, along each axis
+
 
 def affine(
     ratio: float, angle: Tensor, scale_y: Tensor, scale_x: Tensor, shift_y: Tensor, shift_x: Tensor, flip: Tensor
@@ -77,12 +79,17 @@ def affine_grid(matrices: Tensor, size: Sequence[int]) -> Tensor:
     return grid.movedim(1, -1)
 
 
+def num_displacements(axes: int) -> int:
+    """How many numbers the control points of one view take, one for each axis of each point."""
+    return axes * CONTROL_POINTS**axes
+
+
 def control_points(uniform: Tensor, axes: int, largest: float) -> Tensor:
-    """Displacements of 5 control points along each of `axes` for `bend`, from numbers in [0, 1), (n, axes 5^axes).
+    """Displacements of CONTROL_POINTS along each of `axes` for `bend`, from numbers in [0, 1), (n, num_displacements).
 
     Along each axis they are at most `largest`, a share of the view.
     """
-    return ((4 * uniform - 2) * largest).view(-1, axes, *[5] * axes)
+    return ((4 * uniform - 2) * largest).view(-1, axes, *[CONTROL_POINTS] * axes)
 
 
 def bend(points: Tensor, size: Sequence[int]) -> Tensor:

@@ -47,7 +47,7 @@ class VolumeSegmentationAugment(LabelledAugment):
         mirror = torch.zeros_like(u[:, :3])
         if self.flip_axis is not None:
             mirror[:, self.flip_axis] = (u[:, 7] < 0.5).float()
-        record = {
+        return {
             "matrix": spatial.volume_affine(
                 shape[1:],
                 between(u[:, 0:3], -self.rotation, self.rotation),
@@ -55,8 +55,6 @@ class VolumeSegmentationAugment(LabelledAugment):
                 2 * between(u[:, 3:6], -self.shift, self.shift),
                 mirror,
             ),
+            **self._bends(seed, number, ids, 3, stream=502),
             **self._changes(u[:, 8:]),
         }
-        if self.elastic:
-            record["points"] = spatial.control_points(uniforms(seed, number, ids, 375, stream=502), 3, self.elastic)
-        return record
