@@ -9,7 +9,7 @@ from torch import Tensor
 from medgraph.hetero.operators import Mean, Operator
 
 Features = Operator | Tensor | None  # None is one-hot
-_ROUNDS_OF_A_MEMBER = 10**9  # more than any training has
+ROUNDS_OF_A_MEMBER = 10**9  # more than any training has
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ class GraphViews:
             return self
         key = f"member {member}"
         if key not in self._kept:
-            number = self.first_round + member * _ROUNDS_OF_A_MEMBER
+            number = self.first_round + member * ROUNDS_OF_A_MEMBER
             self._kept[key] = replace(self._with_masks(number), first_round=number)
         return self._kept[key]
 

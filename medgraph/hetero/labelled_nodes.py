@@ -137,6 +137,11 @@ class LabelledNodes:
         known = (parts["train"], labels[parts["train"]], parts["val"], labels[parts["val"]])
         return LabelledGraph(LabelledViews(self.graph_data.views, *known))
 
+    @property
+    def member(self) -> int:
+        """Which of several networks sees these data."""
+        return self.graph_data.member
+
     def of_member(self, member: int) -> "LabelledNodes":
         """These data as member 0, 1, ... of several networks sees them, see `GraphViews.of_member`."""
         return LabelledNodes(self.graph_data.of_member(member), self.num_labelled, self.wanted, self.seed)

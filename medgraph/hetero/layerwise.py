@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import cast
 
 import torch
@@ -29,7 +30,7 @@ class Layerwise:
     def __init__(self, encoder: MetapathEncoder, stored: StoredViews):
         self.encoder, self.stored = encoder, stored
         self.device = encoder.first.device
-        self.masks = stored.masks(0)
+        self.masks = stored.masks(stored.first_round)
         self.projected = {name: self._project(name, stored.features[name]) for name in encoder.projections}
 
     @torch.no_grad()
@@ -86,7 +87,8 @@ class Layerwise:
 
     def _masked_projection(self) -> Tensor:
         name = self.stored.target_type
-        return self._project(name, self.stored.features[name], lambda *entry: self.stored.feature_stays(0, *entry))
+        stays = partial(self.stored.feature_stays, self.stored.first_round)
+        return self._project(name, self.stored.features[name], stays)
 
     def _context(self, path: StoredPath) -> Tensor:
         """What all intermediate positions add (n, dim)."""

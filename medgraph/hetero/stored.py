@@ -1,13 +1,14 @@
 """StoredViews: a graph as rows that are read a few at a time, for training in batches and for embedding every node."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from medgraph.hetero.batch import ROUNDS_OF_A_MEMBER
 from medgraph.hetero.row_store import RowStore
 from medgraph.transforms.draws import pair_uniforms
 
@@ -94,6 +95,7 @@ class StoredViews:
         resample_masks_every: Epochs after which masks are drawn anew; 0 draws once.
         fan_out: Neighbours taken of each node, of the last and of the first layer; None takes all.
         context_fan_out: Intermediate nodes taken of each target and position; None takes all.
+        first_round: Number of the first draw of the masks.
     """
 
     target_type: str
@@ -106,7 +108,9 @@ class StoredViews:
     resample_masks_every: int
     fan_out: tuple[int, int] | None
     context_fan_out: int | None
+    first_round: int = 0
     _kept: dict[int, tuple[EdgeMasks, ...]] = field(default_factory=dict, repr=False)
+    _members: dict[int, "StoredViews"] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return self.num_targets
@@ -129,7 +133,16 @@ class StoredViews:
 
     def round_of(self, epoch: int) -> int:
         """Number of the draw of the masks that an epoch takes."""
-        return epoch // self.resample_masks_every if self.resample_masks_every else 0
+        return self.first_round + (epoch // self.resample_masks_every if self.resample_masks_every else 0)
+
+    def of_member(self, member: int) -> "StoredViews":
+        """The views as member 0, 1, ... of several networks sees them: with masks of its own, those of 0 are these."""
+        if member == 0 or self.num_copies == 1:
+            return self
+        if member not in self._members:
+            number = self.first_round + member * ROUNDS_OF_A_MEMBER
+            self._members[member] = replace(self, first_round=number, _kept={}, _members={})
+        return self._members[member]
 
     def masks(self, number: int) -> tuple[EdgeMasks, ...]:
         """The masked copies of a round, one for each path; those of the last round asked for are kept."""

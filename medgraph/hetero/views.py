@@ -83,6 +83,7 @@ class MetapathViews:
     """
 
     is_batched = False
+    member = 0  # which of several networks sees these
 
     def __init__(
         self,
@@ -187,6 +188,7 @@ class MetapathViews:
     def of_member(self, member: int) -> "MetapathViews":
         """These data as member 0, 1, ... of several networks sees them, see `GraphViews.of_member`."""
         other = copy(self)
+        other.member = member
         other.__dict__["views"] = self.views.of_member(member)
         return other
 

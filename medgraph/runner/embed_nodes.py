@@ -10,7 +10,7 @@ from rich.console import Console
 from medgraph import config
 from medgraph.errors import ConfigError
 from medgraph.runner.embed import find_encoder, write_features
-from medgraph.runner.encoder_folder import read_facts
+from medgraph.runner.encoder_folder import as_seen, read_facts
 from medgraph.runner.export import load_encoder
 from medgraph.runner.train import pick_device
 
@@ -45,7 +45,7 @@ def embed_nodes(run: str | Path, out: str | Path, *, encoder: str | None = None,
         raise ConfigError(f"--out {out}: already holds {', '.join(present)}; choose another folder.")
     facts: dict[str, Any] = read_facts(folder)["facts"]
     place = pick_device(device)
-    data = config.build(facts["data"], "data", seed=facts["seed"])
+    data = as_seen(config.build(facts["data"], "data", seed=facts["seed"]), folder)
     views = data.train().views.to(place)
     features = load_encoder(folder).to(place)(views).float().cpu().numpy()
     named = {f"{name}_key" if name == "embedding" else name: keys for name, keys in data.graph.keys.items()}

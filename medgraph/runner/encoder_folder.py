@@ -24,5 +24,17 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return checkpoint.read_json(path, keys, "Export the encoder again, or take its folder from a copy of the run.")
 
 
+def as_seen(data: Any, folder: Path) -> Any:
+    """Data of a graph as the encoder in `folder` saw them: as one of several networks, with masks of its own.
+
+    Raises:
+        CheckpointError: The facts beside the encoder are damaged.
+    """
+    member = read_facts(folder)["facts"].get("member", 0)
+    if type(member) is not int or member < 0:
+        raise CheckpointError(f"{folder}: member is {member!r}, expected a number from 0. Export the encoder again.")
+    return data.of_member(member) if member and hasattr(data, "of_member") else data
+
+
 def _is_hf(folder: Path) -> bool:
     return (folder / HF_FACTS).exists() and not (folder / FACTS).exists()

@@ -12,7 +12,7 @@ from medgraph.errors import ConfigError
 from medgraph.evaluation.paired import paired_rows, resampled_rows, told
 from medgraph.evaluation.scores import Scores, metric
 from medgraph.runner import checkpoint
-from medgraph.runner.encoder_folder import read_facts
+from medgraph.runner.encoder_folder import as_seen, read_facts
 from medgraph.runner.export import load_encoder, untrained
 from medgraph.runner.folder import RunFolder
 from medgraph.runner.train import pick_device
@@ -44,8 +44,8 @@ def evaluate_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: 
             f"{stage.name}.evaluator: {name} needs a fine-tuned model; an evaluate stage has an encoder alone. "
             f"Name it in the train or compare stage that fine-tunes, or use {_OF_MODELS[name]} here."
         )
-    data = config.build(_data_of(stage, pipeline, folder), "data", seed=pipeline.seed)
     encoder, path = folder.encoder(stage.start_from), folder.stage(stage.name)
+    data = as_seen(config.build(_data_of(stage, pipeline, folder), "data", seed=pipeline.seed), encoder)
     arms = {"scores": load_encoder(encoder), "untrained": untrained(encoder, pipeline.seed)}
     found = {
         name: evaluate(stage.evaluator, SimpleNamespace(encoder=arm), data, path / f"{name}.json", device)

@@ -46,6 +46,7 @@ def train_into(
         "fingerprint": fingerprint(data),
         "licences": licences(data),
         **pseudo_labels.told(path),
+        **({"member": data.member} if getattr(data, "member", 0) else {}),
     }
     export_encoder(path / "encoder", method.encoder, stage.method["encoder"], data.spec, facts)
     export_model(path / "model", method, stage, data.spec, facts)

@@ -30,8 +30,8 @@ def train_members(
 ) -> None:
     """Train every member of a stage that is not finished yet, then join them in `path/encoder` and `path/model`.
 
-    Members share data and start; member k is drawn and trained from the pipeline's seed + k - 1, on a whole graph with
-    masks of its own.
+    Members share data and start; member k is drawn and trained from the pipeline's seed + k - 1, on a graph with masks
+    of its own.
 
     Args:
         path: Of the stage; a member lies in `path/member-2`.

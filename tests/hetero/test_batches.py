@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import pytest
 import torch
 from hetero.planted import planted_graph
@@ -30,6 +32,22 @@ def test_the_stored_graphs_and_contexts_are_those_of_the_whole_views():
         (name, operator), (stored_name, (factor,)) = path.context[0], stored.context[0]
         assert name == stored_name
         torch.testing.assert_close(torch.from_numpy(matrix(factor).toarray()), operator.dense())
+
+
+def test_each_member_of_several_networks_has_masks_of_its_own():
+    data = planted_batches(resample_masks_every=3)
+    assert data.views.of_member(0) is data.views
+    seen = [data.of_member(member).train().views for member in range(3)]
+    assert seen[1] is data.views.of_member(1)
+    assert seen[1].paths[0].edges is data.views.paths[0].edges
+    rows, columns = torch.arange(90).repeat_interleave(90), torch.arange(90).repeat(90)
+    rounds = [(each, each.round_of(epoch)) for each in seen for epoch in (0, 3)]
+    edges = [each.masks(number)[0].stays(rows, columns) for each, number in rounds]
+    entries = [each.feature_stays(number, rows, columns) for each, number in rounds]
+    for drawn in (edges, entries):
+        assert all(not torch.equal(first, second) for first, second in combinations(drawn, 2))
+    bare = planted_batches(masked_copies=False)
+    assert bare.views.of_member(2) is bare.views
 
 
 def test_pre_training_sees_no_label():

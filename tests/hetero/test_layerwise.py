@@ -38,6 +38,15 @@ def test_all_views_equal_those_of_whole_operators(graph, small, monkeypatch):
     torch.testing.assert_close(weights, expected.attention)
 
 
+def test_a_member_of_several_networks_is_embedded_with_its_own_masks():
+    data = planted_batches()
+    seen = data.views.of_member(2)
+    encoder = sampled_encoder(data).eval()
+    expected = MetapathEncoder.encode(encoder, whole_views(seen, seen.first_round))
+    torch.testing.assert_close(encoder(seen), expected.fine, rtol=1e-4, atol=1e-5)
+    assert (encoder(data.views) - expected.fine).abs().max() > 1e-3
+
+
 def test_isolated_targets_stay_finite():
     graph = planted_graph()
     for relation in (("paper", "to", "author"), ("paper", "to", "subject")):

@@ -11,6 +11,7 @@ import time
 from dataclasses import asdict
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from reference.answering import ANSWERING
@@ -23,6 +24,7 @@ from medgraph.data.samples import SampleSource
 from medgraph.errors import CheckpointError, ConfigError
 from medgraph.evaluation.node_scores import NodeProbe
 from medgraph.evaluation.segmentation import SegmentationScores
+from medgraph.runner.embed_nodes import embed_nodes
 from medgraph.runner.encoder_folder import WEIGHTS, read_facts
 from medgraph.runner.export import load_encoder
 from medgraph.runner.handover import check_handovers
@@ -100,6 +102,58 @@ def test_the_encoder_joins_networks_that_differ_and_saw_the_same_data(finished):
     assert all((learned[0] - each).abs().mean() > 0.05 for each in learned[1:])
     averages = [each[:, 16:] for each in vectors]  # of one graph, with ties drawn by the seed of the data
     torch.testing.assert_close(averages[0], averages[1], rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_a_member_embedded_alone_sees_the_masks_it_was_trained_on(finished, tmp_path):
+    _, views = views_of(finished)
+    folder = finished / "pretrain" / "member-3" / "encoder"
+    embed_nodes(folder, tmp_path / "nodes", device="cpu")
+    found = torch.from_numpy(np.load(tmp_path / "nodes" / "nodes.npy"))
+    torch.testing.assert_close(found, load_encoder(folder)(views.of_member(2)))
+    assert (found - load_encoder(folder)(views)).abs().max() > 1e-3
+
+
+def test_a_damaged_number_of_the_member_is_told(finished, tmp_path):
+    folder = tmp_path / "encoder"
+    shutil.copytree(finished / "pretrain" / "member-3" / "encoder", folder)
+    facts = json.loads((folder / "encoder.json").read_text())
+    assert facts["facts"]["member"] == 2
+    facts["facts"]["member"] = "two"
+    (folder / "encoder.json").write_text(json.dumps(facts))
+    with pytest.raises(CheckpointError, match="member is 'two', expected a number from 0"):
+        embed_nodes(folder, tmp_path / "nodes", device="cpu")
+
+
+def test_members_are_trained_and_joined_in_mini_batches_too(pipeline, tmp_path):
+    batches = {"name": "metapath_batches", "source": {"name": "planted_graph", "num_targets": 150}, "top_k": [20]}
+    method = {
+        "name": "meow_sampled",
+        "encoder": {"name": "metapath_sampled", "dim": 16},
+        "loss": {"name": "given_weight_info_nce"},
+        "num_clusters": [3],
+    }
+    node = {
+        "kind": "train",
+        "data": batches,
+        "method": method,
+        "train": {
+            "epochs": 2,
+            "batch_size": 50,
+            "members": 2,
+            "optimizer": {"name": "adam"},
+            "schedule": {"name": "constant"},
+        },
+    }
+    path = tmp_path / "batches.yaml"
+    path.write_text(json.dumps({"name": "batches", "seed": 3, "stages": {"pretrain": {"config": node}}}))
+    run = medgraph.run(path, out=tmp_path / "run", device="cpu") / "pretrain"
+    _, views = views_of(run.parent)
+    with torch.no_grad():
+        vectors = [load_encoder(run / f"member-{index + 1}" / "encoder")(views.of_member(index)) for index in range(2)]
+        joined = load_encoder(run / "encoder")(views)
+    torch.testing.assert_close(joined, torch.cat(vectors, dim=1) / 2**0.5)
+    assert (vectors[0] - vectors[1]).abs().mean() > 0.02
 
 
 def test_the_first_member_is_what_the_stage_trains_alone(pipeline, finished, tmp_path):
