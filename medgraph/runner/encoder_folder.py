@@ -30,10 +30,12 @@ def as_seen(data: Any, folder: Path) -> Any:
     Raises:
         CheckpointError: The facts beside the encoder are damaged.
     """
+    if not hasattr(data, "of_member"):
+        return data
     member = read_facts(folder)["facts"].get("member", 0)
     if type(member) is not int or member < 0:
         raise CheckpointError(f"{folder}: member is {member!r}, expected a number from 0. Export the encoder again.")
-    return data.of_member(member) if member and hasattr(data, "of_member") else data
+    return data.of_member(member)
 
 
 def _is_hf(folder: Path) -> bool:
