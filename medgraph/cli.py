@@ -15,7 +15,7 @@ import typer
 
 import medgraph
 from medgraph import catalogue, config, shipped
-from medgraph.errors import ConfigError, DataError, MedgraphError
+from medgraph.errors import DataError, MedgraphError
 
 _DEBUG = "--debug"  # every command takes it; main() acts on it, outside of all commands
 
@@ -197,6 +197,9 @@ def embed(
     encoder: Annotated[str | None, typer.Option(help="Stage whose encoder to take; the last one's if unsaid.")] = None,
     series: Annotated[str | None, typer.Option(help="UID of the DICOM series, where folders hold several.")] = None,
     workers: Annotated[int, typer.Option(help="Cases read at the same time.")] = 2,
+    data: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of a graph: change of the data trained on.")
+    ] = None,
     device: Annotated[Device, typer.Option(help="`auto` takes a GPU if there is one.")] = Device.auto,
     debug: Debug = False,
 ) -> None:
@@ -205,18 +208,13 @@ def embed(
     - `medgraph embed runs/quickstart images/ --out features/`
     - `medgraph embed runs/quickstart/pretrain/encoder images/ --out features/`
     - `medgraph embed runs/smoke-meow --out features/`, the nodes of the graph that was trained on
+    - `medgraph embed runs/tables --out features/ --data source.root=DIR`, those of another graph of the same columns
     """
     with _interrupted(f"Nothing was written to {out}."):
-        from medgraph.runner.embed import embed as embed_cases
-        from medgraph.runner.embed_nodes import embed_nodes, is_of_a_graph
+        from medgraph.runner.embed_nodes import embed_cases_or_nodes
 
-        if is_of_a_graph(run, encoder) != (images is None):
-            needs, none = "the folder of an image encoder needs IMAGES", "a graph encoder takes no IMAGES"
-            raise ConfigError(f"embed: {needs if images is None else none}.")
-        if images is None:
-            embed_nodes(run, out, encoder=encoder, device=device.value)
-        else:
-            embed_cases(run, images, out, encoder=encoder, series=series, workers=workers, device=device.value)
+        settings: dict[str, Any] = {"series": series, "workers": workers, "changes": data or [], "encoder": encoder}
+        embed_cases_or_nodes(run, images, out, device=device.value, **settings)
 
 
 @app.command()

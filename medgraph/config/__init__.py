@@ -6,6 +6,7 @@ from medgraph.config.json_schema import json_schema
 from medgraph.config.parts import with_defaults
 from medgraph.config.resolve import resolved
 from medgraph.config.schema import Compare, Pipeline, Stage, Train
+from medgraph.config.stored import with_changes
 
 __all__ = [
     "Compare",
@@ -18,5 +19,6 @@ __all__ = [
     "json_schema",
     "load",
     "resolved",
+    "with_changes",
     "with_defaults",
 ]

@@ -9,14 +9,14 @@ import scipy.sparse as sp
 
 from medgraph import checks
 from medgraph.data import sparse
-from medgraph.data.graph_source import GraphSource
+from medgraph.data.graph_source import WrappedGraph
 from medgraph.data.graphs import Graph
 from medgraph.data.spec import GraphSpec
 
 _BAG_BELOW = 0.3  # share of non-zero entries up to which features that are never negative count as bags
 
 
-class IdfFeatures(GraphSource):
+class IdfFeatures(WrappedGraph):
     """Another source's graph, its bags of words weighed by inverse document frequency [1].
 
     A feature j that n_j of n nodes have is multiplied by log((n + 1) / n_j)^a; each row then gets its sum back. With
@@ -33,15 +33,11 @@ class IdfFeatures(GraphSource):
     """
 
     def __init__(self, source: Any, power: float = 0.5):
-        self.source, self.power = source, checks.between("power", power, 0.0, 1.0)
+        super().__init__(source)
+        self.power = checks.between("power", power, 0.0, 1.0)
 
     def __repr__(self) -> str:
         return f"IdfFeatures({self.source!r}, power={self.power})"
-
-    @property
-    def structure(self) -> Graph:
-        """The other source's graph."""
-        return self.source.structure  # type: ignore[no-any-return]
 
     @property
     def spec(self) -> GraphSpec:

@@ -15,29 +15,59 @@ from medgraph.errors import DataError
 _DENSE_WIDTH = 128  # one-hot columns up to this many are stored dense
 
 
-def numeric_features(column: pa.ChunkedArray, what: str, notes: list[str]) -> np.ndarray:
-    """(n, 1): zero mean and unit deviation over the known values; an unknown one becomes the mean, which is noted."""
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
+def numeric_features(
+    column: pa.ChunkedArray, what: str, notes: list[str], scale: Sequence[float] | None = None
+) -> tuple[np.ndarray, list[float]]:
+    """(n, 1) standardized, and the mean and deviation by which; an unknown value becomes the mean, which is noted.
+
+    Args:
+        column: The numbers.
+        what: Where they stand, for messages.
+        notes: Takes a line if values are missing.
+        scale: Mean and deviation; None: those of the known values.
+    """
+    kinds = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean, pa.types.is_null)
+    if not any(is_kind(column.type) for is_kind in kinds):
         raise DataError(f"{what}: holds {column.type}, expected numbers. Is it categorical?")
     values = np.array(pc.cast(column, pa.float64()).to_numpy(), dtype=np.float64)
     known = np.isfinite(values)
-    if not known.any():
+    if not known.any() and scale is None:
         raise DataError(f"{what}: no value is a finite number.")
     if not known.all():
         notes.append(f"{what}: {int((~known).sum())} of {len(values)} values are missing; set to the mean.")
-    mean, deviation = values[known].mean(), values[known].std()
+    mean, deviation = scale or (float(values[known].mean()), float(values[known].std()))
     values[~known] = mean
-    return ((values - mean) / (deviation if deviation > 0 else 1.0))[:, None]
+    return ((values - mean) / (deviation if deviation > 0 else 1.0))[:, None], [mean, deviation]
 
 
-def categorical_features(column: pa.ChunkedArray) -> sp.csr_matrix:
-    """(n, categories): 1 at the category, in order of their text; a missing one gives a row of zeros."""
+def categorical_features(
+    column: pa.ChunkedArray, what: str, notes: list[str], categories: Sequence[str] | None = None
+) -> tuple[sp.csr_matrix, list[str]]:
+    """(n, categories) with 1 at the category, and their names; a missing one gives a row of zeros.
+
+    Args:
+        column: The categories.
+        what: Where they stand, for messages.
+        notes: Takes a line if some are not among `categories`, which then count as missing.
+        categories: Their names, in order; None: all that are there, in order of their text.
+    """
     text = pc.fill_null(pc.cast(column, pa.string()), "")
-    categories = sorted(set(pc.unique(text).to_pylist()) - {""})
-    codes = pc.index_in(text, value_set=pa.array(categories, pa.string()))
-    rows = np.flatnonzero(pc.is_valid(codes).to_numpy())
+    present = sorted(set(pc.unique(text).to_pylist()) - {""})
+    names = present if categories is None else list(categories)
+    codes = pc.index_in(text, value_set=pa.array(names, pa.string()))
+    rows = np.flatnonzero(_is_valid(codes))
+    unknown = sorted(set(present) - set(names))
+    if unknown:
+        count = int(_is_valid(pc.index_in(text, value_set=pa.array(unknown, pa.string()))).sum())
+        notes.append(
+            f"{what}: {count} of {len(column)} values are of no known category, as {unknown[0]!r}; set to zeros."
+        )
     columns = pc.drop_null(codes).to_numpy()
-    return sp.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(column), len(categories)))
+    return sp.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(column), len(names))), names
+
+
+def _is_valid(codes: pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(pc.is_valid(codes).to_numpy())
 
 
 def embedding_features(file: Path, ids: Path | None, key: str, keys: pa.Array, notes: list[str]) -> np.ndarray:

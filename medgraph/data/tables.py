@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Collection
+from copy import copy
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -43,6 +44,10 @@ class TablesGraph(GraphSource):
         splits: More splits, as files: name -> part -> `.npy` of row numbers, or a table with the target's key column.
         metapaths: Names or lists of edge types; None takes all of one or two steps out and back.
         normalize: Divide each row of features by its sum of absolute values: for counts, not for mixed columns.
+        categories: By node type and `categorical` column, the categories to make columns of; others count as missing.
+            None takes those that are there. Filled in what an encoder keeps of its training.
+        scales: By node type and `numeric` column, the mean and the deviation to standardize by. None takes those of
+            the column. Filled likewise.
     """
 
     def __init__(
@@ -54,6 +59,8 @@ class TablesGraph(GraphSource):
         splits: dict[str, dict[str, str]] | None = None,
         metapaths: tuple[str | list[list[str]], ...] | None = None,
         normalize: bool = False,
+        categories: dict[str, dict[str, list[str]]] | None = None,
+        scales: dict[str, dict[str, list[float]]] | None = None,
     ):
         self.root = root
         self.target_type = target_type
@@ -62,6 +69,7 @@ class TablesGraph(GraphSource):
         self.splits = splits or {}
         self.metapaths = metapaths
         self.normalize = normalize
+        self.categories, self.scales = categories or {}, scales or {}
         if target_type not in nodes:
             raise ConfigError(f"target_type: {target_type!r} is not among nodes{_hint(target_type, nodes)}")
         for name, table in nodes.items():
@@ -77,8 +85,22 @@ class TablesGraph(GraphSource):
     def __repr__(self) -> str:
         return f"TablesGraph(root={str(self.root)!r}, target_type={self.target_type!r})"
 
+    def settled(self, node: dict[str, Any]) -> dict[str, Any]:
+        """See `data.spec.settled`: with the categories and scales of the columns."""
+        self.graph  # noqa: B018  (is read by now)
+        return {**node, "categories": self._found[0], "scales": self._found[1]}
+
+    def without_labels(self) -> "TablesGraph":
+        """See `GraphSource`: label and split columns need not be there."""
+        other = copy(self)
+        other.__dict__.pop("graph", None)
+        target = {role: value for role, value in self.nodes[self.target_type].items() if role not in ("label", "split")}
+        other.nodes, other.splits = {**self.nodes, self.target_type: target}, {}
+        return other
+
     def read(self) -> Graph:
         """Read all tables."""
+        self._found: tuple[dict[str, dict[str, list[str]]], dict[str, dict[str, list[float]]]] = ({}, {})
         notes: list[str] = []
         tables = {name: self._read_nodes(name) for name in self.nodes}
         ends = [self._read_edges(number) for number in range(len(self.edges))]
@@ -154,10 +176,18 @@ class TablesGraph(GraphSource):
             return []
         spec = self.nodes[name]
         file = self._file(str(spec["file"]))
-        blocks: list[Features] = [
-            numeric_features(table[column], f"{file}: column {column!r}", notes) for column in _listed(spec, "numeric")
-        ]
-        blocks += [categorical_features(table[column]) for column in _listed(spec, "categorical")]
+        blocks: list[Features] = []
+        categories, scales = self.categories.get(name, {}), self.scales.get(name, {})
+        for column in _listed(spec, "numeric"):
+            what = f"{file}: column {column!r}"
+            numbers, scale = numeric_features(table[column], what, notes, scales.get(column))
+            self._found[1].setdefault(name, {})[column] = scale
+            blocks.append(numbers)
+        for column in _listed(spec, "categorical"):
+            what = f"{file}: column {column!r}"
+            one_hot, names = categorical_features(table[column], what, notes, categories.get(column))
+            self._found[0].setdefault(name, {})[column] = names
+            blocks.append(one_hot)
         ids = _listed(spec, "embedding_ids")
         for number, embeddings in enumerate(_listed(spec, "embeddings")):
             pairing = self._file(ids[number]) if number < len(ids) else None

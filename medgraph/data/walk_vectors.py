@@ -12,14 +12,14 @@ import torch
 from medgraph import checks
 from medgraph.data import sparse
 from medgraph.data.array_cache import ArrayCache, content_key
-from medgraph.data.graph_source import GraphSource
+from medgraph.data.graph_source import WrappedGraph
 from medgraph.data.graphs import Graph
 from medgraph.data.metapath import MetaPath, parse_metapath
 from medgraph.data.spec import GraphSpec
 from medgraph.errors import ConfigError
 
 
-class WalkVectors(GraphSource):
+class WalkVectors(WrappedGraph):
     """Another source's graph, its node types without features filled by vectors of random walks along meta-paths.
 
     For each meta-path one set of vectors is made. A node type takes the vectors of all its meta-paths side by side; a
@@ -48,7 +48,8 @@ class WalkVectors(GraphSource):
         replace: tuple[str, ...],
         walk_seed: int,
     ):
-        self.source, self.walks, self.replace = source, walks, replace
+        super().__init__(source)
+        self.walks, self.replace = walks, replace
         self.dim = checks.at_least("dim", dim, 1)
         self.normalize, self.per_path, self.walk_seed = normalize, per_path, walk_seed
 
@@ -109,9 +110,9 @@ class WalkVectors(GraphSource):
         return found
 
     @property
-    def structure(self) -> Graph:
-        """The other source's graph."""
-        return self.source.structure
+    def bound_types(self) -> tuple[str, ...]:
+        """The types that get vectors, and those of the other source."""
+        return (*self.source.bound_types, *self.plan)
 
     @property
     def spec(self) -> GraphSpec:

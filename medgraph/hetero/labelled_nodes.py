@@ -12,7 +12,7 @@ from medgraph import checks
 from medgraph.data.graphs import Graph
 from medgraph.data.label_counts import label_count
 from medgraph.data.node_labels import PARTS
-from medgraph.data.spec import MetapathSpec
+from medgraph.data.spec import MetapathSpec, settled
 from medgraph.errors import DataError
 from medgraph.hetero.batch import GraphViews
 
@@ -136,6 +136,14 @@ class LabelledNodes:
         labels, parts = self._labels, self.parts
         known = (parts["train"], labels[parts["train"]], parts["val"], labels[parts["val"]])
         return LabelledGraph(LabelledViews(self.graph_data.views, *known))
+
+    def settled(self, node: dict[str, Any]) -> dict[str, Any]:
+        """See `data.spec.settled`."""
+        return {**node, "graph_data": settled(self.graph_data, node["graph_data"])}
+
+    def without_labels(self) -> Any:
+        """The views of the graph, see `MetapathViews.without_labels`."""
+        return self.graph_data.without_labels()
 
     @property
     def member(self) -> int:

@@ -16,7 +16,7 @@ from medgraph.data.factorized_walks import FactorizedWalks
 from medgraph.data.graphs import Graph
 from medgraph.data.idf_features import IdfFeatures
 from medgraph.data.metapath import MetaPath, told_apart
-from medgraph.data.spec import MetapathSpec
+from medgraph.data.spec import MetapathSpec, settled
 from medgraph.errors import ConfigError
 from medgraph.hetero.batch import Features, GraphViews, Masks, PathViews
 from medgraph.hetero.context import context_of
@@ -158,6 +158,18 @@ class MetapathViews:
         except ConfigError as error:
             raise ConfigError(f"{key}: {str(error).removeprefix('walks: ')}") from error
         return filled
+
+    def settled(self, node: dict[str, Any]) -> dict[str, Any]:
+        """See `data.spec.settled`."""
+        return {**node, "source": settled(self.given, node["source"])}
+
+    def without_labels(self) -> "MetapathViews":
+        """The same of a graph whose labels and splits are not read, and need not be there."""
+        other = copy(self)
+        for name in ("source", "spec", "views", "_paths", "_neighbours"):
+            other.__dict__.pop(name, None)
+        other.given = self.given.without_labels()
+        return other
 
     @property
     def graph(self) -> Graph:

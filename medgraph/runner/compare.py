@@ -23,6 +23,7 @@ from medgraph.runner.evaluate import evaluate
 from medgraph.runner.export import export_encoder
 from medgraph.runner.fitting import trained
 from medgraph.runner.folder import RunFolder
+from medgraph.runner.graph_fit import graph_facts
 from medgraph.runner.model import export_model
 
 PRETRAINED, FOREIGN, SCRATCH = "pretrained", "foreign", "from scratch"
@@ -127,7 +128,7 @@ def _run_arm(
         "pipeline": pipeline.name,
     }
     facts |= {"method": stage.method, "data": stage.data, "fingerprint": fingerprint(data)}
-    facts |= {"licences": licences(data), **pseudo_labels.told(path)}
+    facts |= {"licences": licences(data), **graph_facts(data), **pseudo_labels.told(path)}
     export_encoder(path / "encoder", method.encoder, stage.method["encoder"], data.spec, facts)
     export_model(path / "model", method, stage, data.spec, facts)
     evaluate(stage.evaluator, method, data, path / "scores.json", device)

@@ -1,5 +1,6 @@
 """Features of the nodes of a graph by an encoder: a table with ids, and the same rows as a plain array."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,39 @@ import torch
 from rich.console import Console
 
 from medgraph import config
-from medgraph.errors import ConfigError
-from medgraph.runner.embed import find_encoder, write_features
+from medgraph.errors import ConfigError, DataError
+from medgraph.runner.embed import embed, find_encoder, write_features
 from medgraph.runner.encoder_folder import as_seen, read_facts
 from medgraph.runner.export import load_encoder
+from medgraph.runner.graph_fit import check_graph
 from medgraph.runner.train import pick_device
+
+
+def embed_cases_or_nodes(
+    run: str | Path,
+    images: str | Path | None,
+    out: str | Path,
+    *,
+    encoder: str | None,
+    series: str | None,
+    workers: int,
+    changes: Sequence[str],
+    device: str,
+) -> Path:
+    """Embed cases, see `embed`, or the nodes of a graph, see `embed_nodes`, as the encoder is.
+
+    Raises:
+        ConfigError: There are images for an encoder of a graph, or none for one of images, or changes for the latter.
+    """
+    if is_of_a_graph(run, encoder):
+        if images is not None:
+            raise ConfigError("embed: a graph encoder takes no IMAGES.")
+        return embed_nodes(run, out, encoder=encoder, changes=changes, device=device)
+    if images is None:
+        raise ConfigError("embed: the folder of an image encoder needs IMAGES.")
+    if changes:
+        raise ConfigError("--data: is for encoders of graphs; IMAGES say what an image encoder embeds.")
+    return embed(run, images, out, encoder=encoder, series=series, workers=workers, device=device)
 
 
 def is_of_a_graph(run: str | Path, encoder: str | None = None) -> bool:
@@ -21,23 +50,35 @@ def is_of_a_graph(run: str | Path, encoder: str | None = None) -> bool:
 
 
 @torch.no_grad()
-def embed_nodes(run: str | Path, out: str | Path, *, encoder: str | None = None, device: str = "auto") -> Path:
-    """Write `nodes.parquet` (node, embedding) and `nodes.npy`: one row for each target of the graph trained on.
+def embed_nodes(
+    run: str | Path,
+    out: str | Path,
+    *,
+    encoder: str | None = None,
+    changes: Sequence[str] = (),
+    device: str = "auto",
+) -> Path:
+    """Write `nodes.parquet` (node, embedding) and `nodes.npy`: one row for each target of the graph.
 
-    Of a graph that was read from tables, the target's key column stands beside the number, as text. Both files are
-    written, or none.
+    The graph is the one trained on, or where `changes` name other files, another one with the same types, columns and
+    meta-paths; its neighbors are chosen, and its bags of words weighed, by itself. Of tables, columns are encoded as in
+    training: a category that did not come there gives zeros, which is noted, and numbers keep their scale. Labels and
+    splits need not be there. The target's key column stands beside the number, as text. Both files are written, or
+    none.
 
     Args:
         run: A run folder, or the folder of an encoder.
         out: Folder to write to; made if absent.
         encoder: Which of several encoders of the run: name of its stage.
+        changes: To the data part of the training, `source.root=DIR`.
         device: "auto", "cpu" or "cuda".
 
     Returns:
         The folder written to.
 
     Raises:
-        ConfigError: `out` already holds features.
+        ConfigError: `out` already holds features; a change does not fit.
+        DataError: The graph is not there, or does not fit the encoder.
     """
     out, folder = Path(out), find_encoder(Path(run), encoder)
     present = [path.name for path in sorted(out.glob("nodes.*"))]
@@ -45,11 +86,29 @@ def embed_nodes(run: str | Path, out: str | Path, *, encoder: str | None = None,
         raise ConfigError(f"--out {out}: already holds {', '.join(present)}; choose another folder.")
     facts: dict[str, Any] = read_facts(folder)["facts"]
     place = pick_device(device)
-    data = as_seen(config.build(facts["data"], "data", seed=facts["seed"]), folder)
-    views = data.train().views.to(place)
+    node = config.with_changes(facts["data"], "data", changes, "data") if changes else facts["data"]
+    _check_place(node, folder, "")
+    data = config.build(node, "data", seed=facts["seed"]).without_labels()
+    check_graph(data, folder, is_other=bool(changes))
+    data = as_seen(data, folder)
+    views = data.views.to(place)
     features = load_encoder(folder).to(place)(views).float().cpu().numpy()
     named = {f"{name}_key" if name == "embedding" else name: keys for name, keys in data.graph.keys.items()}
     write_features(out, {"nodes": ({"node": np.arange(len(features)), **named}, features)})
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{len(features)} nodes of type {views.target_type}, {features.shape[1]} numbers each -> {out}")
     return out
+
+
+def _check_place(node: dict[str, Any], folder: Path, path: str) -> None:
+    """Raise DataError for files whose place is relative to a folder, and not to this one."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            _check_place(value, folder, f"{path}{key}.")
+        elif key in ("root", "path") and isinstance(value, str):
+            place = Path(value).expanduser()
+            if not place.is_absolute() and not place.exists():
+                raise DataError(
+                    f"{folder}: the graph lies in {value!r}, relative to the folder where training was started; from "
+                    f"{Path.cwd()} it is not found. Start there, or name the place: --data {path}{key}=..."
+                )

@@ -15,6 +15,7 @@ from medgraph.runner import checkpoint
 from medgraph.runner.encoder_folder import as_seen, read_facts
 from medgraph.runner.export import load_encoder, untrained
 from medgraph.runner.folder import RunFolder
+from medgraph.runner.graph_fit import check_graph
 from medgraph.runner.train import pick_device
 
 _OF_MODELS = {  # and what scores an encoder instead
@@ -45,7 +46,10 @@ def evaluate_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: 
             f"Name it in the train or compare stage that fine-tunes, or use {_OF_MODELS[name]} here."
         )
     encoder, path = folder.encoder(stage.start_from), folder.stage(stage.name)
-    data = as_seen(config.build(_data_of(stage, pipeline, folder), "data", seed=pipeline.seed), encoder)
+    data = config.build(_data_of(stage, pipeline, folder), "data", seed=pipeline.seed)
+    if hasattr(data, "graph"):
+        check_graph(data, encoder)
+    data = as_seen(data, encoder)
     arms = {"scores": load_encoder(encoder), "untrained": untrained(encoder, pipeline.seed)}
     found = {
         name: evaluate(stage.evaluator, SimpleNamespace(encoder=arm), data, path / f"{name}.json", device)

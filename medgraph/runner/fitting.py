@@ -15,6 +15,7 @@ from medgraph.errors import CheckpointError
 from medgraph.method import Method
 from medgraph.runner import pseudo_labels
 from medgraph.runner.export import export_encoder, transfer
+from medgraph.runner.graph_fit import graph_facts
 from medgraph.runner.model import export_model
 from medgraph.runner.seed import seed_all
 from medgraph.runner.train import pick_device, train
@@ -45,6 +46,7 @@ def train_into(
         "seed": pipeline.seed,
         "fingerprint": fingerprint(data),
         "licences": licences(data),
+        **graph_facts(data),
         **pseudo_labels.told(path),
         **({"member": data.member} if getattr(data, "member", 0) else {}),
     }

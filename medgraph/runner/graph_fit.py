@@ -1,0 +1,100 @@
+"""Whether a graph is one that a graph encoder can embed, told before anything is computed."""
+
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from medgraph.data.fingerprint import identity
+from medgraph.data.spec import MetapathSpec, spec_from_dict
+from medgraph.errors import DataError
+from medgraph.runner.encoder_folder import read_facts
+
+
+def graph_facts(data: Any) -> dict[str, Any]:
+    """What an encoder keeps of the graph that it was trained on, to tell another one; nothing of other data."""
+    return {"graph": identity(data)} if hasattr(data, "graph") else {}
+
+
+def check_graph(data: Any, folder: Path, is_other: bool = False) -> None:
+    """Refuse a graph that the encoder in `folder` cannot embed; warn where nodes are known by their number alone.
+
+    Features that mean something in one graph alone (vectors of walks), and features of targets that an encoder keeps
+    from its last training step, are those of the graph trained on.
+
+    Args:
+        data: Views of the graph.
+        folder: Of the encoder.
+        is_other: The data part is not the one of the training, so that the graph counts as another unless it is known
+            to be the same.
+
+    Raises:
+        DataError: Types, widths, meta-paths or numbers of nodes differ, or such features would be taken of another
+            graph.
+    """
+    told = read_facts(folder)
+    then, now = spec_from_dict(told["spec"]), data.spec
+    assert isinstance(then, MetapathSpec)
+    wrong = _differences(then, now)
+    if wrong:
+        raise DataError(
+            f"{folder}: the graph does not fit the encoder: {'; '.join(wrong)}. Embed a graph with the node types, "
+            "columns and meta-paths of the one trained on, or train anew."
+        )
+    trained_on = told["facts"].get("graph")
+    if not is_other and trained_on is None:  # an encoder of an earlier version
+        return
+    if trained_on is not None and trained_on == identity(data):
+        return
+    used = _used(then)
+    bound = [name for name in used if name in data.source.bound_types]
+    if bound:
+        raise DataError(
+            f"{folder}: features of {', '.join(bound)} are vectors of walks, which mean nothing in another graph than "
+            "the one trained on, and this is another. Bring that graph back, or train anew."
+        )
+    if _keeps_features(told["encoder"]):
+        raise DataError(
+            f"{folder}: the encoder hands on the features of its last training step (extract: last_train_forward), "
+            "which are those of the graph trained on, and this is another. Train anew with extract: clean."
+        )
+    one_hot = [name for name in used if not now.feature_dims[name]]
+    if one_hot:
+        warnings.warn(
+            f"the graph is not the one trained on, and nodes of type {', '.join(one_hot)} have no features: the "
+            "encoder knows them by their number. They have to be the same nodes in the same order.",
+            stacklevel=2,
+        )
+
+
+def _used(spec: MetapathSpec) -> list[str]:
+    """Node types that an encoder has weights for."""
+    return sorted({spec.target_type, *(name for types in spec.context_types.values() for name in types)})
+
+
+def _differences(then: MetapathSpec, now: MetapathSpec) -> list[str]:
+    """What the encoder was built for and this graph does not have, in words."""
+    if then.target_type != now.target_type:
+        return [f"it embeds nodes of type {then.target_type}, not {now.target_type}"]
+    if list(then.context_types.items()) != list(now.context_types.items()):
+        return [f"its meta-paths are {_paths(then)}, those of the graph {_paths(now)}"]
+    found = []
+    for name in _used(then):
+        width, wide = then.feature_dims[name], now.feature_dims[name]
+        if width != wide:
+            found.append(f"features of {name} are {width or 'none'} wide in training, {wide or 'none'} here")
+        elif not width and then.node_counts[name] != now.node_counts[name]:
+            counts = f"{then.node_counts[name]} in training, {now.node_counts[name]} here"
+            found.append(f"{name} has no features, so its nodes are known by their number, but there are {counts}")
+    if asdict(then)["path_feature_dims"] != asdict(now)["path_feature_dims"]:
+        found.append(f"features of {then.target_type} for each meta-path are of another width")
+    return found
+
+
+def _paths(spec: MetapathSpec) -> str:
+    return ", ".join(f"{name} over {'-'.join(types) or 'nothing'}" for name, types in spec.context_types.items())
+
+
+def _keeps_features(node: dict[str, Any]) -> bool:
+    inner = node.get("encoders") or [node]
+    return any(part.get("extract") == "last_train_forward" for part in inner)
