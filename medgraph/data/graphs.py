@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from medgraph.data import sparse
-from medgraph.data.metapath import EdgeType, MetaPath, default_metapaths, parse_metapath, told_apart
+from medgraph.data.metapath import EdgeType, MetaPath, ambiguous_pairs, default_metapaths, parse_metapath, told_apart
 from medgraph.data.node_labels import check_splits, map_labels
 from medgraph.data.spec import GraphSpec
 from medgraph.errors import DataError
@@ -116,12 +116,7 @@ def make_graph(
     notes: list[str] = []
     found, classes = map_labels(labels, node_counts[target_type], where, notes, classes)
     parts = check_splits(splits or {}, found, classes, node_counts[target_type], where, notes)
-    paths = (
-        default_metapaths(data.edge_types, target_type)
-        if metapaths is None
-        else [parse_metapath(path, data.edge_types, target_type) for path in metapaths]
-    )
-    paths = told_apart(paths)
+    paths = _chosen_paths(data.edge_types, target_type, metapaths, where, notes)
     named = {path.name: list(path.edge_types) for path in paths}
     alone = ~np.any([reaches_back(data, path) for path in paths], axis=0) if paths else np.zeros(0, dtype=bool)
     if alone.any():
@@ -134,18 +129,45 @@ def make_graph(
     return Graph(data, target_type, found, parts, named, classes, tuple(notes))
 
 
+def _chosen_paths(
+    edge_types: Sequence[EdgeType],
+    target_type: str,
+    metapaths: Sequence[MetaPathText] | None,
+    where: str,
+    notes: list[str],
+) -> tuple[MetaPath, ...]:
+    """The meta-paths that are named, or else all short ones; `notes` takes a line for pairs of types left out."""
+    if metapaths is not None:
+        return told_apart(parse_metapath(path, edge_types, target_type) for path in metapaths)
+    notes += [f"{where}: {line}" for line in ambiguous_pairs(edge_types, target_type)]
+    return told_apart(default_metapaths(edge_types, target_type))
+
+
 def both_directions(edges: Mapping[EdgeType, np.ndarray]) -> dict[EdgeType, np.ndarray]:
-    """The edges, and the reverse of each relation between two types that nothing leads back for."""
+    """The edges, and of each relation its reverse, `rev_` and its name, unless it is there.
+
+    A relation between two types is another's reverse by its name, or where its edges are the same turned round.
+    """
     found = dict(edges)
     for (source, relation, destination), index in edges.items():
         reverse = (destination, f"rev_{relation}", source)
         if source == destination:
             has_reverse = reverse in edges or relation.startswith("rev_")
         else:
-            has_reverse = any(e[0] == destination and e[2] == source for e in edges)
+            back = {other[1]: there for other, there in edges.items() if (other[0], other[2]) == (destination, source)}
+            has_reverse = any(name == reverse[1] or relation == f"rev_{name}" for name in back)
+            has_reverse = has_reverse or any(_are_turned_round(index, there) for there in back.values())
         if not has_reverse:
             found[reverse] = np.asarray(index)[::-1]
     return found
+
+
+def _are_turned_round(index: Any, other: Any) -> bool:
+    """Whether the edges `other` are those of `index` in the other direction, in whatever order."""
+    there, back = np.asarray(index), np.asarray(other)[::-1]
+    if there.shape != back.shape or there.ndim != 2 or len(there) != 2:
+        return False
+    return all(np.array_equal(a, b) for a, b in zip(*(e[:, np.lexsort(e)] for e in (there, back)), strict=True))
 
 
 def reaches_back(data: HeteroData, path: MetaPath) -> np.ndarray:

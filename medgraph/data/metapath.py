@@ -80,6 +80,25 @@ def default_metapaths(edge_types: Iterable[Sequence[str]], target_type: str) -> 
     return tuple(sorted((MetaPath(n, s) for n, s in zip(names, found, strict=True)), key=lambda path: path.name))
 
 
+def ambiguous_pairs(edge_types: Iterable[Sequence[str]], target_type: str) -> list[str]:
+    """A sentence for each pair of types over which `default_metapaths` leaves paths out, as relations are several."""
+    known = [_edge_type(item) for item in edge_types]
+    inner = dict.fromkeys(edge_type[2] for edge_type in known if edge_type[0] == target_type)
+    pairs = [(target_type, name) for name in inner]
+    pairs += [(e[0], e[2]) for e in known if e[0] in inner and e[0] != target_type and e[2] != target_type]
+    found = []
+    for first, second in dict.fromkeys(pairs):
+        there, back = _between(known, first, second), _between(known, second, first)
+        if first != second and max(len(there), len(back)) > 1:
+            several = max(there, back, key=len)
+            relations = ", ".join(relation for _, relation, _ in several)
+            found.append(
+                f"{several[0][0]}-{several[0][2]} is joined by {len(several)} relations ({relations}), so no path over "
+                "it was taken by default; name one in metapaths, as a list of edge types."
+            )
+    return found
+
+
 def told_apart(paths: Iterable[MetaPath]) -> tuple[MetaPath, ...]:
     """The same paths, each with a name of its own: of those called alike, the relations are added to the name.
 

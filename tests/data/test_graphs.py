@@ -36,6 +36,28 @@ def test_every_relation_gets_its_reverse_once():
     assert both_directions(both) == both
 
 
+def test_an_unrelated_relation_back_is_no_reverse():
+    reviews = ("author", "reviews", "paper")
+    other = np.array([[0, 1], [3, 3]])
+    both = both_directions({**EDGES, reviews: other})
+    assert set(both) == {PA, ("author", "rev_to", "paper"), reviews, ("paper", "rev_reviews", "author")}
+    assert both["author", "rev_to", "paper"].tolist() == EDGES[PA][::-1].tolist()
+    assert both_directions(both) == both
+    shuffled = {**EDGES, reviews: EDGES[PA][::-1][:, ::-1]}  # the same pairs in another order
+    assert set(both_directions(shuffled)) == {PA, reviews}
+    named = {**EDGES, ("author", "rev_to", "paper"): other}  # by its name, whatever its edges
+    assert set(both_directions(named)) == set(named)
+
+
+def test_several_relations_between_two_types_are_told():
+    edges = {**EDGES, ("author", "reviews", "paper"): np.array([[0, 1], [3, 3]])}
+    message = r"graph: paper-author is joined by 2 relations \(to, rev_reviews\), so no path over it was taken"
+    with pytest.warns(UserWarning, match=message):
+        graph = make_graph("paper", COUNTS, edges, {"author": np.eye(3)})
+    assert "author" not in {step[2] for path in graph.metapaths.values() for step in path}
+    assert graph.notes[0].startswith("graph: paper-author is joined")
+
+
 def test_features_keep_their_layout_and_are_normalized():
     features = {"paper": sp.csr_matrix(np.array([[2, 2], [0, 0], [0, 5], [1, 3]])), "author": np.eye(3) * 7}
     graph = make_graph("paper", COUNTS, EDGES, features)

@@ -57,6 +57,7 @@ def test_the_keys_of_the_targets_come_back_and_are_not_those_of_another_type(gra
     assert SavedGraph(str(tmp_path / "g.npz"), target_type="author").graph.keys == {}
 
 
+@pytest.mark.filterwarnings("ignore:.*is joined by 2 relations")
 def test_relations_that_nothing_else_would_bring_back_are_stored(tmp_path):
     index = np.array([[0, 1, 2], [1, 0, 1]])
     for edges in (
