@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 
 from medgraph.data.graphs import Graph
 from medgraph.data.metapath import EdgeType, MetaPath
@@ -32,6 +33,14 @@ def halves(graph: Graph, path: MetaPath) -> tuple[sp.csr_matrix, sp.csr_matrix]:
     middle = len(path.edge_types) // 2
     left = chain(graph, path.node_types[0], path.edge_types[:middle])
     return left, chain(graph, path.node_types[middle], path.edge_types[middle:])
+
+
+def has_mirror_image(graph: Graph, path: MetaPath) -> bool:
+    """Whether a path is its own mirror image: each step back is one out, turned round. No product where edges tell."""
+    edges = [graph.data[edge_type].edge_index for edge_type in path.edge_types]
+    if len(edges) % 2 == 0 and all(torch.equal(a.flip(0), b) for a, b in zip(edges, edges[::-1], strict=True)):
+        return True
+    return is_mirrored(*halves(graph, path))
 
 
 def self_counts(left: sp.csr_matrix, right: sp.csr_matrix) -> np.ndarray:

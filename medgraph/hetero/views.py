@@ -15,6 +15,7 @@ from medgraph.data import sparse
 from medgraph.data.factorized_walks import FactorizedWalks
 from medgraph.data.graphs import Graph
 from medgraph.data.idf_features import IdfFeatures
+from medgraph.data.incidence import has_mirror_image
 from medgraph.data.metapath import MetaPath, told_apart
 from medgraph.data.spec import MetapathSpec, settled
 from medgraph.errors import ConfigError
@@ -258,6 +259,13 @@ class MetapathViews:
             )
         for key, values in (("top_k", self.top_k), ("edge_masks", self.edge_masks)):
             for_path(values, 0, len(paths), key)
+        crooked = [path for path in paths if self.edge_value == "pathsim" and not has_mirror_image(graph, path)]
+        if crooked:
+            relations = ", ".join(relation for _, relation, _ in crooked[0].edge_types)
+            raise ConfigError(
+                f"edge_value: 'pathsim' needs paths that come back as they went, but {crooked[0].name!r} goes by "
+                f"{relations}. Take 'count', or a path whose second half is the first one backwards."
+            )
         return paths
 
     @cached_property

@@ -252,3 +252,14 @@ def test_features_for_each_meta_path_have_to_be_there_for_all_of_them():
     assert MetapathViews(Blocks(), ("pap",)).spec.path_feature_dims == {"pap": 30}
     with pytest.raises(ConfigError, match="metapaths: the target has no features for 'psp', only for pap"):
         _ = MetapathViews(Blocks()).spec
+
+
+def test_pathsim_of_a_path_that_comes_back_another_way_is_refused_before_training():
+    crooked = ("paper-author-paper-subject-paper",)
+    for kind in (MetapathViews, MetapathBatches):
+        views = kind(PlantedSource(), metapaths=crooked, top_k=(5,), edge_value="pathsim")
+        with pytest.raises(ConfigError, match=r"edge_value: 'pathsim' needs .* 'papsp' goes by to, rev_to, to, rev_to"):
+            views.spec  # noqa: B018
+        assert kind(PlantedSource(), metapaths=crooked, top_k=(5,)).spec.context_types
+        straight = kind(PlantedSource(), metapaths=("pap", "psp", "papap"), top_k=(5,), edge_value="pathsim")
+        assert len(straight.spec.context_types) == 3
