@@ -12,6 +12,7 @@ from medgraph import checks
 from medgraph.data.spec import MetapathSpec
 from medgraph.hetero.averages import Averages
 from medgraph.hetero.batch import Features, GraphViews, PathViews, times
+from medgraph.hetero.named_modules import NamedModules
 from medgraph.hetero.operators import Operator
 from medgraph.hetero.semantic_attention import SemanticAttention
 
@@ -85,12 +86,12 @@ class MetapathEncoder(nn.Module):
         self.averages = Averages(spec, dim) if output == "joined" else None
         self.out_dim = dim if self.averages is None else 2 * dim
         used = {spec.target_type, *(node_type for types in spec.context_types.values() for node_type in types)}
-        self.projections = nn.ModuleDict(
+        self.projections = NamedModules(
             {name: TypeProjection(spec.feature_dims[name] or spec.node_counts[name], dim) for name in sorted(used)}
         )
         if spec.path_feature_dims:
             self.projections[self.target_type] = BlockProjection(spec.path_feature_dims, tuple(spec.context_types), dim)
-        self.contexts = nn.ModuleDict(
+        self.contexts = NamedModules(
             {
                 path: nn.ModuleList(nn.Linear(dim, dim, bias=False) for _ in types)
                 for path, types in spec.context_types.items()
