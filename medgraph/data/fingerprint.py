@@ -53,7 +53,10 @@ def _paths(data: Any) -> Iterator[Path]:
     """Files that a data part or its source lists: those of cases, of images, of groups, of the parts it is made of."""
     for part in parts(data):
         yield from _paths(part)
-    source = getattr(data, "source", data)
+    source = getattr(getattr(data, "graph_data", data), "source", data)
+    while hasattr(source, "structure") and hasattr(source, "source"):  # a graph with other features
+        source = source.source
+    yield from getattr(source, "table_files", ())
     for case in getattr(source, "cases", ()):
         yield from (path for path in (case.image, case.label) if path is not None)
     for file in getattr(source, "files", ()):

@@ -23,6 +23,7 @@ from medgraph.errors import ConfigError, DataError
 
 _NODE_KEYS = ("file", "key", "numeric", "categorical", "embeddings", "embedding_ids", "label", "split")
 _EDGE_KEYS = ("file", "source", "relation", "destination", "source_key", "destination_key")
+_FILES = ("file", "embeddings", "embedding_ids")
 _PARTS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
 
@@ -129,6 +130,14 @@ class TablesGraph(GraphSource):
         column = str(self.nodes[self.target_type].get("key", "key"))
         named = {column: keys[self.target_type].to_numpy(zero_copy_only=False)}
         return replace(graph, notes=(*notes, *graph.notes), keys=named)
+
+    @property
+    def table_files(self) -> tuple[Path, ...]:
+        """Every file that is read."""
+        nodes = [_listed(table, role) for table in self.nodes.values() for role in _FILES]
+        splits = [list(parts.values()) for parts in self.splits.values()]
+        names = [name for names in (*nodes, *splits) for name in names] + [edge["file"] for edge in self.edges]
+        return tuple(self._file(name) for name in dict.fromkeys(names))
 
     def _file(self, name: str) -> Path:
         return Path(os.path.expanduser(self.root)) / name

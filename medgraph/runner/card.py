@@ -16,16 +16,25 @@ from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.folder import RunFolder
 
 CARD = "README.md"
-_TAGS = "---\nlicense: LICENCE\nlibrary_name: medgraph\ntags: [medical-imaging, self-supervised, contrastive]\n---\n"
+_TAGS = "---\nlicense: LICENCE\nlibrary_name: medgraph\ntags: [KIND, self-supervised, contrastive]\n---\n"
 _USE = """```python
 encoder = medgraph.load_encoder("this folder")
 features = encoder(encoder.preprocess("image.nii.gz"))
 ```"""
+_USE_GRAPH = """```bash
+medgraph embed THIS_FOLDER --out features/
+```"""
+_USE_ANOTHER = """```bash
+medgraph embed THIS_FOLDER --out features/                            # the graph that it was trained on
+medgraph embed THIS_FOLDER --out features/ --data KEY=DIR             # another one of the same types and columns
+```"""
 _LIMITS = """- A research model. It is no medical device and must not guide the care of a patient.
-- It saw the data above and nothing else: other scanners, protocols, organs, ages or species are untested.
+- It saw the data above and nothing else: OTHERS are untested.
 - Whatever is unevenly present in those data is unevenly present in its features; check this before you use them.
 """
+_OTHERS = ("other scanners, protocols, organs, ages or species", "other graphs, cohorts or times")
 _KNOWN = "- Input must be prepared as in training; `encoder.preprocess(path)` does that."
+_KNOWN_GRAPH = "- Input must be prepared as in training; `medgraph embed` does that."
 _UNPREPARED = (
     "- Input must be prepared as in training; how that was is not recorded here, so ask where the weights come from."
 )
@@ -59,22 +68,44 @@ def card(facts: dict[str, Any], metrics: list[str]) -> str:
     told, spec = facts["facts"], facts["spec"]
     nodes = [("encoders", facts["encoder"])] + ([("methods", told["method"])] if told.get("method") else [])
     parts = [part for kind, node in nodes for part in _parts(kind, node)]
-    data = told.get("data")
+    data, is_graph = told.get("data"), "target_type" in spec
     settings = {"encoder": facts["encoder"], "method": told.get("method"), "data": data, "seed": told.get("seed")}
     sections = {
         "Data": _data(data, spec, told),
         "Method": "\n\n".join(_explained(kind, name) for kind, name in _unique(parts)),
         "Settings": f"```json\n{json.dumps(settings, indent=2)}\n```",
         "Metrics": "\n".join(metrics) or "None were measured in this run.",
-        "Limits": _LIMITS + (_KNOWN if data is not None else _UNPREPARED),
+        "Limits": _LIMITS.replace("OTHERS", _OTHERS[is_graph]) + _prepared(data, is_graph),
         "Citations": "\n".join(f"- {line}" for line in _citations(parts)) or "None of its parts names a paper.",
         "Licence": _licence(told.get("licences") or []),
     }
     title = f"# {facts['encoder']['name']} encoder of {told.get('pipeline', 'medgraph')}, stage {told.get('stage')}"
     body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items())
-    tags = _TAGS.replace("LICENCE", _short(told.get("licences") or []))
-    use = _USE if data is not None else _USE.replace('encoder.preprocess("image.nii.gz")', "images")
+    kind = "graph, heterogeneous-graph" if is_graph else "medical-imaging"
+    tags = _TAGS.replace("LICENCE", _short(told.get("licences") or [])).replace("KIND", kind)
+    use = _use_of_graph(data) if is_graph else _use_of_images(data)
     return f"{tags}\n{title}\n\nWritten by medgraph {facts['medgraph']}.\n\n{use}\n\n{body}\n"
+
+
+def _prepared(data: dict[str, Any] | None, is_graph: bool) -> str:
+    if data is None:
+        return _UNPREPARED
+    return _KNOWN_GRAPH if is_graph else _KNOWN
+
+
+def _use_of_images(data: dict[str, Any] | None) -> str:
+    return _USE if data is not None else _USE.replace('encoder.preprocess("image.nii.gz")', "images")
+
+
+def _use_of_graph(data: dict[str, Any] | None) -> str:
+    """How to embed the graph, and another one where the source reads files."""
+    place, node = "", data or {}
+    while place.rpartition(".")[2] not in ("root", "path"):
+        key = next((key for key in ("graph_data", "source", "root", "path") if node.get(key)), None)
+        if key is None:
+            return _USE_GRAPH
+        place, node = f"{place}.{key}".lstrip("."), node[key]
+    return _USE_ANOTHER.replace("KEY", place)
 
 
 def _licence(found: list[str]) -> str:
@@ -111,7 +142,10 @@ def _data(node: dict[str, Any] | None, spec: dict[str, Any], told: dict[str, Any
     found = told.get("fingerprint")
     if found:
         lines += [f"- Files of all splits: {found['num_files']}, sha256 `{found['sha256']}`"]
-    else:
+    graph = told.get("graph")
+    if graph:
+        lines += [f"- Nodes, features and edges: sha256 `{graph['sha256']}`"]
+    if not found and not graph:
         lines += ["- Hash: none, as the data are not files that the run could name"]
     return "\n".join(lines)
 

@@ -10,11 +10,13 @@ from PIL import Image
 from medgraph.data.fingerprint import fingerprint, identity
 from medgraph.data.folder import FolderSource
 from medgraph.data.graphs import make_graph
+from medgraph.data.idf_features import IdfFeatures
 from medgraph.data.images import ImageFolderData
 from medgraph.data.labelled_images import LabelledImageData
 from medgraph.data.labelled_slices import LabelledSliceData
 from medgraph.data.mixed import MixedData
 from medgraph.data.slices import SliceData
+from medgraph.data.tables import TablesGraph
 from medgraph.data.two_folders import TwoFoldersSource
 
 
@@ -42,6 +44,19 @@ def test_mixtures_and_groups_count_all_their_files(tmp_path, labelled_folder):
         source=TwoFoldersSource(str(tmp_path / "a"), str(tmp_path / "b"), fractions=(1.0, 0.0, 0.0))
     )
     assert fingerprint(groups)["num_files"] == 2
+
+
+def test_tables_of_a_graph_are_its_files(tmp_path):
+    (tmp_path / "a.csv").write_text("id,x\n1,2\n2,3\n")
+    (tmp_path / "e.csv").write_text("s,d\n1,2\n")
+    nodes = {"a": {"file": "a.csv", "key": "id", "numeric": "x"}}
+    edges = [{"file": "e.csv", "source": "a", "destination": "a", "source_key": "s", "destination_key": "d"}]
+    tables = TablesGraph(str(tmp_path), "a", nodes, edges)
+    for data in (SimpleNamespace(source=tables), SimpleNamespace(source=IdfFeatures(tables))):
+        assert fingerprint(data)["num_files"] == 2
+    before = fingerprint(SimpleNamespace(graph_data=SimpleNamespace(source=tables)))
+    (tmp_path / "e.csv").write_text("s,d\n2,1\n")
+    assert fingerprint(SimpleNamespace(source=tables)) != before
 
 
 def test_data_that_name_no_files_have_none():

@@ -72,6 +72,21 @@ def test_a_graph_and_unknown_data_are_described_too():
     assert "None were measured" in text
 
 
+def test_the_card_of_a_graph_encoder_says_how_nodes_are_embedded():
+    spec = GraphSpec("paper", {"paper": 4, "author": 3}, {"paper": 2, "author": 2}, 3, ())
+    walks = {"name": "factorized_walks", "source": {"name": "tables", "root": "data"}}
+    data = {"name": "labelled_nodes", "graph_data": {"name": "metapath_views", "source": walks}}
+    facts = {"medgraph": "0", "encoder": NODE, "spec": vars(spec), "facts": {"data": data, "graph": {"sha256": "abc"}}}
+    text = card(facts, [])
+    assert "tags: [graph, heterogeneous-graph, self-supervised" in text
+    assert "medgraph embed THIS_FOLDER --out features/ --data graph_data.source.source.root=DIR" in text
+    assert "Nodes, features and edges: sha256 `abc`" in text
+    assert "Hash: none" not in text
+    assert not any(word in text for word in ("image", "scanners", "preprocess"))
+    facts["facts"]["data"] = {"name": "metapath_views", "source": {"name": "planted_graph"}}
+    assert "```bash\nmedgraph embed THIS_FOLDER --out features/\n```" in card(facts, [])
+
+
 def test_the_scores_of_a_stage_and_the_verdict_on_it_are_on_the_card(tmp_path, stage):
     pipeline = config.load(tmp_path / "tiny.yaml")
     folder = RunFolder(tmp_path / "run")
