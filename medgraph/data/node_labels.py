@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medgraph.data.missing import MISSING, spelled_out
 from medgraph.errors import DataError
 
 PARTS = ("train", "val", "test")
@@ -22,10 +23,11 @@ def map_labels(
     """Labels as numbers from 0 (-1 where missing), and the names of the classes.
 
     Args:
-        labels: Integers, whole floats or text; NaN, None, "" and negative numbers stand for a missing label.
+        labels: Integers, whole floats or text; NaN, None, negative numbers and words of `missing.MISSING`, as "" and
+            "NA", stand for a missing label.
         num_targets: Number of target nodes.
         where: Path of the graph, for messages.
-        notes: Takes a line if the numbers had to change.
+        notes: Takes a line if the numbers had to change, or words count as missing.
         classes: Names of the classes when the labels are their numbers already.
 
     Raises:
@@ -43,7 +45,8 @@ def map_labels(
             raise DataError(f"{where}: label {numbers[known][numbers[known] % 1 != 0][0]} is not a whole number.")
         values = numbers[known].astype(np.int64)
     else:
-        known = np.array([value not in (None, "") and value == value for value in labels])
+        known = np.array([value is not None and value == value and value not in MISSING for value in labels])
+        notes += spelled_out(labels, f"{where}: labels")
         values = labels[known].astype(str)
     found = torch.full((num_targets,), -1, dtype=torch.long)
     if classes is not None:

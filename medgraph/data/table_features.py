@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
+from medgraph.data.missing import MISSING, spelled_out
 from medgraph.data.numpy_files import read_array
-from medgraph.data.table_files import read_table, unique_keys
+from medgraph.data.table_files import column_types, read_table, unique_keys
 from medgraph.errors import DataError
 
 _DENSE_WIDTH = 128  # one-hot columns up to this many are stored dense
@@ -48,11 +49,15 @@ def categorical_features(
     Args:
         column: The categories.
         what: Where they stand, for messages.
-        notes: Takes a line if some are not among `categories`, which then count as missing.
+        notes: Takes a line if words count as missing, see `missing.MISSING`, or are not among `categories`, which then
+            count as missing, too.
         categories: Their names, in order; None: all that are there, in order of their text.
     """
     text = pc.fill_null(pc.cast(column, pa.string()), "")
-    present = sorted(set(pc.unique(text).to_pylist()) - {""})
+    words = set(pc.unique(text).to_pylist())
+    if words & MISSING - {""}:
+        notes += spelled_out(text.to_pylist(), what)
+    present = sorted(words - MISSING)
     names = present if categories is None else list(categories)
     codes = pc.index_in(text, value_set=pa.array(names, pa.string()))
     rows = np.flatnonzero(_is_valid(codes))
@@ -75,7 +80,8 @@ def embedding_features(file: Path, ids: Path | None, key: str, keys: pa.Array, n
 
     Args:
         file: The array.
-        ids: Table whose column `key`, or else `id`, names the node of each row; None: rows are in the table's order.
+        ids: Table whose column `key`, or else `id`, `case` or the only one of text, names the node of each row; None:
+            rows are in the table's order.
         key: Name of the node table's key.
         keys: The keys of the nodes.
         notes: Takes a line if nodes have no embedding (they get zeros) or rows belong to no node (they are left out).
@@ -116,9 +122,13 @@ def join_features(blocks: Sequence[np.ndarray | sp.csr_matrix]) -> np.ndarray | 
 
 
 def _ids(file: Path, key: str) -> pa.ChunkedArray:
-    try:
-        return read_table(file, [key], [key])[key]
-    except DataError as error:
-        if "no column is called" not in str(error):
-            raise
-    return read_table(file, ["id"], ["id"])["id"]
+    types = column_types(file)
+    text = [name for name, kind in types.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)]
+    named = [name for name in (key, "id", "case") if name in types]
+    if not named and len(text) != 1:
+        raise DataError(
+            f"{file}: no column is called {key!r}, 'id' or 'case', and {len(text)} hold text, expected one that names "
+            f"the node of each row. Columns: {', '.join(types)}."
+        )
+    name = (named or text)[0]
+    return read_table(file, [name], [name])[name]

@@ -32,13 +32,13 @@ def read_table(file: Path, columns: Sequence[str], text: Sequence[str] = ()) -> 
     wanted = list(dict.fromkeys(columns))
     try:
         if file.suffix == ".parquet":
-            known = pyarrow.parquet.read_schema(file).names
-            _check_columns(file, wanted, known)
-            table = pyarrow.parquet.read_table(file, columns=wanted)
+            table = _read_parquet(file, wanted)
         elif file.suffix in _DELIMITERS:
             parse = pyarrow.csv.ParseOptions(delimiter=_DELIMITERS[file.suffix], newlines_in_values=True)
             with pyarrow.csv.open_csv(file, parse_options=parse) as stream:
                 known = stream.schema.names
+            if len(known) == 1 and known != wanted:
+                check_rows(file, _DELIMITERS[file.suffix])  # where cells are set apart by another mark, tells it
             _check_columns(file, wanted, known)
             convert = pyarrow.csv.ConvertOptions(
                 include_columns=wanted, column_types={name: pa.string() for name in text}
@@ -49,13 +49,28 @@ def read_table(file: Path, columns: Sequence[str], text: Sequence[str] = ()) -> 
         else:
             raise DataError(f"{file}: expected a .csv, .tsv or .parquet file.")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        if file.suffix in _DELIMITERS:
-            check_rows(file, _DELIMITERS[file.suffix])
-        reason = " ".join(str(error).split())
-        raise DataError(f"{file}: not a readable table: {reason}. Mend it, or write it again.") from error
+        raise _unreadable(file, error) from error
     for name in text:
         table = table.set_column(table.column_names.index(name), name, table[name].cast(pa.string()))
     return table.combine_chunks()
+
+
+def column_types(file: Path) -> dict[str, pa.DataType]:
+    """The columns of a table and what they hold, of a CSV as its first rows tell. Raises DataError."""
+    if not file.is_file():
+        raise DataError(f"{file}: no such file, expected a table.")
+    try:
+        if file.suffix == ".parquet":
+            schema = pyarrow.parquet.read_schema(file)
+        elif file.suffix in _DELIMITERS:
+            parse = pyarrow.csv.ParseOptions(delimiter=_DELIMITERS[file.suffix], newlines_in_values=True)
+            with pyarrow.csv.open_csv(file, parse_options=parse) as stream:
+                schema = stream.schema
+        else:
+            raise DataError(f"{file}: expected a .csv, .tsv or .parquet file.")
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise _unreadable(file, error) from error
+    return dict(zip(schema.names, schema.types, strict=True)) | {name: pa.int64() for name in _ranges(schema)}
 
 
 def unique_keys(column: pa.ChunkedArray, what: str) -> pa.Array:
@@ -83,6 +98,37 @@ def rows_of(column: pa.ChunkedArray, keys: pa.Array, what: str, owner: str) -> n
             "Add the node, or take the row out."
         )
     return _to_numpy(found).astype(np.int64)
+
+
+def _read_parquet(file: Path, wanted: Sequence[str]) -> pa.Table:
+    """These columns; one that pandas kept as a range of numbers in the file's notes is written out."""
+    schema = pyarrow.parquet.read_schema(file)
+    ranges = {name: numbers for name, numbers in _ranges(schema).items() if name not in schema.names}
+    _check_columns(file, wanted, [*schema.names, *ranges])
+    table = pyarrow.parquet.read_table(file, columns=[name for name in wanted if name not in ranges])
+    count = pyarrow.parquet.read_metadata(file).num_rows
+    for name in (name for name in wanted if name in ranges):
+        if len(ranges[name]) != count:
+            raise DataError(
+                f"{file}: its index {name!r} is kept as {len(ranges[name])} numbers for {count} rows. Write the table "
+                "again after reset_index()."
+            )
+        table = table.append_column(name, pa.array(ranges[name], pa.int64()))
+    return table.select(wanted)
+
+
+def _ranges(schema: pa.Schema) -> dict[str, range]:
+    """The named indices of pandas that a parquet file holds in its notes alone."""
+    told = schema.pandas_metadata or {}
+    kept = [index for index in told.get("index_columns", []) if isinstance(index, dict) and index.get("name")]
+    return {str(index["name"]): range(index["start"], index["stop"], index["step"]) for index in kept}
+
+
+def _unreadable(file: Path, error: Exception) -> DataError:
+    """What is wrong with a table that a reader refused, with the line where there are lines."""
+    if file.suffix in _DELIMITERS:
+        check_rows(file, _DELIMITERS[file.suffix])
+    return DataError(f"{file}: not a readable table: {' '.join(str(error).split())}. Mend it, or write it again.")
 
 
 def _to_numpy(column: pa.ChunkedArray) -> np.ndarray:

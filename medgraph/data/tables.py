@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from medgraph.data.graph_source import GraphSource
 from medgraph.data.graphs import Features, Graph, make_graph
 from medgraph.data.metapath import EdgeType
+from medgraph.data.missing import MISSING
 from medgraph.data.numpy_files import read_array
 from medgraph.data.table_features import categorical_features, embedding_features, join_features, numeric_features
 from medgraph.data.table_files import read_table, rows_of, unique_keys
@@ -32,8 +33,10 @@ class TablesGraph(GraphSource):
 
     A node table is described by `file`, `key` (the column that names a node), and what of it is used: `numeric` columns
     (standardized), `categorical` columns (one-hot), `embeddings` (an `.npy` that an encoder exported, with
-    `embedding_ids`, a table that names the node of each row), and for the targets `label` and `split`, a column or
-    several that say train, val or test. A type without `file` has the nodes that its edges name. An edge table is
+    `embedding_ids`, a table that names the node of each row, in a column called like the key, `id` or `case`, or the
+    only one of text), and for the targets `label` and `split`, a column or
+    several that say train, val or test. Where a column holds text, the usual spellings of nothing (NA, nan, null, ...)
+    are missing values, except in keys. A type without `file` has the nodes that its edges name. An edge table is
     described by `file`, `source` and `destination` (node types), `relation`, and `source_key`, `destination_key`, the
     columns with the keys; these default to the `key` of the node table.
 
@@ -73,6 +76,9 @@ class TablesGraph(GraphSource):
         self.categories, self.scales = categories or {}, scales or {}
         if target_type not in nodes:
             raise ConfigError(f"target_type: {target_type!r} is not among nodes{_hint(target_type, nodes)}")
+        for name, files in self.splits.items():
+            if {"val", "validation"} <= set(files):
+                raise ConfigError(f"splits.{name}: names validation twice, as val and as validation; leave one out")
         for name, table in nodes.items():
             _check_keys(f"nodes.{name}", table, _NODE_KEYS, ("file", "key") if table else ())
         for number, edge in enumerate(edges):
@@ -216,7 +222,7 @@ class TablesGraph(GraphSource):
         found: dict[str, dict[str, np.ndarray]] = {}
         for column in _listed(spec, "split"):
             assert table is not None  # a type with keys has a file
-            words = np.array([word or "" for word in table[column].to_pylist()])
+            words = np.array([word if word not in MISSING else "" for word in table[column].fill_null("").to_pylist()])
             unknown = sorted(set(words) - set(_PARTS) - {""})
             if unknown:
                 raise DataError(
@@ -228,7 +234,7 @@ class TablesGraph(GraphSource):
             }
             found[column] = {part: np.flatnonzero(chosen) for part, chosen in parts.items() if chosen.any()}
         for name, files in self.splits.items():
-            found[name] = {part: self._split_file(self._file(file), keys) for part, file in files.items()}
+            found[name] = {_PARTS.get(part, part): self._split_file(self._file(f), keys) for part, f in files.items()}
         return found
 
     def _split_file(self, file: Path, keys: pa.Array) -> np.ndarray:

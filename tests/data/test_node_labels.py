@@ -87,3 +87,11 @@ def test_what_was_mended_is_a_warning_and_stays_with_the_graph():
     assert graph.notes == ("graph: labels are not 0 to 1; mapped 1 -> 0, 2 -> 1.",)
     assert graph.classes == ("1", "2")
     assert graph.labels.tolist() == [0, 1]
+
+
+def test_spellings_of_nothing_are_no_class():
+    notes: list[str] = []
+    words = np.array(["b", "NA", "a", "nan", None, "", float("nan"), "None"], dtype=object)
+    labels, classes = map_labels(words, 8, "g", notes)
+    assert (labels.tolist(), classes) == ([2, -1, 1, -1, -1, -1, -1, 0], ("None", "a", "b"))
+    assert notes == ["g: labels: 2 values say 'NA', 'nan' and count as missing."]

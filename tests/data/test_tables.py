@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -277,3 +279,65 @@ def test_who_needs_no_labels_gets_a_graph_without_them(root):
         described(root).read()
     bare = described(root, splits={"mine": {"train": "none.npy"}}).without_labels().graph
     assert (bare.labels, bare.splits, bare.num_targets) == (None, {}, 5)
+
+
+@pytest.mark.filterwarnings("ignore:.*no node of class")
+@pytest.mark.parametrize("word", ["NA", "nan", "null", "N/A"])
+def test_spellings_of_nothing_are_missing_in_text_but_never_in_keys(root, word):
+    lines = PATIENTS.replace("11,80,,,", f"{word},80,{word},{word},{word}")
+    (root / "patients.csv").write_text(lines)
+    (root / "visits.csv").write_text(VISITS.replace("11,", f"{word},"))
+    with pytest.warns(UserWarning, match=f"1 values say {word!r} and count as missing"):
+        graph = described(root).graph
+    assert graph.keys["id"].tolist() == ["007", "8", "9", "10", word]
+    assert (graph.classes, graph.labels.tolist()) == (("early", "late"), [0, 1, 0, 1, -1])
+    assert graph.data["patient"].x[4, 1:].tolist() == [0, 0]
+    assert sorted(node for part in graph.splits["fold"].values() for node in part.tolist()) == [0, 1, 2, 3]
+
+
+@pytest.mark.filterwarnings("ignore:.*(no node of class|left out)")
+@pytest.mark.parametrize("column", ["case", "whatever", "name", "id"])
+def test_what_embed_wrote_for_images_pairs_with_nodes(root, column):
+    features = pa.FixedSizeListArray.from_arrays(pa.array(range(9), pa.float32()), 3)
+    written = pa.table({column: ["other", "aspirin", "insulin"], "slice": [0, 1, 2], "embedding": features})
+    pq.write_table(written, root / "cases.parquet")
+    drugs = {"file": "drugs.parquet", "key": "name", "embeddings": "drugs.npy", "embedding_ids": "cases.parquet"}
+    assert described(root, drugs=drugs).graph.data["drug"].x.tolist() == [[7, 8, 9], [4, 5, 6]]
+
+
+def test_ids_in_no_column_that_is_known_are_told(root):
+    (root / "ids.csv").write_text("one,two\na,b\n")
+    drugs = {"file": "drugs.parquet", "key": "name", "embeddings": "drugs.npy", "embedding_ids": "ids.csv"}
+    with pytest.raises(DataError, match=r"ids.csv: no column is called 'name', 'id' or 'case', and 2 hold text"):
+        described(root, drugs=drugs).read()
+    with pytest.raises(DataError, match=r"none.csv: no such file"):
+        described(root, drugs={**drugs, "embedding_ids": "none.csv"}).read()
+
+
+def test_cells_set_apart_by_another_mark_are_told_before_columns(root):
+    (root / "patients.csv").write_text(PATIENTS.replace(",", ";"))
+    with pytest.raises(DataError, match=r"patients.csv, line 1: cells are set apart by ';', expected ','"):
+        described(root).read()
+
+
+@pytest.mark.filterwarnings("ignore:.*no node of class")
+def test_an_index_that_pandas_keeps_in_its_notes_is_a_column(root):
+    index = {"kind": "range", "name": "number", "start": 5, "stop": 7, "step": 1}  # as DataFrame.to_parquet writes it
+    notes = {"pandas": json.dumps({"index_columns": [index], "columns": [{"name": "dose", "field_name": "dose"}]})}
+    pq.write_table(pa.table({"dose": [1.0, 3.0]}).replace_schema_metadata(notes), root / "drugs.parquet")
+    (root / "visits.csv").write_text("id,drug\n007,5\n8,6\n9,5\n10,6\n11,6\n")
+    graph = described(root, drugs={"file": "drugs.parquet", "key": "number", "numeric": "dose"}).graph
+    assert graph.data["patient", "takes", "drug"].edge_index.tolist() == [[0, 1, 2, 3, 4], [0, 1, 0, 1, 1]]
+    pq.write_table(pa.table({"dose": [1.0]}).replace_schema_metadata(notes), root / "drugs.parquet")
+    with pytest.raises(DataError, match=r"its index 'number' is kept as 2 numbers for 1 rows. Write the table again"):
+        described(root, drugs={"file": "drugs.parquet", "key": "number"}).read()
+
+
+@pytest.mark.filterwarnings("ignore:.*no node of class")
+def test_validation_has_two_names_in_files_as_in_columns(root):
+    np.save(root / "some.npy", np.array([1, 0]))
+    np.save(root / "rest.npy", np.array([2]))
+    graph = described(root, splits={"mine": {"train": "some.npy", "validation": "rest.npy"}}).graph
+    assert {part: index.tolist() for part, index in graph.splits["mine"].items()} == {"train": [1, 0], "val": [2]}
+    with pytest.raises(ConfigError, match=r"splits.mine: names validation twice"):
+        described(root, splits={"mine": {"val": "a.npy", "validation": "b.npy"}})
