@@ -38,7 +38,7 @@ class NodeEmbedding:
     def evaluate(self, model: Any, data: Any, device: str = "cpu") -> Scores:
         """A row with `nodes_per_second`, of the pass alone; and one per split with `macro_f1`, `micro_f1`, `auc`.
 
-        A graph without labels has the first row only.
+        A graph without labels, or with those of a single class, has the first row only.
         """
         data.train().views.to(device)  # builds the views, which is no part of the pass
         start = time.perf_counter()
@@ -47,7 +47,7 @@ class NodeEmbedding:
         speed = {"nodes_per_second": len(features) / max(seconds, 1e-9), "seconds": seconds}
         rows: list[dict[str, Any]] = [{"case": f"{len(features)} targets", "label": "embedding", **speed}]
         graph: Graph = data.graph
-        if graph.labels is not None:
+        if graph.labels is not None and len(graph.classes) > 1:
             for name, split in graph.splits.items():
                 parts = [split["train"], split["val"], split["test"][: self.num_test]]
                 found = self.probe.run(features, graph.labels.to(device), [part.to(device) for part in parts])

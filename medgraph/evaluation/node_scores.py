@@ -80,7 +80,7 @@ class NodeProbe:
         return Scores(rows, figures=figures + attention_figures(model.encoder, data.train().views.to(device)))
 
     def check(self, data: Any) -> None:
-        """Raise DataError unless the data are a graph that has labels and the splits."""
+        """Raise DataError unless the data are a graph that has labels of two classes or more, and the splits."""
         if not hasattr(data, "graph"):
             raise DataError("the data are no graph, so no probe of nodes can score them. Leave choose out.")
         _labels(data.graph)
@@ -177,6 +177,11 @@ def read_features(model: Any, data: Any, device: str) -> Tensor:
 def _labels(graph: Graph) -> Tensor:
     if graph.labels is None:
         raise DataError("the graph has no labels, so its features cannot be scored. Leave the evaluator out.")
+    if len(graph.classes) < 2:
+        only = f"one class, {graph.classes[0]!r}" if graph.classes else "no class: no target has a label"
+        raise DataError(
+            f"the labels of the graph have {only}; a score needs two classes or more. Leave the evaluator out."
+        )
     return graph.labels
 
 

@@ -1,6 +1,7 @@
 """Scores of a model, case by case, as they are stored and read again."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -128,17 +129,18 @@ class Scores:
         return {name: sum(values) / len(values) for name, values in found.items()}
 
     def to_json(self, path: Path) -> None:
-        """Write everything to `path`, whole or not at all."""
+        """Write everything to `path`, whole or not at all; a number that is not finite as null."""
+        told = _finite({"summary": self.summary(), **asdict(self)})
         with files.whole(path) as temporary:
-            temporary.write_text(json.dumps({"summary": self.summary(), **asdict(self)}) + "\n")
+            temporary.write_text(json.dumps(told, allow_nan=False) + "\n")
 
     @classmethod
     def from_json(cls, path: Path) -> "Scores":
-        """Read what `to_json` wrote. Raises DataError."""
+        """Read what `to_json` wrote, null as NaN. Raises DataError."""
         try:
             stored = json.loads(path.read_text())
-            kept = stored.get("figures", []), stored.get("resampled", []), stored.get("per_case", [])
-            found = cls(stored["rows"], stored["overlays"], *kept)
+            resampled, per_case = (_with_nan(stored.get(key, [])) for key in ("resampled", "per_case"))
+            found = cls(_with_nan(stored["rows"]), stored["overlays"], stored.get("figures", []), resampled, per_case)
             found.summary()  # rows that are none are told here, with the file
             return found
         except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
@@ -146,3 +148,21 @@ class Scores:
                 f"{path}: expected scores as written by an evaluator ({error!r}). Remove this file and the done.json "
                 "of its stage, and go on with the run by --resume: it is scored again."
             ) from error
+
+
+def _finite(value: Any) -> Any:
+    """The same with None in place of each number that JSON cannot say."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _with_nan(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same with NaN in place of each None, also in lists."""
+
+    def number(value: Any) -> Any:
+        return [number(one) for one in value] if isinstance(value, list) else math.nan if value is None else value
+
+    return [{key: number(value) for key, value in row.items()} for row in rows]

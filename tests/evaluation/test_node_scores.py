@@ -94,3 +94,13 @@ def test_what_cannot_be_scored_is_refused(rng):
     model.encoder.features[3, 1] = float("nan")
     with pytest.raises(DataError, match="1 of 90 targets have features not finite"):
         NodeProbe().evaluate(model, data)
+
+
+@pytest.mark.parametrize(("classes", "told"), [(("a",), "have one class, 'a'"), ((), "have no class: no target has a")])
+@pytest.mark.parametrize("evaluator", EVALUATORS, ids=["probe", "clusters", "neighbors"])
+def test_labels_of_one_class_or_none_are_no_task(evaluator, rng, classes, told):
+    model, data = case(0.1, rng, labels=torch.full((90,), len(classes) - 1))
+    data.graph.classes = classes
+    with pytest.raises(DataError, match=f"{told}.*needs two classes or more"):
+        evaluator.evaluate(model, data)
+    assert [row["label"] for row in NodeEmbedding().evaluate(model, data).rows] == ["embedding"]

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,21 @@ def test_what_is_written_is_read_again(tmp_path):
     scores.to_json(tmp_path / "scores.json")
     assert Scores.from_json(tmp_path / "scores.json") == scores
     assert [p.name for p in tmp_path.iterdir()] == ["scores.json"]
+
+
+def test_what_is_no_number_is_null_in_the_file_and_comes_back(tmp_path):
+    path = tmp_path / "scores.json"
+    rows = [{"case": "a", "label": "front", "auc": float("nan"), "mae": float("inf"), "dice": 0.5}]
+    drawn = [{"case": "a", "label": "front", "scores": [0.5, float("nan")]}]
+    Scores(rows, resampled=drawn).to_json(path)
+    stored = json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert stored["rows"] == [{"case": "a", "label": "front", "auc": None, "mae": None, "dice": 0.5}]
+    assert stored["summary"]["mean auc"] is None
+    again = Scores.from_json(path)
+    np.testing.assert_equal(again.rows, [{**rows[0], "mae": float("nan")}])
+    np.testing.assert_equal(again.resampled, drawn)
+    path.write_text(path.read_text().replace("null", "NaN"))  # as an earlier version wrote it
+    np.testing.assert_equal(Scores.from_json(path).rows, again.rows)
 
 
 @pytest.mark.parametrize(
