@@ -9,6 +9,8 @@ import numpy as np
 from medgraph.evaluation.bootstrap import paired_difference
 from medgraph.evaluation.scores import Scores
 
+_CLOCK = ("nodes_per_second", "seconds")  # what a machine did, not what an arm learned
+
 
 def paired_rows(first: Sequence[Scores], second: Sequence[Scores]) -> list[dict[str, Any]]:
     """One row per class label, and their mean, and metric: `first`, `second`, and `difference`, first minus second.
@@ -16,15 +18,16 @@ def paired_rows(first: Sequence[Scores], second: Sequence[Scores]) -> list[dict[
     Figures are averaged over seeds for each test case, then paired over cases; the interval is that of
     `bootstrap.paired_difference`. Where an evaluator tells nothing of single cases, seeds are paired instead: `over`
     says which. `seeds` holds the figures of each seed, first and second. `chief` marks the row of the verdict. What no
-    arm has learned (`floor_...`) and spreads over draws (`..._std`) are not compared.
+    arm has learned (`floor_...`), spreads over draws (`..._std`) and times of the clock are not compared.
 
     Args:
         first: Scores of one arm, one for each seed.
         second: Scores of the other, of the same seeds and cases.
     """
     names = [name for name in first[0].metrics() if not name.startswith("floor_") and not name.endswith("_std")]
-    labels = sorted({row["label"] for row in first[0].rows})
-    single = len({row["case"] for row in first[0].units()}) == 1
+    names = [name for name in names if name not in _CLOCK]
+    labels = sorted({row["label"] for row in first[0].rows if any(name in row for name in names)})
+    single = len({row["case"] for row in first[0].units() if row["label"] in labels}) == 1
     rows = []
     for label in [*labels, "mean"] if len(labels) > 1 else labels:
         for name in names:

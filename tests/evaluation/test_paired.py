@@ -32,6 +32,14 @@ def test_what_no_arm_learned_and_spreads_over_draws_are_not_compared():
     assert [row["metric"] for row in paired_rows([Scores([rows])], [Scores([rows])])] == ["auc"]
 
 
+def test_times_of_the_clock_are_not_compared():
+    speed = {"case": "90 targets", "label": "embedding", "nodes_per_second": 9.0, "seconds": 10.0}
+    row = {"case": "1 probe", "label": "20", "macro_f1": 90.0}
+    (found,) = paired_rows([Scores([speed, row])], [Scores([speed, {**row, "macro_f1": 80.0}])])
+    assert (found["metric"], found["label"], found["chief"], found["over"]) == ("macro_f1", "20", True, "seeds")
+    assert paired_rows([Scores([speed])], [Scores([speed])]) == []
+
+
 def test_twelve_seeds_have_a_t_interval():
     values = [0.1 * number for number in range(12)]
     first, second = ([Scores([{"case": "test", "label": "all", "ari": v}]) for v in vs] for vs in (values, [0.0] * 12))
