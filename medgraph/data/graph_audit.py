@@ -74,6 +74,8 @@ def _edge_lines(graph: Graph) -> list[str]:
 def _label_lines(graph: Graph) -> list[str]:
     if graph.labels is None:
         return ["labels none"]
+    if not graph.classes:
+        return [f"labels none: no target has a label, of {graph.num_targets:,}"]
     known = graph.labels[graph.labels >= 0]
     counts = known.bincount(minlength=len(graph.classes)).tolist()
     shares = ", ".join(
@@ -94,7 +96,10 @@ def _split_lines(graph: Graph) -> list[str]:
                     f" ({'/'.join(map(str, graph.labels[index].bincount(minlength=len(graph.classes)).tolist()))})"
                 )
             told.append(f"{part} {len(index):,}{balance}")
-        lines.append(f"split  {name}: {', '.join(told)}; no node in two parts")
+        if told:
+            lines.append(f"split  {name}: {', '.join(told)}; no node in two parts")
+        else:
+            lines.append(f"split  {name}: empty, no target lies in any part")
     for first, second in combinations(graph.splits, 2):
         for one, other in ((first, second), (second, first)):
             train, test = graph.splits[one].get("train"), graph.splits[other].get("test")

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from medgraph import config, processes
 from medgraph.config.schema import Pipeline, Stage
+from medgraph.errors import DataError
 from medgraph.runner import checkpoint
 from medgraph.runner.begun import keep_to_cases
 from medgraph.runner.encoder_folder import FACTS, read_facts
@@ -60,7 +61,12 @@ def _check(path: Path, stage: Stage, pipeline: Pipeline, evaluator: Any) -> None
     """Raise DataError for other cases than the stage began with, or such as cannot be scored: now, not after hours."""
     data = config.build(stage.data, "data", seed=pipeline.seed)
     keep_to_cases(path, data)
-    evaluator.check(data)
+    try:
+        evaluator.check(data)
+    except DataError as error:
+        raise DataError(
+            f"{error} Or train the stage as it stands, without a choice: {stage.name}.choose=null"
+        ) from error
 
 
 def _train(

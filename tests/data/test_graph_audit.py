@@ -106,3 +106,9 @@ def test_features_that_take_long_are_foretold_not_made():
     assert next(line for line in lines if line.startswith("memory features")) == next(
         line for line in graph_lines(source.graph) if line.startswith("memory features")
     )
+
+
+def test_empty_labels_and_splits_are_told_plainly():
+    told = graph_lines(random_graph(labels=np.full(30, -1), splits={"fold": {}}))
+    assert "labels none: no target has a label, of 30" in told
+    assert "split  fold: empty, no target lies in any part" in told
