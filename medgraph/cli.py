@@ -41,6 +41,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[STAGE.KEY=VALUE]...", help="Changes to the configs, e.g. `pretrain.train.epochs=2`."),
 ]
+DataChanges = Annotated[
+    list[str] | None, typer.Option("--data", metavar="KEY=VALUE", help="Of a graph: change of the data trained on.")
+]
 Debug = Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")]
 
 
@@ -155,8 +158,8 @@ def copy(
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or the folder of a model in it.")],
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of new cases, all of one kind of file.")],
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    images: Annotated[Path | None, typer.Argument(help="Folder of new cases, of one kind; none for a graph.")] = None,
     model: Annotated[str | None, typer.Option(help="Which of several models of the run.")] = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write each class's probability.")
@@ -167,23 +170,24 @@ def predict(
     series: Annotated[str | None, typer.Option(help="UID of the DICOM series, where folders hold several.")] = None,
     workers: Annotated[int, typer.Option(help="Cases read at the same time.")] = 2,
     memory: Annotated[float | None, typer.Option(help="GiB that may be taken; what is free if unsaid.")] = None,
+    data: DataChanges = None,
     device: Annotated[Device, typer.Option(help="`auto` takes a GPU if there is one.")] = Device.auto,
     debug: Debug = False,
 ) -> None:
     """Apply a fine-tuned model to new cases: NIfTI, NRRD, MetaImage, DICOM series, PNG, JPEG.
 
     Each case gets a label map on its own grid, or a row in predictions.csv where the model classifies or predicts a
-    number. A case that fails does not stop the others; exit code 3 then.
+    number. A case that fails does not stop the others; exit code 3 then. Of a graph, predictions.csv has a row a node.
 
     - `medgraph predict runs/quickstart images/ --out masks/`
     - `medgraph predict runs/quickstart images/ --out masks/ --model verdict/from-scratch-4-seed31 --probabilities`
     """
     settings: dict[str, Any] = {"model": model, "probabilities": probabilities, "series": series, "workers": workers}
-    settings |= {"keep_largest": largest_component, "memory": memory}
+    settings |= {"keep_largest": largest_component, "memory": memory, "changes": data or []}
     with _interrupted("No case was begun."):
-        from medgraph.runner.predict import predict as predict_cases
+        from medgraph.runner.predict_nodes import predict_cases_or_nodes
 
-        predict_cases(run, images, out, device=device.value, **settings)
+        predict_cases_or_nodes(run, images, out, device=device.value, **settings)
 
 
 @app.command()
@@ -197,9 +201,7 @@ def embed(
     encoder: Annotated[str | None, typer.Option(help="Stage whose encoder to take; the last one's if unsaid.")] = None,
     series: Annotated[str | None, typer.Option(help="UID of the DICOM series, where folders hold several.")] = None,
     workers: Annotated[int, typer.Option(help="Cases read at the same time.")] = 2,
-    data: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of a graph: change of the data trained on.")
-    ] = None,
+    data: DataChanges = None,
     device: Annotated[Device, typer.Option(help="`auto` takes a GPU if there is one.")] = Device.auto,
     debug: Debug = False,
 ) -> None:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import torch
-
 from medgraph.data.node_metrics import auc, f1
 from medgraph.evaluation.scores import Scores
 
@@ -17,10 +15,9 @@ class NodeClassifierScores:
     def __init__(self) -> None:
         pass
 
-    @torch.no_grad()
     def evaluate(self, model: Any, data: Any, device: str = "cpu") -> Scores:
         """One row, of the split that `data` took; the model is left in eval mode on `device`."""
-        logits = model.eval().to(device).logits(data.train().views.to(device)).float().cpu()
+        logits = model.eval().to(device).predict(data.train().views.to(device)).float().cpu()
         test = data.parts["test"]
         labels = data.graph.labels[test]
         macro, micro = f1(logits[test].argmax(1)[None], labels, logits.shape[1])

@@ -56,6 +56,11 @@ class NodeClassification(Method):
         return self.classifier(self.encoder(views))
 
     @torch.no_grad()
+    def predict(self, views: GraphViews) -> Tensor:
+        """Logits of all targets (n, classes), without a graph; in eval mode without dropout."""
+        return self.logits(views)
+
+    @torch.no_grad()
     def validation_error(self, batches: Iterable[LabelledViews]) -> float:
         """1 - Macro-F1 on the validation targets, without dropout."""
         was_training = self.training

@@ -12,8 +12,8 @@ class Committee(nn.Module):
     """Several models that answer together [1].
 
     Of classes it gives log(mean_k softmax(logits_k)), so that its softmax is the mean of the members' probabilities; of
-    numbers their mean. Whatever else is asked of it, the first member answers: size of a window, say, or whether it
-    knows the slices around.
+    numbers their mean. Of a graph each member sees masks of its own, as in training. Whatever else is asked of it, the
+    first member answers: size of a window, say, or whether it knows the slices around.
 
     [1] Lakshminarayanan et al., 2017, arXiv:1612.01474.
 
@@ -38,16 +38,16 @@ class Committee(nn.Module):
             return getattr(self.models[0], name)
 
     @torch.no_grad()
-    def predict(self, images: Tensor) -> Tensor:
+    def predict(self, images: Any) -> Tensor:
         """Logits (b, classes, ...), or numbers (b, k), without a graph; one member's answer at a time in memory."""
-        first, *others = self.models
-        total = self._answer(first, images)
-        for model in others:
-            answer = self._answer(model, images)
+        seen = [images.of_member(k) if hasattr(images, "of_member") else images for k in range(len(self.models))]
+        total = self._answer(self.models[0], seen[0])
+        for model, own in zip(self.models[1:], seen[1:], strict=True):
+            answer = self._answer(model, own)
             total = total + answer if self.numbers else torch.logaddexp(total, answer)
         count = len(self.models)
         return total / count if self.numbers else total - math.log(count)
 
-    def _answer(self, model: Any, images: Tensor) -> Tensor:
+    def _answer(self, model: Any, images: Any) -> Tensor:
         answer = model.predict(images)
         return answer if self.numbers else answer.log_softmax(dim=1)

@@ -9,11 +9,11 @@ import torch
 from rich.console import Console
 
 from medgraph import config
-from medgraph.errors import ConfigError, DataError
+from medgraph.errors import ConfigError
 from medgraph.runner.embed import embed, find_encoder, write_features
-from medgraph.runner.encoder_folder import as_seen, read_facts
+from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.export import load_encoder
-from medgraph.runner.graph_fit import check_graph
+from medgraph.runner.graph_fit import graph_of, keys_beside
 from medgraph.runner.train import pick_device
 
 
@@ -84,31 +84,15 @@ def embed_nodes(
     present = [path.name for path in sorted(out.glob("nodes.*"))]
     if present:
         raise ConfigError(f"--out {out}: already holds {', '.join(present)}; choose another folder.")
-    facts: dict[str, Any] = read_facts(folder)["facts"]
+    told = read_facts(folder)
+    facts: dict[str, Any] = told["facts"]
     place = pick_device(device)
     node = config.with_changes(facts["data"], "data", changes, "data") if changes else facts["data"]
-    _check_place(node, folder, "")
-    data = config.build(node, "data", seed=facts["seed"]).without_labels()
-    check_graph(data, folder, is_other=bool(changes))
-    data = as_seen(data, folder)
+    data = graph_of(node, told, folder, is_other=bool(changes))
     views = data.views.to(place)
     features = load_encoder(folder).to(place)(views).float().cpu().numpy()
-    named = {f"{name}_key" if name == "embedding" else name: keys for name, keys in data.graph.keys.items()}
+    named = keys_beside(data.graph.keys, ("embedding",))
     write_features(out, {"nodes": ({"node": np.arange(len(features)), **named}, features)})
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{len(features)} nodes of type {views.target_type}, {features.shape[1]} numbers each -> {out}")
     return out
-
-
-def _check_place(node: dict[str, Any], folder: Path, path: str) -> None:
-    """Raise DataError for files whose place is relative to a folder, and not to this one."""
-    for key, value in node.items():
-        if isinstance(value, dict):
-            _check_place(value, folder, f"{path}{key}.")
-        elif key in ("root", "path") and isinstance(value, str):
-            place = Path(value).expanduser()
-            if not place.is_absolute() and not place.exists():
-                raise DataError(
-                    f"{folder}: the graph lies in {value!r}, relative to the folder where training was started; from "
-                    f"{Path.cwd()} it is not found. Start there, or name the place: --data {path}{key}=..."
-                )

@@ -24,17 +24,22 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return checkpoint.read_json(path, keys, "Export the encoder again, or take its folder from a copy of the run.")
 
 
-def as_seen(data: Any, folder: Path) -> Any:
-    """Data of a graph as the encoder in `folder` saw them: as one of several networks, with masks of its own.
+def as_seen(data: Any, facts: dict[str, Any], folder: Path) -> Any:
+    """Data of a graph as a network saw them: as one of several, with masks of its own.
+
+    Args:
+        data: The data part.
+        facts: What its run told of the network.
+        folder: Of the network, for messages.
 
     Raises:
-        CheckpointError: The facts beside the encoder are damaged.
+        CheckpointError: The facts are damaged.
     """
     if not hasattr(data, "of_member"):
         return data
-    member = read_facts(folder)["facts"].get("member", 0)
+    member = facts.get("member", 0)
     if type(member) is not int or member < 0:
-        raise CheckpointError(f"{folder}: member is {member!r}, expected a number from 0. Export the encoder again.")
+        raise CheckpointError(f"{folder}: member is {member!r}, expected a number from 0. Export it again.")
     return data.of_member(member)
 
 

@@ -47,9 +47,10 @@ def evaluate_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: 
         )
     encoder, path = folder.encoder(stage.start_from), folder.stage(stage.name)
     data = config.build(_data_of(stage, pipeline, folder), "data", seed=pipeline.seed)
-    if hasattr(data, "graph"):
-        check_graph(data, encoder)
-    data = as_seen(data, encoder)
+    if hasattr(data, "of_member"):
+        stored = read_facts(encoder)
+        check_graph(data, stored, encoder)
+        data = as_seen(data, stored["facts"], encoder)
     arms = {"scores": load_encoder(encoder), "untrained": untrained(encoder, pipeline.seed)}
     found = {
         name: evaluate(stage.evaluator, SimpleNamespace(encoder=arm), data, path / f"{name}.json", device)

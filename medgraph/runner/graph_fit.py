@@ -1,30 +1,66 @@
 """Whether a graph is one that a graph encoder can embed, told before anything is computed."""
 
 import warnings
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from medgraph import config
 from medgraph.data.fingerprint import identity
 from medgraph.data.spec import MetapathSpec, spec_from_dict
 from medgraph.errors import DataError
-from medgraph.runner.encoder_folder import read_facts
+from medgraph.runner.encoder_folder import as_seen
 
 
 def graph_facts(data: Any) -> dict[str, Any]:
-    """What an encoder keeps of the graph that it was trained on, to tell another one; nothing of other data."""
-    return {"graph": identity(data)} if hasattr(data, "graph") else {}
+    """What a network keeps of the graph that it was trained on, to tell another one and to name classes of targets.
+
+    Of other data nothing.
+    """
+    if not hasattr(data, "graph"):
+        return {}
+    labelled = {"classes": list(data.graph.classes)} if hasattr(data, "graph_data") else {}
+    return {"graph": identity(data), **labelled}
 
 
-def check_graph(data: Any, folder: Path, is_other: bool = False) -> None:
-    """Refuse a graph that the encoder in `folder` cannot embed; warn where nodes are known by their number alone.
+def graph_of(node: dict[str, Any], told: dict[str, Any], folder: Path, is_other: bool = False) -> Any:
+    """The views that a network of a graph takes, as it saw them in training; labels are not read.
+
+    Args:
+        node: The data part.
+        told: What is stored of the network, see `check_graph`.
+        folder: Of the network, for messages.
+        is_other: See `check_graph`.
+
+    Raises:
+        DataError: The graph is not there, or does not fit.
+        CheckpointError: The facts of the network are damaged.
+    """
+    _check_place(node, folder, "")
+    data = config.build(node, "data", seed=told["facts"]["seed"]).without_labels()
+    check_graph(data, told, folder, is_other)
+    return as_seen(data, told["facts"], folder)
+
+
+def keys_beside(keys: Mapping[str, np.ndarray], taken: Collection[str]) -> dict[str, np.ndarray]:
+    """The keys of targets by the names of their columns, which other columns of the table have `taken`."""
+    return {f"{name}_key" if name in taken else name: values for name, values in keys.items()}
+
+
+def check_graph(data: Any, told: dict[str, Any], folder: Path, is_other: bool = False) -> None:
+    """Refuse a graph that an encoder cannot embed; warn where nodes are known by their number alone.
 
     Features that mean something in one graph alone (vectors of walks), and features of targets that an encoder keeps
     from its last training step, are those of the graph trained on.
 
     Args:
         data: Views of the graph.
-        folder: Of the encoder.
+        told: What is stored of the encoder: "encoder", its config; "spec", facts of the graph that it was built with;
+            and "facts", what the run told.
+        folder: Of the encoder, for messages.
         is_other: The data part is not the one of the training, so that the graph counts as another unless it is known
             to be the same.
 
@@ -32,7 +68,6 @@ def check_graph(data: Any, folder: Path, is_other: bool = False) -> None:
         DataError: Types, widths, meta-paths or numbers of nodes differ, or such features would be taken of another
             graph.
     """
-    told = read_facts(folder)
     then, now = spec_from_dict(told["spec"]), data.spec
     assert isinstance(then, MetapathSpec)
     wrong = _differences(then, now)
@@ -98,3 +133,17 @@ def _paths(spec: MetapathSpec) -> str:
 def _keeps_features(node: dict[str, Any]) -> bool:
     inner = node.get("encoders") or [node]
     return any(part.get("extract") == "last_train_forward" for part in inner)
+
+
+def _check_place(node: dict[str, Any], folder: Path, path: str) -> None:
+    """Raise DataError for files whose place is relative to a folder, and not to this one."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            _check_place(value, folder, f"{path}{key}.")
+        elif key in ("root", "path") and isinstance(value, str):
+            place = Path(value).expanduser()
+            if not place.is_absolute() and not place.exists():
+                raise DataError(
+                    f"{folder}: the graph lies in {value!r}, relative to the folder where training was started; from "
+                    f"{Path.cwd()} it is not found. Start there, or name the place: --data {path}{key}=..."
+                )

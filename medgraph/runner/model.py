@@ -22,7 +22,7 @@ class Model:
     """A fine-tuned model and what its input must look like.
 
     Attributes:
-        method: In eval mode; `predict(images)` gives its answer.
+        method: In eval mode; `predict(images)` gives its answer, of a graph `predict(views)`.
         data: The data part of its training, not read: `new_case` prepares a file alike.
         spec: Facts of that data, `classes` among them.
         facts: Stage, arm, seed and whatever else the run told.
@@ -63,7 +63,7 @@ def load_model(folder: Path) -> Model:
         CheckpointError: The folder holds no model, or its weights do not fit.
     """
     path = folder / FACTS
-    stored = _read(path)
+    stored = read_stored(folder)
     node, data_node, facts = stored["method"], stored["data"], stored["facts"]
     try:
         spec, seed = spec_from_dict(stored["spec"]), facts["seed"]
@@ -112,7 +112,9 @@ def find_model(run: Path, name: str | None = None) -> tuple[Path, list[str]]:
     return found[names[0] if name is None else name], names
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_stored(folder: Path) -> dict[str, Any]:
+    """The JSON beside a model's weights: "method", "data", "spec", "facts". Raises CheckpointError."""
+    path = folder / FACTS
     keys = {"method": dict, "data": dict, "spec": dict, "facts": dict}
     advice = "Take the folder from a copy of the run, or train the stage again."
     stored = checkpoint.read_json(path, keys, advice)
@@ -124,7 +126,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _rank(folder: Path) -> tuple[Any, ...]:
     """Smallest for the model that is taken unasked."""
-    stored = _read(folder / FACTS)
+    stored = read_stored(folder)
     facts, few = stored["facts"], stored["facts"].get("num_labelled")
     most = few is not None, -stored["spec"].get("num_examples", 0), -(few or 0)  # a share says nothing of its number
     return (

@@ -23,7 +23,7 @@ from medgraph.runner.model import Model, find_model, load_model
 from medgraph.runner.slabs import check_reading, free_memory, predicted
 from medgraph.runner.train import Stopped, pick_device
 
-_TABLE = "predictions.csv"  # of a model that classifies
+TABLE = "predictions.csv"  # of a model that classifies
 _TOLD = "predictions.json"
 _VALUES_AT_ONCE = 2**17  # voxels per forward pass: 56 slices of 48 x 48, or one of 362 x 362 and above
 TROUBLE = (MedgraphError, OSError, MemoryError, RuntimeError)  # torch reports memory that is not there as the last
@@ -88,7 +88,7 @@ def predict(
     job = _Job(loaded, out, probabilities, keep_largest, memory, console)
     done, failed, is_stopped = _predict_all(job, files, workers)
     if done and not _segments(loaded):
-        _write_table(out / _TABLE, loaded.spec, done)
+        _write_table(out / TABLE, loaded.spec, done)
     told = {"model": str(loaded.path), "classes": loaded.spec.classes, "cases": done, "failed": failed}
     checkpoint.write_json(out / _TOLD, told)
     if is_stopped:
@@ -215,13 +215,13 @@ def _check_task(loaded: Model, wants_maps: bool) -> None:
     if not _segments(loaded) and wants_maps:
         raise ConfigError(
             "--probabilities, --largest-component: are for models that segment; this one writes "
-            f"{_TABLE}, with all probabilities. Leave them out."
+            f"{TABLE}, with all probabilities. Leave them out."
         )
 
 
 def _check_free(out: Path, files: Sequence[CaseFile], classes: Sequence[str]) -> None:
     wanted = [path for file in files for path in (_target(out, file), *(_target(out, file, c) for c in classes))]
-    present = [path.name for path in (*wanted, out / _TABLE) if path.exists()]
+    present = [path.name for path in (*wanted, out / TABLE) if path.exists()]
     if present:
         raise ConfigError(
             f"--out {out}: already holds {', '.join(present[:3])}{', ...' if len(present) > 3 else ''}; "

@@ -14,7 +14,7 @@ class Fixed(nn.Module):
         super().__init__()
         self.found = found
 
-    def logits(self, views):
+    def predict(self, views):
         assert not self.training
         return self.found
 
