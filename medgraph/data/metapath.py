@@ -94,7 +94,7 @@ def ambiguous_pairs(edge_types: Iterable[Sequence[str]], target_type: str) -> li
             relations = ", ".join(relation for _, relation, _ in several)
             found.append(
                 f"{several[0][0]}-{several[0][2]} is joined by {len(several)} relations ({relations}), so no path over "
-                "it was taken by default; name one in metapaths, as a list of edge types."
+                "it was taken by default; name one in metapaths of the source, as a list of edge types."
             )
     return found
 
