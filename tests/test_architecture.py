@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runner": FOUNDATIONS
     | {"", "runner", "data.spec", "data.loader", "data.formats", "data.torch_files", "data.fingerprint"}
     | {"data.components", "data.label_counts", "data.licence"}
-    | {"evaluation.scores", "evaluation.bootstrap", "evaluation.paired"},
+    | {"evaluation.scores", "evaluation.bootstrap", "evaluation.paired", "losses.diagnostics"},
     "cli": FOUNDATIONS | {"", "runner", "doctor", "data.audit", "data.spec"},
     "doctor": {""},
     "contracts": FOUNDATIONS | {"runner", "data.synthetic"},

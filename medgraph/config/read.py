@@ -75,11 +75,16 @@ def apply_overrides(
             errors.append(f"{COMMAND_LINE}: {override}: expected key.path=value, e.g. pretrain.train.epochs=3")
             continue
         try:
-            value = _relocate(read_text(text, COMMAND_LINE, errors))
+            value = _relocate(read_text(_quoted(text), COMMAND_LINE, errors))
             root = _put(root, place(key.split(".")), value)
         except ConfigError as error:
             errors.append(f"{COMMAND_LINE}: {key}: {str(error).removeprefix(COMMAND_LINE).lstrip(':0123456789 ')}")
     return root
+
+
+def _quoted(text: str) -> str:
+    """A glob of the command line as YAML takes it: there `*` begins an alias, which is not used."""
+    return "'" + text.replace("'", "''") + "'" if text.startswith("*") else text
 
 
 def changed(root: Node, changes: Node, what: str = "set") -> Node:

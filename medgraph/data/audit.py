@@ -4,6 +4,7 @@ import glob
 from pathlib import Path
 from typing import Any
 
+from medgraph.data.folder import FolderSource, any_case
 from medgraph.data.formats import VOLUME_SUFFIXES
 from medgraph.data.itk import list_series
 from medgraph.data.pixels import SUFFIXES
@@ -27,7 +28,7 @@ def recognize(path: Path) -> Any:
             from medgraph.data.heco_folder import HeCoGraph
 
             return HeCoGraph(str(path))
-        suffix = next((suffix for suffix in VOLUME_SUFFIXES if next(path.rglob(f"*{suffix}"), None)), None)
+        suffix = next((suffix for suffix in VOLUME_SUFFIXES if next(path.rglob(any_case(f"*{suffix}")), None)), None)
         if suffix is not None:
             ending = ".nii*" if suffix.startswith(".nii") else suffix
             if (path / "images").is_dir() and (path / "labels").is_dir():
@@ -76,9 +77,7 @@ def lines(source: Any, **settings: Any) -> list[str]:
 
 def _folder(root: Path, images: str, labels: str | None = None) -> Any:
     """A source of volumes; with fewer than three, which cannot be split, all of them are for training."""
-    from medgraph.data.folder import FolderSource
-
-    if sum(1 for _ in root.glob(images)) < len(PARTS):
+    if sum(1 for _ in root.glob(any_case(images))) < len(PARTS):
         return FolderSource(str(root), images, labels, fractions=(1.0, 0.0, 0.0))
     return FolderSource(str(root), images, labels)
 

@@ -76,7 +76,7 @@ class FolderSource:
             raise DataError(f"{root}: no such folder, expected one with volumes. Check root.")
         varying = _varying(pattern)
         found: dict[str, Path] = {}
-        for file in sorted(root.glob(pattern)):
+        for file in sorted(root.glob(any_case(pattern))):
             match = varying.fullmatch(file.relative_to(root).as_posix())
             name = "-".join(group.strip("/") for group in match.groups() if group) if match else file.name
             if name in found:
@@ -108,4 +108,13 @@ def _varying(pattern: str) -> re.Pattern[str]:
     """A regular expression for a glob, with a group for each wildcard."""
     words = re.split(r"(\*\*/|\*|\?)", pattern)
     meaning = {"**/": r"((?:.*/)?)", "*": r"([^/]*)", "?": r"([^/])"}
-    return re.compile("".join(meaning.get(word, re.escape(word)) for word in words))
+    return re.compile("".join(meaning.get(word, re.escape(word)) for word in words), re.IGNORECASE)
+
+
+def any_case(pattern: str) -> str:
+    """A glob that takes the ending of file names (`.nii.gz`) in capitals, too, as some programs write it."""
+    folders, slash, name = pattern.rpartition("/")
+    stem, dot, ending = name.partition(".")
+    if any(c in ending for c in "*?["):
+        return pattern
+    return folders + slash + stem + dot + "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c for c in ending)

@@ -8,7 +8,7 @@ from medgraph.data.batches import ImageStackBatch
 from medgraph.data.formats import CaseFile
 from medgraph.data.loader import draw_batches
 from medgraph.data.spec import ImageSpec, settled
-from medgraph.errors import ConfigError
+from medgraph.errors import ConfigError, DataError
 
 
 class ImageStackData:
@@ -38,6 +38,11 @@ class ImageStackData:
         if images.channels != volumes.channels:
             raise ConfigError(
                 f"image_data has {images.channels} channels, volume_data {volumes.channels}. Give both the same."
+            )
+        if images.num_examples < self.images_per_batch:
+            raise ConfigError(
+                f"images_per_batch: {self.images_per_batch}, but image_data has {images.num_examples} training images. "
+                "Lower it, or give more."
             )
         return ImageSpec(
             volumes.spatial_dims,
@@ -99,7 +104,10 @@ class ImagesAndStacks:
         of_images: list[list[int]] = []
         turn = 0
         while len(of_images) < len(of_volumes):  # few images are walked several times, in a new order each time
-            of_images += draw_batches(self._images, self.images_per_batch, seed + 1, epoch + 100_003 * turn)
+            try:
+                of_images += draw_batches(self._images, self.images_per_batch, seed + 1, epoch + 100_003 * turn)
+            except DataError as error:
+                raise DataError(f"image_data, of which data.images_per_batch makes a batch: {error}") from error
             turn += 1
         start = len(self._volumes)
         return [v + [start + i for i in images] for v, images in zip(of_volumes, of_images, strict=False)]

@@ -149,6 +149,11 @@ class Mixed:
                 "Take the set out, or change what it shows."
             )
         num_batches = int(sizes.sum()) // batch_size
+        if not num_batches:
+            raise DataError(
+                f"{sizes.sum()} training examples of all sets, expected at least one batch of {batch_size}. "
+                "Give more data, or lower batch_size."
+            )
         goal = shares(sizes, cap / batch_size) * batch_size
         walks = [_walk(some, seed, epoch, source) for source, some in enumerate(self._sets)]
         credit, batches = np.zeros(len(sizes)), []

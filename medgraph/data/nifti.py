@@ -188,6 +188,12 @@ def _grid(path: Path, image: Any) -> Grid:
     affine = np.asarray(image.affine, dtype=np.float64)
     if len(image.shape) not in (3, 4):
         raise DataError(f"{path}: has {len(image.shape)} axes, expected 3 (depth, height, width). Is it a volume?")
+    kind = image.get_data_dtype()
+    if kind.fields is not None or kind.kind == "c":
+        what = "complex numbers" if kind.kind == "c" else "colors"
+        raise DataError(
+            f"{path}: its voxels are {what}, expected one number for each. Save one channel, or magnitudes."
+        )
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise DataError(f"{path}: its affine cannot be inverted, expected one voxel size per axis. Repair the header.")
     return Grid(_three([int(n) for n in image.shape[:3]]), affine)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from medgraph.errors import DataError
 
@@ -13,8 +13,13 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 def open_image(path: Path, channels: int) -> Image.Image:
-    """The image as gray (1) or color (3); 16-bit and float files as float. Raises DataError."""
-    with _opened(path, "an image") as file:
+    """The image as gray (1) or color (3), turned as its EXIF tag says; 16-bit and float files as float.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    with _opened(path, "an image") as opened:
+        file = ImageOps.exif_transpose(opened)
         deep = file.mode in ("I", "F") or file.mode.startswith("I;16")
         return file.convert("F") if deep else file.convert("L" if channels == 1 else "RGB")
 
@@ -32,7 +37,7 @@ def read_mask(path: Path) -> np.ndarray:
                 f"{path}: is an image of mode {file.mode}, expected one number for each pixel. Save the mask as a "
                 "gray PNG whose values are the classes."
             )
-        return np.asarray(file).astype(np.int32)
+        return np.asarray(ImageOps.exif_transpose(file)).astype(np.int32)
 
 
 def write_gray(path: Path, pixels: np.ndarray) -> None:

@@ -48,13 +48,13 @@ def spectrum(embeddings: Float[Tensor, "n d"]) -> Float[Tensor, " d"]:
 
 @torch.no_grad()
 def effective_rank(embeddings: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """exp of the entropy of the spectrum as shares [1]: how many directions are in use, 1 to d; 0 if none.
+    """exp of the entropy of the centered rows' singular values as shares [1]: directions in use, 1 to d; 0 if none.
 
-    [1] Roy and Vetterli, 2007, The effective rank; here of the covariance's eigenvalues.
+    [1] Roy and Vetterli, 2007, The effective rank, Def. 1.
     """
-    values = spectrum(embeddings.double())
+    values = spectrum(embeddings.double()).sqrt()
     total = values.sum()
-    if total <= 0:
+    if total <= 1e-6 * len(embeddings):  # identical rows up to rounding
         return embeddings.new_zeros(())
     return entropy(values[None] / total).exp().to(embeddings.dtype)
 

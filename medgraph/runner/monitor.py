@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from medgraph.losses import diagnostics
+
 
 class CollapseWatch:
     """Numbers and warnings about collapse, from one step's embeddings and prototype scores.
@@ -32,7 +34,7 @@ class CollapseWatch:
             embeddings: Unit rows (n, d).
             scores: Scores against the K prototypes (n, K).
         """
-        rank = effective_rank(embeddings)
+        rank = float(diagnostics.effective_rank(embeddings.float()))
         num_prototypes = scores.shape[1]
         used = scores.argmax(dim=1).unique().numel() / min(num_prototypes, len(scores))
         above = loss - math.log(num_prototypes)
@@ -48,14 +50,3 @@ class CollapseWatch:
                 self._said.add(kind)
                 messages.append(message + ". Lower the learning rate, or the number of prototypes.")
         return {"loss_minus_ln_k": above, "effective_rank": rank, "used_prototypes": used}, messages
-
-
-def effective_rank(embeddings: Tensor) -> float:
-    """exp of the entropy of the normalised singular values of the centred rows (Roy and Vetterli, 2007)."""
-    centred = embeddings.float() - embeddings.float().mean(dim=0)
-    values = torch.linalg.svdvals(centred)
-    total = float(values.sum())
-    if total < 1e-6 * len(embeddings):  # identical rows up to rounding
-        return 1.0
-    shares = values[values > 0] / total
-    return float(torch.exp(-(shares * shares.log()).sum()))

@@ -214,7 +214,7 @@ class DeepClusterAssigner(nn.Module):
         shares = torch.bincount(known, minlength=self.settings.num_prototypes) / len(known)
         metrics = {"code_entropy": diagnostics.entropy(shares[None])}
         mean = share(own[0][own[0] >= 0]) * torch.stack(terms).mean()  # an example is labelled in all heads or in none
-        return mean, metrics | _source_metric(self.watch, step)
+        return mean, metrics | _source_metric(self.watch, step, self.labels[0])
 
     def shared(self, vectors: Tensor, others: Tensor, step: Step) -> list[tuple[Tensor, Tensor]]:
         """Scores (b, k) of `vectors`, and for each of `others` its nearest centroid as a code (n, k); for each head."""
@@ -256,5 +256,5 @@ def share(examples: Tensor) -> float:
     return len(examples) * len(sizes) / max(sum(sizes), 1)
 
 
-def _source_metric(watch: SourceWatch, step: Step) -> dict[str, Tensor]:
-    return {} if step.number % EVERY else {"source_nmi": watch.agreement()}
+def _source_metric(watch: SourceWatch, step: Step, clusters: Tensor | None = None) -> dict[str, Tensor]:
+    return {} if step.number % EVERY else {"source_nmi": watch.agreement(clusters)}

@@ -90,7 +90,8 @@ class Joint(Method):
             )
         if image_weight == volume_weight == 0:
             raise ValueError("image_weight: and volume_weight are 0; the masked term alone cannot train the encoder.")
-        self.masker = Masker(encoder.out_dim, mask_ratio, scope, fewest=require_slices(spec, volume_views))
+        fewest = require_slices(spec, volume_views)
+        self.masker = Masker(encoder.out_dim, mask_ratio, scope, fewest) if mask_weight else None
         require_fewer_prototypes("image_assigner", image_assigner, spec)
         require_few_prototypes("volume_assigner", volume_assigner, spec)
         self.encoder = encoder
@@ -166,7 +167,7 @@ class Joint(Method):
         return self.image_views.apply(batch.images, record)
 
     def _mask_loss(self, tokens: Tensor, valid: Tensor, ids: Tensor, step: Step) -> Tensor:
-        if self.mask_weight == 0:
+        if self.masker is None:
             return tokens.new_zeros(())
         mask = self.masker.draw(ids, valid[: len(ids)], step).repeat(2, 1)
         predicted = self.masker(self.encoder.transformer, tokens, valid, mask)

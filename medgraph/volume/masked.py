@@ -173,7 +173,7 @@ class Masker(nn.Module):
         if hidden >= fewest:
             raise ValueError(
                 f"mask_ratio: {mask_ratio} hides {hidden} of the {fewest} slices of the shortest view, expected some "
-                "to stay visible. Lower mask_ratio, or show more slices."
+                "to stay visible. Lower mask_ratio, show more slices, or, in joint, set mask_weight to 0."
             )
         self.hidden_token = nn.Parameter(0.02 * torch.randn(dim))
         self.decoder = nn.Linear(dim, dim)
@@ -202,4 +202,4 @@ class Masker(nn.Module):
 
 def num_hidden(num_slices: Tensor, mask_ratio: float) -> Tensor:
     """max(1, round(ratio n))."""
-    return (mask_ratio * num_slices).round().long().clamp_min(1)
+    return (mask_ratio * num_slices.double()).round().long().clamp_min(1)

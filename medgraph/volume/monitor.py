@@ -38,10 +38,16 @@ class SourceWatch(nn.Module):
         ids, clusters, sources = processes.gather(torch.stack([ids, clusters, sources], dim=1)).unbind(dim=1)
         self.clusters[ids], self.sources[ids] = clusters, sources
 
-    def agreement(self) -> Tensor:
-        """Normalised mutual information of cluster and source over the examples seen."""
-        seen = (self.clusters >= 0) & (self.sources >= 0)
-        return normalized_mutual_information(self.clusters[seen], self.sources[seen])
+    def agreement(self, clusters: Tensor | None = None) -> Tensor:
+        """Normalised mutual information of cluster and source over the examples seen.
+
+        Args:
+            clusters: Cluster of every example in one clustering, below 0 where unknown; None takes the last ones seen,
+                which compare only where a number stands for the same cluster throughout.
+        """
+        clusters = self.clusters if clusters is None else clusters
+        seen = (clusters >= 0) & (self.sources >= 0)
+        return normalized_mutual_information(clusters[seen], self.sources[seen])
 
 
 def cluster_metrics(loss: Tensor, embeddings: Tensor, scores: Tensor, step: Step) -> dict[str, Tensor]:
@@ -60,11 +66,17 @@ def cluster_metrics(loss: Tensor, embeddings: Tensor, scores: Tensor, step: Step
 def order_sensitivity(transformer: Any, tokens: Tensor, valid: Tensor, step: Step) -> dict[str, Tensor]:
     """How far shuffling its slices moves a volume's vector, on every tenth step; dropout off.
 
-    Mean squared distance of the two vectors over that of two rows of the batch: what all volumes share, which
-    clustering centres away, does not count. About 0 means that the transformer treats a volume as a bag of slices, 1
-    that shuffled slices make another volume.
+    Mean squared distance of the two vectors over that of two volumes of the batch, within a view: what all volumes
+    share, which clustering centres away, does not count. About 0 means that the transformer treats a volume as a bag of
+    slices, 1 that shuffled slices make another volume. Nothing is said of a batch with one volume.
+
+    Args:
+        transformer: What reads the tokens.
+        tokens: Two views of each volume, first the first of all, (2 b, n, d).
+        valid: Which slices there are, (2 b, n).
+        step: Draws the order.
     """
-    if step.number % EVERY:
+    if step.number % EVERY or len(tokens) < 4:
         return {}
     rng = torch.Generator().manual_seed(step.seed + step.number)
     place = torch.rand(valid.shape, generator=rng).to(tokens.device).masked_fill(~valid, 2.0)  # padding stays last
@@ -74,6 +86,7 @@ def order_sensitivity(transformer: Any, tokens: Tensor, valid: Tensor, step: Ste
     first, second = (mean_slices(transformer(x, valid), valid) for x in (tokens, shuffled))
     transformer.train(was_training)
     moved = (second - first).square().sum(dim=1).mean()
-    apart = 2 * (first - first.mean(dim=0)).square().sum(dim=1).mean()
+    views = first.unflatten(0, (2, -1))  # (2, b, d)
+    apart = 2 * views.var(dim=1).sum(dim=1).mean()
     smallest = 1e-9 * first.square().sum(dim=1).mean()  # volumes that are all alike: rounding
     return {"order_sensitivity": moved / (apart + smallest)}

@@ -49,3 +49,13 @@ def test_file_that_cannot_be_read_is_named(tmp_path):
         read.read_file(tmp_path / "binary.yaml", [])
     with pytest.raises(ConfigError, match=r"none\.yaml: .*No such file"):
         read.read_file(tmp_path / "none.yaml", [])
+
+
+def test_a_glob_of_the_command_line_needs_no_quotes():
+    root = read.read_text("a: {b: x}", "x.yaml", [])
+    errors: list[str] = []
+    overrides = ("a.b=*.NII.GZ", "a.c='*.png'")
+    assert read.apply_overrides(root, overrides, lambda keys: keys, errors).plain() == {
+        "a": {"b": "*.NII.GZ", "c": "*.png"}
+    }
+    assert errors == []

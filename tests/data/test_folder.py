@@ -24,6 +24,11 @@ def test_images_and_labels_are_paired_by_what_varies(tmp_path):
     assert len({(case.subject, case.part) for case in source.cases}) == 3
 
 
+def test_endings_in_capitals_are_found(tmp_path):
+    touch(tmp_path, "a_T1.nii.gz", "B_T1.NII.GZ", "c_t1.nii.gz", "d_T1.nii", "E_T1.Nii.gz")
+    assert [case.id for case in FolderSource(str(tmp_path), "*_T1.nii.gz").cases] == ["B", "E", "a"]
+
+
 def test_any_depth_without_labels(tmp_path):
     touch(tmp_path, "a.nii.gz", "x/b.nii.gz", "x/y/c.nii.gz", "x/notes.txt")
     cases = FolderSource(str(tmp_path), "**/*.nii.gz", frame=1).cases

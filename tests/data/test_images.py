@@ -8,7 +8,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from medgraph.data.images import ImageFolderData, read_image
-from medgraph.data.pixels import read_mask
+from medgraph.data.pixels import read_gray, read_mask
 from medgraph.errors import DataError
 
 
@@ -73,6 +73,17 @@ def test_the_range_of_scores_is_a_setting(folder):
 def test_deep_gray_images_keep_their_range(tmp_path):
     write_image(tmp_path / "a.png", np.linspace(0, 60_000, 256).reshape(16, 16).astype(np.uint16))
     assert np.unique(read_image(tmp_path / "a.png", 1, (16, 16), (0, 100))).size > 200
+
+
+def test_photographs_are_turned_as_their_camera_says(tmp_path):
+    pixels = np.zeros((20, 40), dtype=np.uint8)
+    pixels[:, :10] = 200  # on the left, which is on top once turned
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=turned, quality=95)
+    found = read_gray(tmp_path / "a.jpg")
+    assert found.shape == (40, 20)
+    assert found[:8].min() > 150 > 50 > found[12:].max()
 
 
 def test_without_a_list_all_images_are_taken(folder):

@@ -166,6 +166,18 @@ def test_few_images_are_walked_several_times(places):
     assert [len(batch) for batch in draw_batches(data.train(), 1, seed=0, epoch=0)] == [6] * 4
 
 
+def test_batches_that_no_epoch_fills_are_refused(places):
+    """They would be waited for without end."""
+    mixed = MixedData([volumes(places, "mr"), pictures(places)])
+    with pytest.raises(DataError, match="41 training examples of all sets, expected at least one batch of 60"):
+        draw_batches(mixed.train(), 60, seed=0, epoch=0)
+    data = ImageStackData(mixed, volumes(places, "mr", StackData), images_per_batch=42)
+    with pytest.raises(ConfigError, match=r"images_per_batch: 42, but image_data has 41 training images. Lower it"):
+        _ = data.spec
+    with pytest.raises(DataError, match=r"of which data.images_per_batch makes a batch: 41 training examples"):
+        draw_batches(data.train(), 1, seed=0, epoch=0)
+
+
 def test_roles_that_are_swapped_are_refused(places):
     stacks, slices = volumes(places, "mr", StackData), volumes(places, "mr")
     with pytest.raises(ConfigError, match="expected images or slices as image_data and volumes"):

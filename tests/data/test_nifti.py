@@ -30,6 +30,17 @@ def test_axes_run_right_anterior_superior(tmp_path, voxels, affine):
     np.testing.assert_array_equal(volume.grid.from_ras(volume.voxels), voxels)
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"), [([(c, "u1") for c in "RGB"], "voxels are colors"), ("c8", "voxels are complex numbers")]
+)
+def test_voxels_of_several_numbers_are_refused_from_the_header(tmp_path, kind, words):
+    path = tmp_path / "a.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), dtype=kind), np.eye(4)), path)
+    for read in (nifti.read_grid, nifti.read_volume):
+        with pytest.raises(DataError, match=f"a.nii.gz: its {words}, expected one number for each"):
+            read(path)
+
+
 def test_flipped_axes_are_the_ones_expected(tmp_path, voxels):
     grid = nifti.read_grid(write(tmp_path / "a.nii.gz", voxels, FLIPPED))
     assert grid.shape == (6, 8, 10)

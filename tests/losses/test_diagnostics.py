@@ -53,6 +53,14 @@ def test_effective_rank_counts_equal_directions(rank):
     assert diagnostics.effective_rank(torch.cat([basis, -basis])).item() == pytest.approx(rank)
 
 
+def test_effective_rank_is_of_singular_values():
+    rows = torch.diag(torch.tensor([4.0, 2.0, 1.0]))
+    shares = torch.tensor([4.0, 2.0, 1.0]) / 7
+    assert diagnostics.effective_rank(torch.cat([rows, -rows])).item() == pytest.approx(
+        torch.special.entr(shares).sum().exp().item()
+    )
+
+
 def test_effective_rank_of_collapsed_embeddings_is_zero():
     assert diagnostics.effective_rank(torch.full((5, 3), 0.5)).item() == 0
 

@@ -190,3 +190,18 @@ def test_wrong_settings(make, words):
 @pytest.mark.parametrize("world", [2, 3])
 def test_several_processes_give_the_codes_and_gradients_of_one(world, tmp_path):
     run_in_processes("reference.assigner_checks", "check_every_assigner", world, tmp_path)
+
+
+def test_sources_are_compared_with_the_clusters_of_one_clustering(rng):
+    """Numbers of clusters mean something else after each clustering."""
+    sources, unseen = IDS % 2, torch.arange(8)
+    start = F.one_hot(sources, 8).float()
+    assigner = DeepCluster(num_prototypes=2, num_heads=1).make(8, 16)
+    assigner.fill([(IDS, [start, start])])
+    for epoch in range(6):  # each shows half of the examples
+        assigner.start_epoch(Step(epoch, epoch, 0))
+        ids = unseen if epoch % 2 else unseen + 8
+        if epoch == 0:
+            assigner([start, start], IDS, sources, LOSS, Step(0, 0, 0))
+        _, metrics = assigner([start[ids], start[ids]], ids, sources[ids], LOSS, Step(0, epoch, 10))
+        assert metrics["source_nmi"].item() == pytest.approx(1)

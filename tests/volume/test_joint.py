@@ -56,7 +56,9 @@ def test_the_loss_is_the_weighted_sum(make, batch):
     out = step_of(method, batch)
     expected = 2 * out["image_loss"] + 0.5 * out["volume_loss"] + 3 * out["mask_loss"]
     torch.testing.assert_close(out["loss"], expected)
-    assert step_of(make_ready(make(mask_weight=0.0), batch), batch)["mask_loss"] == 0
+    unmasked = make_ready(make(mask_weight=0.0, mask_ratio=1.0), batch)  # hides nothing, however large
+    assert step_of(unmasked, batch)["mask_loss"] == 0
+    assert not any(name.startswith("masker") for name in unmasked.state_dict())
 
 
 def test_the_cross_dimensional_term_is_added_where_asked_for(make, batch):

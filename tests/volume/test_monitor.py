@@ -48,9 +48,9 @@ def test_blindness_for_the_order_of_slices_is_seen(attention, low, high, rng):
 
 def test_padding_stays_last_when_slices_are_shuffled(rng):
     """Padded tokens would move the vector even where the order does not matter."""
-    tokens = torch.randn(2, 6, 8, generator=rng)
+    tokens = torch.randn(4, 6, 8, generator=rng)
     tokens[:, 3:] = 1e4
-    valid = (torch.arange(6) < 3).expand(2, 6)
+    valid = (torch.arange(6) < 3).expand(4, 6)
     transformer = SliceTransformer(8, Identity())
     assert order_sensitivity(transformer, tokens, valid, Step(0, 0, 0))["order_sensitivity"].abs() < 1e-6
 
@@ -73,3 +73,16 @@ def test_what_all_volumes_share_does_not_hide_the_order(rng):
     )
     assert 0.1 < plain < 1
     assert torch.allclose(plain, shared, rtol=1e-2)
+
+
+def test_the_measure_is_the_distance_of_two_volumes_whatever_their_number(rng):
+    found = []
+    for count in (2, 200):
+        volumes, valid = torch.randn(count, 9, 16, generator=rng), torch.ones(2 * count, 9, dtype=torch.bool)
+        tokens = torch.cat([volumes, volumes + 1e-3 * torch.randn(volumes.shape, generator=rng)])
+        steps = [Step(seed, 0, 0) for seed in range(40 if count == 2 else 1)]
+        moved = [order_sensitivity(Ramp(0.0), tokens, valid, step)["order_sensitivity"] for step in steps]
+        found.append(torch.stack(moved).mean().item())
+    assert found[0] == pytest.approx(found[1], rel=0.5)
+    alone = tokens[:: len(volumes)]
+    assert order_sensitivity(Ramp(0.0), alone, valid[:2], Step(0, 0, 0)) == {}
