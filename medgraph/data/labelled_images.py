@@ -148,7 +148,7 @@ class LabelledImageData:
         except ValueError as error:
             raise DataError(f"{path}: {error}") from error
         size = (max(self.size[0], shape[0]), max(self.size[1], shape[1])) if whole else self.size
-        record = Planes(Grid((*native, 1), np.eye(4)), (*shape, 1), _AXIS, size)
+        record = Planes(Grid((*native, 1), np.eye(4)), (*shape, 1), _AXIS, size, upright=False)
         channels = np.atleast_3d(voxels)  # (h, w, c)
         cut = [record.cut(channels[..., index : index + 1])[0] for index in range(self.channels)]
         return torch.from_numpy(np.stack(cut))[None], record

@@ -43,6 +43,7 @@ class LabelledSliceData:
         score_range: Standard scores that become 0 and 1; the authors' fine-tuning takes [0, 10].
         spacing_tolerance: As of `slices`; the median is that of all training volumes, labelled or not.
         without_label: Training volumes that have no label: "refuse" them, or "leave" them unlabelled.
+        upright: As of `slices`.
     """
 
     def __init__(
@@ -58,9 +59,10 @@ class LabelledSliceData:
         score_range: tuple[float, float] = (-3.0, 3.0),
         spacing_tolerance: float | None = None,
         without_label: str = "refuse",
+        upright: bool = True,
     ):
         self.source = source
-        self.seed = seed
+        self.seed, self.upright = seed, upright
         self.test_part = checks.one_of("test_part", test_part, ("test", "validation"))
         self.axis = checks.one_of("axis", axis, (0, 1, 2))
         self.size = (checks.at_least("size", size[0], 1), checks.at_least("size", size[1], 1))
@@ -83,7 +85,7 @@ class LabelledSliceData:
     def spec(self) -> ImageSpec:
         """Facts from the index and headers alone."""
         cases = self.labelled_cases()
-        count = sum(planes_of(case, self.cache, self.axis, self.size).num_slices for case in cases)
+        count = sum(planes_of(case, self.cache, self.axis, self.size, self.upright).num_slices for case in cases)
         return ImageSpec(2, 1, self.size, count, self.classes)
 
     def labelled_cases(self) -> tuple[Case, ...]:
@@ -110,7 +112,7 @@ class LabelledSliceData:
 
     def whole(self, case: Case) -> NewCase:
         """All slices of a volume without its label, as it is trained on."""
-        record = planes_of(case, self.cache, self.axis, self.size)
+        record = planes_of(case, self.cache, self.axis, self.size, self.upright)
         images = torch.from_numpy(record.cut(self.cache.prepared(case.image, case.frame)))[:, None]
         return NewCase(formats.case_file(case.image), images, record)
 
@@ -135,7 +137,7 @@ class LabelledSliceData:
     def train(self) -> "LabelledSlices":
         """Slices of the labelled training volumes."""
         cases, classes = self.labelled_cases(), self.classes
-        cuts = [planes_of(case, self.cache, self.axis, self.size) for case in cases]
+        cuts = [planes_of(case, self.cache, self.axis, self.size, self.upright) for case in cases]
         volumes = [self.cache.prepared(case.image, case.frame) for case in cases]
         slices = Slices(volumes, cuts, [np.arange(cut.num_slices) for cut in cuts])
         labels = [cut.cut_native(_read(case, cut.grid, classes)) for case, cut in zip(cases, cuts, strict=True)]
@@ -156,10 +158,10 @@ class LabelledSliceData:
 
     def new_case(self, file: CaseFile, whole: bool = False) -> NewCase:
         """A file of no part, prepared like the others; `whole` crops nothing. Raises DataError."""
-        return slice_case(file, self.cache, self.axis, self.size, whole)
+        return slice_case(file, self.cache, self.axis, self.size, whole, upright=self.upright)
 
     def _volumes(self, part: str) -> "VolumeCases":
-        return VolumeCases(self.part_cases(part), self.cache, self.axis, self.size, self.classes)
+        return VolumeCases(self, self.part_cases(part))
 
     def part_cases(self, part: str) -> tuple[Case, ...]:
         """The volumes of a part. Raises DataError where there are none, or one has no label."""
@@ -201,30 +203,24 @@ class VolumeCases(Sequence[VolumeCase]):
     """Whole labelled volumes, each read when it is asked for.
 
     Args:
+        data: Says how they are prepared, and names the classes.
         cases: The cases.
-        cache: Prepares their voxels.
-        axis: Axis that is sliced along.
-        size: Height and width of a slice.
-        classes: Names of the classes.
     """
 
-    def __init__(
-        self, cases: Sequence[Case], cache: VolumeCache, axis: int, size: tuple[int, int], classes: tuple[str, ...]
-    ):
-        self._cases, self._cache, self._axis, self._size, self._classes = cases, cache, axis, size, classes
+    def __init__(self, data: LabelledSliceData, cases: Sequence[Case]):
+        self._data, self._cases = data, cases
 
     def __len__(self) -> int:
         return len(self._cases)
 
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # one case, or a slice of the sequence
         if isinstance(index, slice):
-            return VolumeCases(self._cases[index], self._cache, self._axis, self._size, self._classes)
+            return VolumeCases(self._data, self._cases[index])
         case = self._cases[index]
-        record = planes_of(case, self._cache, self._axis, self._size)
-        labels = _read(case, record.grid, self._classes)
-        images = torch.from_numpy(record.cut(self._cache.prepared(case.image, case.frame)))[:, None]
-        unit = "px" if formats.case_file(case.image).kind == "image" else "mm"
-        return VolumeCase(case.id, images, labels, record, record.grid.spacing, record.grid.affine, unit)
+        found = self._data.whole(case)
+        labels = _read(case, found.grid, self._data.classes)
+        unit = "px" if found.file.kind == "image" else "mm"
+        return VolumeCase(case.id, found.images, labels, found.record, found.grid.spacing, found.grid.affine, unit)
 
 
 def _with_labels(cases: tuple[Case, ...], source: Source) -> tuple[Case, ...]:

@@ -32,6 +32,7 @@ class LabelledStackData(LabelledSliceData):
         score_range: Standard scores that become 0 and 1; the authors' fine-tuning takes [0, 10].
         spacing_tolerance: As of `slices`; the median is that of all training volumes, labelled or not.
         without_label: As `labelled_slices`.
+        upright: As of `slices`.
     """
 
     def __init__(
@@ -48,8 +49,9 @@ class LabelledStackData(LabelledSliceData):
         score_range: tuple[float, float] = (-3.0, 3.0),
         spacing_tolerance: float | None = None,
         without_label: str = "refuse",
+        upright: bool = True,
     ):
-        rest = (percentiles, spacing, test_part, score_range, spacing_tolerance, without_label)
+        rest = (percentiles, spacing, test_part, score_range, spacing_tolerance, without_label, upright)
         super().__init__(source, seed, axis, size, num_labelled, *rest)
         self.num_slices = checks.at_least("num_slices", num_slices, 2)
 
@@ -72,7 +74,7 @@ class LabelledStackData(LabelledSliceData):
     def _counts(self) -> list[int]:
         """Slices of each labelled training volume. Raises DataError where one has fewer than a stack."""
         cases = self.labelled_cases()
-        counts = [planes_of(case, self.cache, self.axis, self.size).num_slices for case in cases]
+        counts = [planes_of(case, self.cache, self.axis, self.size, self.upright).num_slices for case in cases]
         shortest = min(range(len(counts)), key=counts.__getitem__)
         if counts[shortest] < self.num_slices:
             raise DataError(

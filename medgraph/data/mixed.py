@@ -25,10 +25,14 @@ class MixedData:
     Args:
         data: The sets: all of images and slices, or all of volumes; of one size and number of channels.
         max_share: Largest share of a batch that one set may take.
+        like: Number of the set, from 0, like which a new file is prepared; None takes the one that holds files of its
+            kind, and refuses where several prepare theirs in different ways.
     """
 
-    def __init__(self, data: list[Any], max_share: float = 0.5):
-        self.data = list(data)
+    def __init__(self, data: list[Any], max_share: float = 0.5, like: int | None = None):
+        self.data, self.like = list(data), like
+        if like is not None and not 0 <= like < len(self.data):
+            raise ValueError(f"like: expected the number of a set, 0 to {len(self.data) - 1}, got {like}")
         self.max_share = checks.fraction("max_share", max_share)
         checks.at_least("data: length", len(self.data), 1)
         if len(self.data) * self.max_share < 1:
@@ -82,9 +86,30 @@ class MixedData:
         return {**node, "data": [settled(data, inner) for data, inner in zip(self.data, node["data"], strict=True)]}
 
     def new_case(self, file: CaseFile, whole: bool = False) -> Any:
-        """A file of no part, prepared like the first set of its kind: images by a set of images. Raises DataError."""
-        fits = [data for data in self.data if isinstance(data, ImageFolderData) == (file.kind == "image")]
-        return (fits or self.data)[0].new_case(file, whole)
+        """A file of no part, prepared like the set that it belongs to, see `set_of`. Raises DataError."""
+        try:
+            return self.set_of(file.kind).new_case(file, whole)
+        except ConfigError as error:
+            raise DataError(f"{file.path}: {error}") from error
+
+    def set_of(self, kind: str) -> Any:
+        """The set like which a new file is prepared: the one named by `like`, else one with files of this kind.
+
+        Raises:
+            ConfigError: Several fit, and prepare their files in different ways.
+        """
+        if self.like is not None:
+            return self.data[self.like]
+        fits = [n for n, data in enumerate(self.data) if isinstance(data, ImageFolderData) == (kind == "image")]
+        fits = fits or list(range(len(self.data)))
+        ways = {str(_preparation(self.data[n])): n for n in reversed(fits)}
+        if len(ways) > 1:
+            told = "; ".join(f"{n}: {way}" for way, n in sorted(ways.items(), key=lambda pair: pair[1]))
+            raise ConfigError(
+                f"the training's sets prepare such files in {len(ways)} ways, and which one fits here is not said. Set "
+                f"like to the number of a set ({told})."
+            )
+        return self.data[fits[0]]
 
     def _mixed(self, part: str) -> "Mixed":
         sets = [getattr(data, part)() for data in self.data]
@@ -186,6 +211,16 @@ def shares(sizes: np.ndarray, most: float) -> np.ndarray:
             break
         share[free] += extra * share[free] / share[free].sum()
     return share / share.sum()
+
+
+def _preparation(data: Any) -> dict[str, Any]:
+    """What a set does to a file of it, in words of its config."""
+    told = {
+        name: getattr(data, name) for name in ("axis", "upright", "percentiles", "score_range") if hasattr(data, name)
+    }
+    if hasattr(data, "cache"):
+        told |= {name: getattr(data.cache, name) for name in ("spacing", "percentiles", "score_range")}
+    return told
 
 
 def _require_examples(number: int, data: Any, some: Any, part: str) -> None:

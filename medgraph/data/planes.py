@@ -1,6 +1,6 @@
 """A volume as a stack of slices of one size, and the way back to the native grid."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,22 +19,31 @@ class Planes:
         shape: Shape of the prepared volume, RAS axes, after resampling.
         axis: RAS axis that the slices are numbered along: 0 sagittal, 1 coronal, 2 axial.
         size: Height and width of a slice; larger planes are cropped around their centre, smaller ones padded with 0.
+        upright: Slices lie as viewers show them: rows run from superior to inferior, of axial ones from anterior to
+            posterior; columns from right to left, of sagittal ones from anterior to posterior. Else rows and columns
+            are the other two RAS axes as they come.
     """
 
     grid: Grid
     shape: tuple[int, int, int]
     axis: int
     size: tuple[int, int]
+    upright: bool = True
 
     @property
     def num_slices(self) -> int:
         """Number of slices of the volume."""
         return self.shape[self.axis]
 
+    def uncropped(self) -> "Planes":
+        """The same with slices so large that nothing is cropped."""
+        rows, columns = self._plane
+        return replace(self, size=(max(self.size[0], rows), max(self.size[1], columns)))
+
     def cut(self, voxels: np.ndarray, numbers: np.ndarray | None = None) -> np.ndarray:
         """Slices `(n, h, w)` of a prepared volume; all of them, or those of the given numbers."""
         stack = np.moveaxis(voxels, self.axis, 0)
-        stack = stack if numbers is None else stack[numbers]
+        stack = self._turned(stack if numbers is None else stack[numbers])
         source, target = self._windows()
         slices = np.zeros((len(stack), *self.size), dtype=voxels.dtype)
         slices[:, target[0], target[1]] = stack[:, source[0], source[1]]
@@ -66,16 +75,24 @@ class Planes:
         if stack.shape != (self.num_slices, *self.size):
             raise ValueError(f"label_slices: expected shape {(self.num_slices, *self.size)}, got {stack.shape}")
         source, target = self._windows()
-        plane = [n for axis, n in enumerate(self.shape) if axis != self.axis]
-        whole = np.zeros((self.num_slices, *plane), dtype=stack.dtype)
+        whole = np.zeros((self.num_slices, *self._plane), dtype=stack.dtype)
         whole[:, source[0], source[1]] = stack[:, target[0], target[1]]
-        return np.moveaxis(whole, 0, self.axis)
+        return np.moveaxis(self._turned(whole), 0, self.axis)
+
+    @property
+    def _plane(self) -> list[int]:
+        """Rows and columns of a slice before it is cropped and padded."""
+        plane = [n for axis, n in enumerate(self.shape) if axis != self.axis]
+        return plane[::-1] if self.upright else plane
+
+    def _turned(self, stack: np.ndarray) -> np.ndarray:
+        """Planes `(n, ., .)` of RAS axes as slices lie, and back: the same turn does both."""
+        return stack.swapaxes(1, 2)[:, ::-1, ::-1] if self.upright else stack
 
     def _windows(self) -> tuple[list[slice], list[slice]]:
         """In-plane windows: of the volume's plane, and of the slice that it is copied to."""
-        plane = [n for axis, n in enumerate(self.shape) if axis != self.axis]
         source, target = [], []
-        for have, want in zip(plane, self.size, strict=True):
+        for have, want in zip(self._plane, self.size, strict=True):
             length = min(have, want)
             start, stop = (have - length) // 2, (want - length) // 2
             source.append(slice(start, start + length))

@@ -43,6 +43,8 @@ class SliceData:
         spacing_tolerance: Without `spacing`: bring all volumes to the training volumes' median spacing in the plane,
             where those differ there by a larger share than this (0.2: by 20 %). None never does.
         channels: 1, or 3 equal ones, for a network of color images.
+        upright: Lay slices as viewers show them, see `Planes`, and as PNG files are, so that a mirror along the columns
+            is left-right in coronal and axial ones; else rows and columns are the other two RAS axes as they come.
     """
 
     def __init__(
@@ -58,8 +60,9 @@ class SliceData:
         score_range: tuple[float, float] = (-3.0, 3.0),
         spacing_tolerance: float | None = None,
         channels: int = 1,
+        upright: bool = True,
     ):
-        self.source = source
+        self.source, self.upright = source, upright
         self.axis = checks.one_of("axis", axis, (0, 1, 2))
         self.size = _size(size)
         self.min_foreground = checks.fraction("min_foreground", min_foreground)
@@ -98,10 +101,10 @@ class SliceData:
 
     def new_case(self, file: CaseFile, whole: bool = False) -> NewCase:
         """A file of no part, prepared like the others; `whole` crops nothing. Raises DataError."""
-        return slice_case(file, self.cache, self.axis, self.size, whole, self.channels)
+        return slice_case(file, self.cache, self.axis, self.size, whole, self.channels, upright=self.upright)
 
     def _planes(self, cases: Sequence[Case]) -> list[Planes]:
-        return [planes_of(case, self.cache, self.axis, self.size) for case in cases]
+        return [planes_of(case, self.cache, self.axis, self.size, self.upright) for case in cases]
 
     def _slices(self, part: str) -> "Slices":
         cases = of_part(self.source, part)
@@ -166,12 +169,13 @@ class Slices:
         return torch.from_numpy(images)[:, None]
 
 
-def planes_of(case: Case, cache: VolumeCache, axis: int, size: tuple[int, int]) -> Planes:
+def planes_of(case: Case, cache: VolumeCache, axis: int, size: tuple[int, int], upright: bool = True) -> Planes:
     """How a case is cut, from its header alone. Raises DataError for an image along another axis than 2."""
-    if axis != 2 and formats.case_file(case.image).kind == "image":
+    is_image = formats.case_file(case.image).kind == "image"
+    if axis != 2 and is_image:
         raise DataError(f"{case.image}: is an image, one slice along axis 2, but axis is {axis}. Set axis to 2.")
     grid = formats.read_grid(case.image)
-    return Planes(grid, planes.resampled_shape(grid, cache.spacing), axis, size)
+    return Planes(grid, planes.resampled_shape(grid, cache.spacing), axis, size, upright and not is_image)
 
 
 def foreground(voxels: np.ndarray, axis: int, min_foreground: float, percentile: float = 20.0) -> np.ndarray:

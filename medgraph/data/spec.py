@@ -79,6 +79,16 @@ def settled(data: Any, node: dict[str, Any]) -> dict[str, Any]:
     return data.settled(node) if hasattr(data, "settled") else node
 
 
+def as_stored(node: Any) -> Any:
+    """A data part that a run stored, with what versions before a key took for granted: slices were not upright."""
+    if isinstance(node, list):
+        return [as_stored(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: as_stored(value) for key, value in node.items()}
+    return found if {"axis", "size"} - found.keys() else {"upright": False, **found}
+
+
 def spec_from_dict(facts: dict[str, Any]) -> ImageSpec | GraphSpec:
     """The spec that `dataclasses.asdict` wrote, after a way through JSON."""
     if "spatial_dims" in facts:

@@ -35,6 +35,7 @@ class StackData:
         spacing_tolerance: Without `spacing`: bring all volumes to the training volumes' median spacing in the plane,
             where those differ there by a larger share than this (0.2: by 20 %). None never does.
         channels: 1, or 3 equal ones, for a network of color images.
+        upright: As of `slices`.
     """
 
     def __init__(
@@ -47,8 +48,9 @@ class StackData:
         score_range: tuple[float, float] = (-3.0, 3.0),
         spacing_tolerance: float | None = None,
         channels: int = 1,
+        upright: bool = True,
     ):
-        self.source = source
+        self.source, self.upright = source, upright
         self.axis = checks.one_of("axis", axis, (0, 1, 2))
         self.size = (checks.at_least("size", size[0], 1), checks.at_least("size", size[1], 1))
         self.channels = checks.one_of("channels", channels, (1, 3))
@@ -85,10 +87,10 @@ class StackData:
 
     def new_case(self, file: CaseFile, whole: bool = False) -> NewCase:
         """A file of no part, prepared like the others; `whole` crops nothing. Raises DataError."""
-        return slice_case(file, self.cache, self.axis, self.size, whole, self.channels)
+        return slice_case(file, self.cache, self.axis, self.size, whole, self.channels, upright=self.upright)
 
     def _planes(self, cases: Sequence[Case]) -> list[Planes]:
-        return [planes_of(case, self.cache, self.axis, self.size) for case in cases]
+        return [planes_of(case, self.cache, self.axis, self.size, self.upright) for case in cases]
 
     def _stacks(self, part: str) -> "Stacks":
         cases = of_part(self.source, part)

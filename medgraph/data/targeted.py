@@ -112,6 +112,7 @@ class TargetedSliceData(Targeted):
         percentiles: Intensities are clipped to these two percentiles of the volume before scaling.
         spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
         test_part: Part that is scored: "test", or "validation" where the data fixes no test part.
+        upright: As of `slices`.
     """
 
     def __init__(
@@ -126,7 +127,9 @@ class TargetedSliceData(Targeted):
         percentiles: tuple[float, float] = (0.5, 99.5),
         spacing: tuple[float, float, float] | None = None,
         test_part: str = "test",
+        upright: bool = True,
     ):
+        self.upright = upright
         self.axis = checks.one_of("axis", axis, (0, 1, 2))
         self.size = (checks.at_least("size", size[0], 1), checks.at_least("size", size[1], 1))
         self.num_labelled = None if num_labelled is None else checks.count_or_share("num_labelled", num_labelled, 1)
@@ -140,15 +143,15 @@ class TargetedSliceData(Targeted):
     def spec(self) -> ImageSpec:
         """Facts from tables and headers; an example is a slice, counted with those that will be left out."""
         cases = self._chosen.labelled_cases()
-        count = sum(planes_of(case, self.cache, self.axis, self.size).num_slices for case in cases)
+        count = sum(planes_of(case, self.cache, self.axis, self.size, self.upright).num_slices for case in cases)
         return self._chosen.spec(2, self.size, self.test_part, count)
 
     def new_case(self, file: CaseFile, whole: bool = False) -> NewCase:
         """A file of no part, prepared like the others; never `whole`. Raises DataError."""
-        return slice_case(file, self.cache, self.axis, self.size, whole=False)
+        return slice_case(file, self.cache, self.axis, self.size, whole=False, upright=self.upright)
 
     def _part(self, cases: Sequence[Case], labels: Tensor) -> "TargetedSlices":
-        cuts = [planes_of(case, self.cache, self.axis, self.size) for case in cases]
+        cuts = [planes_of(case, self.cache, self.axis, self.size, self.upright) for case in cases]
         volumes = [self.cache.prepared(case.image, case.frame) for case in cases]
         numbers = [foreground(voxels, self.axis, self.min_foreground) for voxels in volumes]
         counts = torch.tensor([len(some) for some in numbers])

@@ -38,6 +38,7 @@ class TargetedStackData(Targeted):
         spacing: Resample to these millimetres (right, anterior, superior) first; None keeps the voxels.
         test_part: Part that is scored: "test", or "validation" where the data fixes no test part.
         score_range: Standard scores that become 0 and 1.
+        upright: As of `slices`.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class TargetedStackData(Targeted):
         spacing: tuple[float, float, float] | None = None,
         test_part: str = "test",
         score_range: tuple[float, float] = (-3.0, 3.0),
+        upright: bool = True,
     ):
+        self.upright = upright
         self.axis = checks.one_of("axis", axis, (0, 1, 2))
         self.size = (checks.at_least("size", size[0], 1), checks.at_least("size", size[1], 1))
         self.num_slices = checks.at_least("num_slices", num_slices, 2)
@@ -80,7 +83,7 @@ class TargetedStackData(Targeted):
 
     def new_case(self, file: CaseFile, whole: bool = False) -> NewImage:
         """The stack of a file of no part, `(num_slices, c, h, w)`; never `whole`. Raises DataError."""
-        images = slice_case(file, self.cache, self.axis, self.size, whole=False).images
+        images = slice_case(file, self.cache, self.axis, self.size, whole=False, upright=self.upright).images
         return NewImage(file, images[torch.from_numpy(self._numbers(len(images), str(file.path)))])
 
     def _part(self, cases: Sequence[Case], labels: Tensor) -> "TargetedStacks":
@@ -93,7 +96,7 @@ class TargetedStackData(Targeted):
 
     def _cut(self, case: Case) -> Planes:
         """How a case is cut. Raises DataError where it has too few slices."""
-        cut = planes_of(case, self.cache, self.axis, self.size)
+        cut = planes_of(case, self.cache, self.axis, self.size, self.upright)
         self._numbers(cut.num_slices, str(case.image))
         return cut
 

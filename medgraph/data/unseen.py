@@ -57,7 +57,13 @@ class NewImage:
 
 
 def slice_case(
-    file: CaseFile, cache: VolumeCache, axis: int, size: tuple[int, int], whole: bool, channels: int = 1
+    file: CaseFile,
+    cache: VolumeCache,
+    axis: int,
+    size: tuple[int, int],
+    whole: bool,
+    channels: int = 1,
+    upright: bool = True,
 ) -> NewCase:
     """A file as slices, prepared like the volumes of `cache`; an image is one slice.
 
@@ -68,17 +74,17 @@ def slice_case(
         size: Height and width of a slice.
         whole: Enlarge `size` where the plane is larger, so that nothing is cropped.
         channels: Equal channels of a slice.
+        upright: How slices lie, see `Planes`; an image stays as it is.
 
     Raises:
         DataError: The file cannot be read; shows nothing; is an image, but the training had a spacing.
     """
     voxels, shape, grid = _prepared(file, cache)
     if file.kind == "image":
-        axis = 2
+        axis, upright = 2, False
+    record = Planes(grid, shape, axis, size, upright)
     if whole:
-        plane = [n for i, n in enumerate(shape) if i != axis]
-        size = (max(size[0], plane[0]), max(size[1], plane[1]))
-    record = Planes(grid, shape, axis, size)
+        record = record.uncropped()
     return NewCase(file, torch.from_numpy(record.cut(voxels))[:, None].repeat(1, channels, 1, 1), record)
 
 

@@ -23,6 +23,7 @@ class Prepare:
         channels: Equal channels of an image.
         stacked: The encoder takes whole stacks of slices.
         num_slices: Slices of a stack, at equal distances; None takes all.
+        upright: Slices lie as viewers show them; else rows and columns are the other two axes as they come.
     """
 
     def __init__(
@@ -36,10 +37,11 @@ class Prepare:
         channels: int,
         stacked: bool,
         num_slices: int | None = None,
+        upright: bool = False,
     ):
         self.axis, self.size, self.fit = axis, None if size is None else tuple(size), fit
         self.percentiles, self.score_range, self.spacing = tuple(percentiles), tuple(score_range), spacing
-        self.channels, self.stacked, self.num_slices = channels, stacked, num_slices
+        self.channels, self.stacked, self.num_slices, self.upright = channels, stacked, num_slices, upright
 
     def __call__(self, image: Any) -> torch.Tensor:
         """`image`: (1, d, h, w) with `affine`, as MONAI's LoadImage and Orientation leave it."""
@@ -57,7 +59,9 @@ class Prepare:
         scaled = torch.from_numpy(np.clip((scores - first) / (last - first), 0, 1).astype(np.float32))
         if self.axis is None:
             return self._fitted(scaled[None])[None]
-        slices = self._fitted(scaled.movedim(self.axis, 0))[:, None].repeat(1, self.channels, 1, 1)
+        planes = scaled.movedim(self.axis, 0)
+        planes = planes.transpose(1, 2).flip(1, 2) if self.upright else planes
+        slices = self._fitted(planes)[:, None].repeat(1, self.channels, 1, 1)
         if self.num_slices is not None:
             count = len(slices)
             if count < self.num_slices:

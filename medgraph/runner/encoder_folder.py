@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from medgraph.data.spec import as_stored
 from medgraph.errors import CheckpointError
 from medgraph.runner import checkpoint
 
@@ -21,7 +22,10 @@ def read_facts(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise CheckpointError(f"{path}: no such file; expected the folder `encoder/` that a train stage writes.")
     keys = {"encoder": dict, "spec": dict, "facts": dict}
-    return checkpoint.read_json(path, keys, "Export the encoder again, or take its folder from a copy of the run.")
+    stored = checkpoint.read_json(path, keys, "Export the encoder again, or take its folder from a copy of the run.")
+    if "data" in stored["facts"]:
+        stored["facts"]["data"] = as_stored(stored["facts"]["data"])
+    return stored
 
 
 def as_seen(data: Any, facts: dict[str, Any], folder: Path) -> Any:

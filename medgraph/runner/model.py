@@ -9,7 +9,7 @@ from torch import nn
 
 from medgraph import __version__, config
 from medgraph.config.schema import Stage
-from medgraph.data.spec import spec_from_dict
+from medgraph.data.spec import as_stored, spec_from_dict
 from medgraph.errors import CheckpointError
 from medgraph.runner import checkpoint
 from medgraph.runner.committee import Committee
@@ -118,6 +118,7 @@ def read_stored(folder: Path) -> dict[str, Any]:
     keys = {"method": dict, "data": dict, "spec": dict, "facts": dict}
     advice = "Take the folder from a copy of the run, or train the stage again."
     stored = checkpoint.read_json(path, keys, advice)
+    stored["data"] = as_stored(stored["data"])
     members = stored.get("members", 1)
     if type(members) is not int or members < 1:
         raise CheckpointError(f"{path}: members is {members!r}, expected a number of networks. {advice}")

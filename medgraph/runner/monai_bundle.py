@@ -75,29 +75,29 @@ def preparation(encoder: Any) -> dict[str, Any]:
 
     Raises:
         CheckpointError: The encoder was not trained on files of volumes.
+        ConfigError: It was trained on several sets, and which one's preparation is meant is not said.
     """
-    data = encoder.preprocess.data()
-    data = getattr(data, "volume_data", data)
-    for part in (data, *getattr(data, "data", ())):
-        if not hasattr(part, "cache") or not hasattr(part, "new_case"):
-            continue
+    part = encoder.preprocess.data()
+    part = getattr(part, "volume_data", part)
+    part = part.set_of("NIfTI") if hasattr(part, "set_of") else part
+    found: dict[str, Any] = {}
+    if hasattr(part, "cache") and hasattr(part, "new_case"):
         if hasattr(part, "axis"):
-            found = {"axis": part.axis, "size": list(part.size), "fit": "pad"}
+            found = {"axis": part.axis, "size": list(part.size), "fit": "pad", "upright": part.upright}
             found |= {"num_slices": part.num_slices} if hasattr(part, "target") and hasattr(part, "num_slices") else {}
         elif encoder.spatial_dims == len(part.size) == 3:  # any size where patches were cut, else the one of training
             cut = hasattr(part, "patches_per_volume")
             fit = getattr(part, "fit", "pad")
             found = {"axis": None, "size": None if cut else list(part.size), "fit": None if cut else fit}
-        else:
-            continue
-        cache, spacing = part.cache, part.cache.spacing
-        found |= {"percentiles": list(cache.percentiles), "score_range": list(cache.score_range)}
-        found |= {"spacing": None if spacing is None else list(spacing), "channels": getattr(part, "channels", 1)}
-        return found | {"stacked": getattr(encoder, "takes_stacks", False)}
-    raise CheckpointError(
-        "--format monai-bundle: a bundle takes volume files, but this encoder was not trained on any. "
-        "Use pt2, onnx, safetensors or hf."
-    )
+    if not found:
+        raise CheckpointError(
+            "--format monai-bundle: a bundle takes volume files, but this encoder was not trained on any. "
+            "Use pt2, onnx, safetensors or hf."
+        )
+    cache, spacing = part.cache, part.cache.spacing
+    found |= {"percentiles": list(cache.percentiles), "score_range": list(cache.score_range)}
+    found |= {"spacing": None if spacing is None else list(spacing), "channels": getattr(part, "channels", 1)}
+    return found | {"stacked": getattr(encoder, "takes_stacks", False)}
 
 
 def _tried(settings: dict[str, Any], encoder: Any) -> tuple[int, int, int]:

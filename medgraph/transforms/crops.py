@@ -23,7 +23,7 @@ class MultiCrop:
         sizes: Side of the crops of each group, in voxels.
         counts: Number of crops of each group; the first two crops of the first group assign the clusters.
         areas: Share of the slice's area that a crop of each group covers, from and to.
-        flip_probability: Chance of a left-right mirror.
+        flip_probability: Chance of a mirror along the columns: left-right but in sagittal slices.
         rotation: Largest rotation in degrees; corners that leave the slice repeat its border.
         aspect: Largest stretch of one side against the other.
         intensity_probability: Chance of changed brightness, contrast and gamma.

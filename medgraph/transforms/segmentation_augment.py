@@ -18,7 +18,7 @@ class SegmentationAugment(LabelledAugment):
         rotation: Largest rotation in degrees.
         scale: Zoom, from and to; above 1 shows more than the slice.
         shift: Largest shift, as a share of the slice.
-        flip_probability: Chance of a left-right mirror.
+        flip_probability: Chance of a mirror along the columns: left-right but in sagittal slices.
         brightness: Largest shift of the values.
         contrast: Largest change of the spread, as a share.
         gamma: Exponent, from and to.

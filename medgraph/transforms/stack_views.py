@@ -30,7 +30,7 @@ class StackViews:
         rotation: Largest rotation in degrees; corners that leave the slice repeat its border.
         scale: Zoom, from and to; above 1 shows more than the slice.
         shift: Largest shift, as a share of the slice.
-        flip_probability: Chance of a left-right mirror.
+        flip_probability: Chance of a mirror along the columns: left-right but in sagittal slices.
         kinds: Changes to draw from: "noise", "blur", "bias_field", "gamma", "anisotropy", "flip" (left and right),
             "affine", "none".
         different: The two views never get the same kind of change.

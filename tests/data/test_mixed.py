@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from reference.nifti_files import write
 
+from medgraph.data import formats
 from medgraph.data.folder import FolderSource
 from medgraph.data.images import ImageFolderData
 from medgraph.data.images_and_stacks import ImageStackData
@@ -164,6 +165,19 @@ def test_images_and_volumes_come_side_by_side(places):
 def test_few_images_are_walked_several_times(places):
     data = ImageStackData(pictures(places), volumes(places, "mr", StackData), images_per_batch=5)
     assert [len(batch) for batch in draw_batches(data.train(), 1, seed=0, epoch=0)] == [6] * 4
+
+
+def test_a_new_file_is_prepared_like_the_set_it_belongs_to(places):
+    file = formats.case_file(next((places / "mr").glob("*.nii.gz")))
+    coronal, axial = volumes(places, "mr", axis=1), volumes(places, "mr", axis=2)
+    same = MixedData([coronal, volumes(places, "mr", axis=1, stride=2), pictures(places)])
+    assert torch.equal(same.new_case(file).images, coronal.new_case(file).images)
+    with pytest.raises(DataError, match=r"nii.gz: .* prepare such files in 2 ways.* like to the number of a set \(0: "):
+        MixedData([coronal, axial]).new_case(file)
+    told = MixedData([coronal, axial], like=1)
+    assert torch.equal(told.new_case(file).images, axial.new_case(file).images)
+    with pytest.raises(ValueError, match="like: expected the number of a set, 0 to 1, got 2"):
+        MixedData([coronal, axial], like=2)
 
 
 def test_batches_that_no_epoch_fills_are_refused(places):

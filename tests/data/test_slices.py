@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from reference.nifti_files import write
 
 from medgraph.data import formats, slices
@@ -28,7 +29,7 @@ def test_examples_are_the_slices_of_the_training_volumes(labelled_folder, axis):
     batch = train.__getitems__([len(train) - 1, 0])
     assert batch.images.shape == (2, 1, 8, 14)
     assert batch.ids.tolist() == [len(train) - 1, 0]
-    whole = torch.from_numpy(np.take(volumes[0], 0, axis))
+    whole = torch.from_numpy(np.take(volumes[0], 0, axis)).T.flip(0, 1)
     h, w = whole.shape
     rows, columns = min(h, 8), min(w, 14)
     expected = whole[(h - rows) // 2 :, (w - columns) // 2 :][:rows, :columns]
@@ -172,3 +173,22 @@ def test_a_damaged_training_volume_is_named(labelled_folder):
     (labelled_folder / "images/sub0.nii.gz").write_text("no NIfTI")
     with pytest.raises(DataError, match=r"sub0.nii.gz: is not a NIfTI file"):
         SliceData(FolderSource(str(labelled_folder), "images/*.nii.gz", fractions=(1, 0, 0))).train()
+
+
+def test_an_axial_slice_lies_as_the_picture_of_it(tmp_path):
+    """A viewer shows a slice with anterior above and the right side on the left; so does what it exports."""
+    voxels = np.random.default_rng(0).uniform(10, 90, (12, 12, 3)).astype(np.float32)  # along R, A, S
+    voxels[1:4, 4:7] = 200  # on the left
+    write(tmp_path / "nifti" / "a.nii.gz", voxels)
+    (tmp_path / "png").mkdir()
+    shown = voxels[::-1, ::-1, 1].T
+    Image.fromarray(shown.astype(np.uint8)).save(tmp_path / "png" / "a.png")
+    parts = {"fractions": (1.0, 0.0, 0.0)}
+    slices = SliceData(FolderSource(str(tmp_path / "nifti"), **parts), axis=2, size=(12, 12), min_foreground=0.0)
+    pictures = SliceData(
+        FolderSource(str(tmp_path / "png"), "*.png", **parts), axis=2, size=(12, 12), min_foreground=0.0
+    )
+    cut, picture = slices.train().images(torch.tensor([1])), pictures.train().images(torch.tensor([0]))
+    assert np.corrcoef(cut.flatten(), picture.flatten())[0, 1] > 0.99
+    as_it_comes = SliceData(slices.source, axis=2, size=(12, 12), min_foreground=0.0, upright=False)
+    assert np.corrcoef(as_it_comes.train().images(torch.tensor([1])).flatten(), picture.flatten())[0, 1] < 0.5

@@ -3,7 +3,7 @@ from dataclasses import asdict
 
 import pytest
 
-from medgraph.data.spec import GraphSpec, ImageSpec, MetapathSpec, spec_from_dict
+from medgraph.data.spec import GraphSpec, ImageSpec, MetapathSpec, as_stored, spec_from_dict
 
 EDGES = (("paper", "to", "author"), ("author", "rev_to", "paper"))
 COUNTS = {"paper": 3, "author": 2}
@@ -21,3 +21,11 @@ COUNTS = {"paper": 3, "author": 2}
 )
 def test_a_spec_survives_json(spec):
     assert spec_from_dict(json.loads(json.dumps(asdict(spec)))) == spec
+
+
+def test_slices_of_data_stored_before_they_were_laid_upright_are_not():
+    slices = {"name": "slices", "axis": 1, "size": [48, 48]}
+    mixed = as_stored({"name": "mixed", "data": [slices, {"name": "images", "size": [48, 48]}], "max_share": 0.5})
+    assert mixed["data"] == [{"upright": False, **slices}, {"name": "images", "size": [48, 48]}]
+    assert as_stored({**slices, "upright": True})["upright"] is True
+    assert as_stored({"name": "array_stacks", "axis": 0, "pool": 2}) == {"name": "array_stacks", "axis": 0, "pool": 2}

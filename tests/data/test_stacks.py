@@ -81,6 +81,6 @@ def test_voxels_are_those_of_the_prepared_volume(labelled_folder):
     folder = source(labelled_folder)
     first = next(case for case in folder.cases if case.part == "train")
     whole = VolumeCache().prepared(first.image)
-    size = (whole.shape[0], whole.shape[2])
+    size = (whole.shape[2], whole.shape[0])
     batch = StackData(folder, axis=1, size=size).train().__getitems__([0])
-    assert np.array_equal(batch.slices[0, :, 0].numpy(), np.moveaxis(whole, 1, 0))
+    assert np.array_equal(batch.slices[0, :, 0].numpy(), np.moveaxis(whole, 1, 0).swapaxes(1, 2)[:, ::-1, ::-1])

@@ -28,7 +28,8 @@ from medgraph.runner.encoder_folder import WEIGHTS
 from medgraph.runner.model import load_model
 from medgraph.runner.predict import predict
 
-ALONE = ("fine.train.members=1", "fine.method.encoder.width=8", "fine.data.size=[48, 48]")
+SEED = 6  # of networks that answer with several classes after three steps
+ALONE = ("fine.train.members=1", "fine.method.encoder.width=8", "fine.data.size=[48, 48]", f"seed={SEED}")
 ONCE = (*ALONE, "fine.train.self_training=1")
 ALL = ("kind", "data", "method", "evaluator", "train", "compare", "start_from")
 
@@ -60,7 +61,7 @@ def same(first, second):
 
 
 def data_of(pipeline, changes=ONCE):
-    return config.build(config.load(pipeline, changes).stages["fine"].data, "data", seed=3)
+    return config.build(config.load(pipeline, changes).stages["fine"].data, "data", seed=SEED)
 
 
 def test_the_first_round_gives_the_labels_of_the_network_trained_alone(pipeline, alone, finished, tmp_path):
@@ -158,7 +159,7 @@ def test_each_member_labels_for_itself(pipeline, finished, tmp_path):
 
 COMPARED = """
 name: compared
-seed: 3
+seed: 4
 stages:
   intra: {config: smoke/volume-intra.yaml}
   verdict:
@@ -189,9 +190,9 @@ def test_both_arms_of_a_comparison_label_for_themselves(tmp_path, capsys):
     said = capsys.readouterr().out
     assert said.count("22 training volumes are labelled by the network of round 1") == 2
     assert said.count("no training volume is without label, so there is no self-training") == 2
-    pretrained, scratch = (labels_of(run / f"{arm}-2-seed3" / "round-1") for arm in ("pretrained", "from-scratch"))
+    pretrained, scratch = (labels_of(run / f"{arm}-2-seed4" / "round-1") for arm in ("pretrained", "from-scratch"))
     assert any(not same(pretrained[case], scratch[case]) for case in scratch)
-    assert not (run / "from-scratch-all-seed3" / "round-1").exists()
+    assert not (run / "from-scratch-all-seed4" / "round-1").exists()
     assert json.loads((run / "table.json").read_text())
 
 
@@ -201,7 +202,7 @@ def test_without_it_a_stage_is_the_stage_it_was_before(pipeline):
     assert several.digest != alone.digest
     facts = {key: value for key, value in asdict(alone).items() if key in ALL}
     del facts["train"]["members"], facts["train"]["self_training"]
-    assert alone.digest == hashlib.sha256(json.dumps([facts, 3], sort_keys=True).encode()).hexdigest()
+    assert alone.digest == hashlib.sha256(json.dumps([facts, SEED], sort_keys=True).encode()).hexdigest()
 
 
 @pytest.mark.parametrize(
