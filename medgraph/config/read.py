@@ -14,6 +14,7 @@ from medgraph.errors import ConfigError
 
 COMMAND_LINE = "command line"
 _SCALARS = {"null", "bool", "int", "float", "str"}
+_DEEPEST = 50  # levels of a dotted key, far more than any part has
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def read_text(text: str, name: str, errors: list[str]) -> Node:
         raise ConfigError(f"{name}: broken YAML: {str(error).splitlines()[0]}") from error
     except RecursionError:
         raise ConfigError(f"{name}: broken YAML: nested too deep") from None
+    if yaml.resolver.processing_version != (1, 2):
+        raise ConfigError(f"{name}: is read as YAML 1.2; another version reads words like `on` otherwise: remove %YAML")
     if root is None:
         return Node(None, _origin(name, None))
     return _convert(root, name, yaml, errors)
@@ -113,7 +116,7 @@ def _convert(node: Any, name: str, yaml: YAML, errors: list[str]) -> Node:
         return Node(_convert_mapping(node, name, yaml, errors), origin)
     if isinstance(node, SequenceNode):
         return Node([_convert(item, name, yaml, errors) for item in node.value], origin)
-    return Node(_scalar(node, yaml), origin)
+    return Node(_scalar(node, origin, yaml), origin)
 
 
 def _convert_mapping(node: MappingNode, name: str, yaml: YAML, errors: list[str]) -> dict[str, Node]:
@@ -129,9 +132,17 @@ def _convert_mapping(node: MappingNode, name: str, yaml: YAML, errors: list[str]
     return values
 
 
-def _scalar(node: ScalarNode, yaml: YAML) -> Any:
+def _scalar(node: ScalarNode, origin: str, yaml: YAML) -> Any:
     kind = str(node.tag).rsplit(":", 1)[-1]
-    return yaml.constructor.construct_object(node) if kind in _SCALARS else node.value
+    if kind not in _SCALARS:
+        return node.value
+    try:
+        value = yaml.constructor.construct_object(node)
+        str(value)  # Python refuses to write numbers of some thousand digits
+    except (ValueError, LookupError, YAMLError):
+        text = node.value if len(node.value) <= 40 else f"{node.value[:40]}..."
+        raise ConfigError(f"{origin}: {text!r} cannot be read as {kind}; if it is text, put it in quotes.") from None
+    return value
 
 
 def _origin(name: str, node: Any) -> str:
@@ -153,6 +164,8 @@ def _relocate(node: Node) -> Node:
 def _put(root: Node, keys: list[str], value: Node) -> Node:
     if not keys:
         return value
+    if len(keys) > _DEEPEST:
+        raise ConfigError(f"expected a key of fewer than {_DEEPEST} levels")
     head, rest = keys[0], keys[1:]
     if isinstance(root.value, list):
         if not head.isdecimal() or int(head) >= len(root.value):

@@ -13,6 +13,10 @@ def test_scalars_follow_yaml_1_2():
     assert type(plain["a"]) is float
 
 
+def test_a_file_may_say_that_it_is_yaml_1_2():
+    assert read.read_text("%YAML 1.2\n---\na: on\n", "x.yaml", []).plain() == {"a": "on"}
+
+
 def test_every_key_knows_line_and_column():
     root = read.read_text("a:\n  b: 1\n  c: {d: 2}\n", "x.yaml", [])
     assert root.value["a"].value["b"].origin == "x.yaml:2:3"
@@ -36,6 +40,14 @@ def test_every_duplicate_key_is_told():
         ("[1, 2]: 3\n", r"x\.yaml:1:1: expected a word as key"),
         ("[" * 5000, r"x\.yaml: broken YAML: nested too deep"),
         ("a: \x07\n", r"x\.yaml.*: broken YAML"),
+        ("b: 1\na: !!int abc\n", r"x\.yaml:2:4: 'abc' cannot be read as int"),
+        ("a: !!float abc\n", r"x\.yaml:1:4: 'abc' cannot be read as float"),
+        ("a: !!bool abc\n", r"x\.yaml:1:4: 'abc' cannot be read as bool"),
+        ("a: !!int ''\n", r"x\.yaml:1:4: '' cannot be read as int"),
+        ("a: -_\n", r"x\.yaml:1:4: '-_' cannot be read as int; if it is text, put it in quotes"),
+        ("a: " + "9" * 5000, rf"x\.yaml:1:4: '{'9' * 40}\.\.\.' cannot be read as int"),
+        ("a: 0x" + "f" * 5000, r"x\.yaml:1:4: '0xf+\.\.\.' cannot be read as int"),
+        ("%YAML 1.1\n---\na: on\n", r"x\.yaml: is read as YAML 1\.2"),
     ],
 )
 def test_broken_text_says_where(text, message):
