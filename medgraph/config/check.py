@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -93,6 +94,8 @@ def _place(root: Node, keys: list[str]) -> list[str]:
         return ["stages", *keys] if keys[1:] == ["start_from"] else ["stages", keys[0], "config", *keys[1:]]
     if keys in (["name"], ["seed"]):
         return keys
+    if keys[0] in ("name", "seed"):
+        raise ConfigError(f"{keys[0]!r} has no keys below it; write {keys[0]}=VALUE")
     near = parts.nearest(keys[0], [*stages, "seed", "name"])
     raise ConfigError(f"no stage is called {keys[0]!r}{near}")
 
@@ -160,12 +163,12 @@ def _check_stage(node: Node, name: str, order: list[str], file: str | None, find
         return None
     kind_node = config.value.get("kind")
     kind = kind_node.plain() if kind_node is not None else None
-    if kind_node is None or kind not in STAGE_KEYS:
+    if kind_node is None or not isinstance(kind, str) or kind not in STAGE_KEYS:
         got = "missing key 'kind'" if kind_node is None else f"no kind of stage is called {kind!r}"
         near = parts.nearest(str(kind), list(STAGE_KEYS))
         findings.add((kind_node or config).origin, join(name, "kind"), f"{got}{near}")
         return None
-    if kind in NEEDS_START and start is None and "start_from" not in node.value:
+    if kind in NEEDS_START and _absent(node.value.get("start_from")):
         findings.add(node.origin, name, f"missing key 'start_from': a stage of kind {kind!r} needs an earlier encoder")
     before = len(findings.errors)
     stage = _stage(config, kind, name, start, file, findings)
@@ -218,6 +221,7 @@ def _check_start(node: Node | None, name: str, order: list[str], findings: Findi
         return None
     start, earlier = node.plain(), order[: order.index(name)]
     if isinstance(start, str) and "/" in start:
+        start = os.path.expanduser(start)
         if not _weights(start):
             findings.add(
                 node.origin, f"{name}.start_from", f"expected the folder of an encoder, found none in {start!r}"
@@ -247,18 +251,22 @@ def _check_config(config: Node, kind: str, name: str, findings: Findings) -> dic
             values[key] = check_part(node, _PART_KINDS[key], join(name, key), findings)
         else:
             values[key] = _check_settings(node, _SETTINGS[key], join(name, key), findings)
-            _check_foreign(values[key], join(name, key), findings)
+    if getattr(values.get("compare"), "foreign", None) is not None:
+        values["compare"] = _check_foreign(values["compare"], join(name, "compare"), findings)
     if kind == "evaluate" and _absent(config.value.get("data")):
         findings.add(config.origin, name, "missing key 'data': there is no earlier stage to take them from")
     return values
 
 
-def _check_foreign(settings: Any, path: str, findings: Findings) -> None:
-    foreign = getattr(settings, "foreign", None)
-    if foreign is not None and not _weights(foreign):
+def _check_foreign(compare: Compare, path: str, findings: Findings) -> Compare:
+    """The settings with the home folder of the foreign encoder's path written out."""
+    assert compare.foreign is not None
+    foreign = os.path.expanduser(compare.foreign)
+    if not _weights(foreign):
         where = join(path, "foreign")
         message = f"expected the folder of an encoder, as `medgraph adopt` writes it, found none in {foreign!r}"
         findings.add(findings.origins[where], where, message)
+    return replace(compare, foreign=foreign)
 
 
 def _absent(node: Node | None) -> bool:

@@ -76,8 +76,11 @@ def check_part(node: Node, kind: str, path: str, findings: Findings) -> dict[str
         findings.add(node.origin, path, f"missing key 'name'. Known: {known}.")
         return None
     name = node.value["name"]
+    if not isinstance(name.value, str):
+        findings.add(name.origin, join(path, "name"), f"expected a word, got {name.plain()!r}. Known: {known}.")
+        return None
     try:
-        target = signature.read(catalogue.path(kind, name.plain()))
+        target = signature.read(catalogue.path(kind, name.value))
     except ConfigError as error:
         findings.add(name.origin, join(path, "name"), str(error))
         return None

@@ -36,7 +36,7 @@ class Train:
         keep: With patience, the weights that training leaves: of the "best" epoch, or of the "last".
         ema: Decay of a moving average of the weights, 0.999 say; training leaves the average in their place. None
             leaves the weights of the last step.
-        members: Networks trained one after another, from as many seeds, on the same data. The encoder gives their
+        members: Networks trained one after another, from as many seeds, on the same data; 100 at most. The encoder gives their
             vectors side by side, see `nn.ensemble`; a fine-tuned model answers with the mean of their probabilities,
             see `runner.committee`. Where the stage chooses, of what is kept alone.
         self_training: Times that a network which segments labels the training volumes whose labels are not used, and
@@ -61,7 +61,7 @@ class Train:
 
     def __post_init__(self) -> None:
         checks.at_least("epochs", self.epochs, 1)
-        checks.at_least("members", self.members, 1)
+        checks.between("members", self.members, 1, 100)
         checks.at_least("self_training", self.self_training, 0)
         checks.at_least("batch_size", self.batch_size, 1)
         checks.at_least("accumulate", self.accumulate, 1)

@@ -59,6 +59,16 @@ def test_checking_imports_no_part(write):
          "stage.yaml:8:5: temperature: duplicate key; it stands at stage.yaml:7:5 already"),
         ("method:\n  name: fake", "method:\n  name: fakir",
          "stage.yaml:4:3: first.method.name: no method is called 'fakir'; did you mean 'fake'? Known: fake."),
+        ("method:\n  name: fake", "method:\n  name: [fake]",
+         "stage.yaml:4:3: first.method.name: expected a word, got ['fake']. Known: fake."),
+        ("    name: fake\n", "    name: {fake: 1}\n",
+         "stage.yaml:6:5: first.method.loss.name: expected a word, got {'fake': 1}. Known: fake."),
+        ("kind: train", "kind: [train]", "stage.yaml:1:1: first.kind: no kind of stage is called ['train']; "
+         "did you mean 'train'?"),
+        ("kind: train", "kind: {train: 1}", "stage.yaml:1:1: first.kind: no kind of stage is called {'train': 1}. "
+         "Known: train, evaluate, compare."),
+        ("epochs: 2", "epochs: 2\n  members: 1000000",
+         "stage.yaml:11:3: first.train.members: expected a number from 1 to 100, got 1000000"),
         ("method:\n  name: fake\n", "method:\n",
          "stage.yaml:3:1: first.method: missing key 'name'. Known: fake."),
         ("    name: fake\n", "", "stage.yaml:5:3: first.method.loss: missing key 'name'. Known: fake."),
@@ -171,8 +181,10 @@ def test_a_misspelt_key_that_is_needed_is_told_once(write):
     ]
 
 
-def test_evaluate_stage_needs_an_earlier_encoder(write):
-    path = write("kind: evaluate\ndata: {name: fake, root: here}\nevaluator: {name: fake}\n", ONE_STAGE)
+@pytest.mark.parametrize("start", ["", ", start_from: null", ", start_from: ~"])
+def test_evaluate_stage_needs_an_earlier_encoder(write, start):
+    stage = "kind: evaluate\ndata: {name: fake, root: here}\nevaluator: {name: fake}\n"
+    path = write(stage, ONE_STAGE.replace("}", f"{start}}}"))
     assert errors(path) == [
         "tiny.yaml:4:3: first: missing key 'start_from': a stage of kind 'evaluate' needs an earlier encoder"
     ]
@@ -220,6 +232,19 @@ def test_compare_needs_a_foreign_encoder_to_be_there(write):
     (line,) = errors(path)
     assert "c.compare.foreign: expected the folder of an encoder" in line
     assert line.endswith("found none in 'x/y'")
+
+
+def test_an_encoder_in_the_home_folder_is_found(write, tmp_path, monkeypatch):
+    stage = CONFIG.replace(
+        "kind: train", "kind: compare\nevaluator: {name: fake}\n"
+        "compare: {num_labelled: [4], seeds: [0], foreign: ~/enc}"
+    )  # fmt: skip
+    path = write(stage, ONE_STAGE.replace("}", ", start_from: ~/enc}"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "enc").mkdir()
+    (tmp_path / "enc" / "encoder.safetensors").write_bytes(b"weights")
+    found = config.load(path).stages["first"]
+    assert (found.start_from, found.compare.foreign) == (str(tmp_path / "enc"), str(tmp_path / "enc"))
 
 
 def test_compare_refuses_empty_lists_and_small_numbers(write):

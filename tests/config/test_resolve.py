@@ -65,6 +65,10 @@ def test_overrides_are_named_in_the_text(write):
          "did you mean 'method'?"),
         ("frist.train.epochs=1", "command line: frist.train.epochs: no stage is called 'frist'; "
          "did you mean 'first'?"),
+        ("seed.x=3", "command line: seed.x: 'seed' has no keys below it; write seed=VALUE"),
+        ("first.method." + "a." * 3000 + "b=1", "command line: first.method." + "a." * 3000 + "b: expected a key of "
+         "fewer than 50 levels"),
+        ("seed=0b_", "command line: seed: '0b_' cannot be read as int; if it is text, put it in quotes."),
         ("first.train.epochs=many", "command line: first.train.epochs: expected int, got 'many'"),
         ("first.train.epochs", "command line: first.train.epochs: expected key.path=value, "
          "e.g. pretrain.train.epochs=3"),

@@ -225,7 +225,7 @@ def test_a_stage_of_one_network_is_the_stage_it_was_before_there_were_members(pi
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        (["pretrain.train.members=0"], r"pretrain\.train\.members: expected 1 or more, got 0"),
+        (["pretrain.train.members=0"], r"pretrain\.train\.members: expected a number from 1 to 100, got 0"),
         (["pretrain.evaluator={name: node_probe}"], r"pretrain\.evaluator: meow leaves no model"),
         (["pretrain.train.members=2"], r"finetune\.method\.encoder: .* encoders is "),
         (
@@ -294,7 +294,7 @@ def test_the_joined_model_predicts_files(segmented, tmp_path):
             ["verdict.train.members=2"],
             r"verdict\.train\.members: arms are compared one network at a time",
         ),
-        ("meow-acm", ["pretrain.train.members=0"], r"pretrain\.train\.members: expected 1 or more, got 0"),
+        ("meow-acm", ["pretrain.train.members=0"], r"pretrain\.train\.members: expected a number from 1 to 100, got 0"),
     ],
 )
 def test_shipped_pipelines_tell_where_members_have_no_place(name, changes, told):
