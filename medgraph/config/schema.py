@@ -36,9 +36,9 @@ class Train:
         keep: With patience, the weights that training leaves: of the "best" epoch, or of the "last".
         ema: Decay of a moving average of the weights, 0.999 say; training leaves the average in their place. None
             leaves the weights of the last step.
-        members: Networks trained one after another, from as many seeds, on the same data; 100 at most. The encoder gives their
-            vectors side by side, see `nn.ensemble`; a fine-tuned model answers with the mean of their probabilities,
-            see `runner.committee`. Where the stage chooses, of what is kept alone.
+        members: Networks trained one after another, from as many seeds, on the same data; 100 at most. The encoder
+            gives their vectors side by side, see `nn.ensemble`; a fine-tuned model answers with the mean of their
+            probabilities, see `runner.committee`. Where the stage chooses, of what is kept alone.
         self_training: Times that a network which segments labels the training volumes whose labels are not used, and
             one is trained anew, from the same start and seed, on these labels and the true ones.
     """

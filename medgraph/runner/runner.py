@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib import metadata
 from pathlib import Path
@@ -18,12 +19,12 @@ from rich.console import Console
 from medgraph import config, files, processes
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.errors import ConfigError
-from medgraph.runner import begun, checkpoint
+from medgraph.runner import begun, checkpoint, resumed
 from medgraph.runner.card import write_cards
 from medgraph.runner.choose import choose_stage
 from medgraph.runner.compare import compare_stage
 from medgraph.runner.evaluate import evaluate_stage
-from medgraph.runner.folder import RunFolder, read_environment
+from medgraph.runner.folder import RunFolder
 from medgraph.runner.stage import train_stage
 from medgraph.runner.summary import finish
 from medgraph.runner.train import Stopped, pick_device
@@ -36,17 +37,19 @@ def run(pipeline: Pipeline, out: Path | None = None, device: str = "auto", resum
 
     Args:
         pipeline: From `medgraph.config.load`.
-        out: Run folder; default `runs/<pipeline>-<date>`, with `resume` the newest one of that pipeline with these
-            overrides.
+        out: Run folder; default `runs/<pipeline>-<date>`, with `resume` the newest one that holds this run, or one of
+            that pipeline with these overrides.
         device: "auto", "cpu" or "cuda".
         resume: Go on in a folder that already holds this run. A stage whose config changed runs again, as do all that
-            start from it.
+            start from it. An override that the folder was made with must be given again, with whatever value, unless
+            the pipeline is the folder's own `pipeline.yaml`.
 
     Returns:
         The run folder.
 
     Raises:
-        ConfigError: The device is not there; the folder cannot be written or holds another run.
+        ConfigError: The device is not there; the folder cannot be written or holds another run, or one with overrides
+            that are not given again.
         Stopped: SIGTERM while training, or Ctrl-C at any time, came; says how to go on.
     """
     device = str(pick_device(device))
@@ -104,10 +107,11 @@ def _together(device: str) -> Iterator[None]:
 
 def _open_folder(pipeline: Pipeline, out: Path | None, resume: bool) -> Path:
     if out is None:
-        previous = _earlier(pipeline) if resume else []
-        out = previous[-1] if previous else Path("runs") / f"{pipeline.name}-{datetime.now():%Y%m%d-%H%M%S}"
+        out = resumed.find(pipeline) if resume else None
+    if out is None:
+        out = Path("runs") / f"{pipeline.name}-{datetime.now():%Y%m%d-%H%M%S}"
     out = Path(out)
-    described, overrides = out / "pipeline.yaml", list(pipeline.overrides)
+    described = out / resumed.DESCRIBED
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out}: is a file; expected a folder.")
     if out.exists() and any(out.iterdir()):
@@ -115,16 +119,12 @@ def _open_folder(pipeline: Pipeline, out: Path | None, resume: bool) -> Path:
             raise ConfigError(f"--out {out}: already holds a run. Go on with it by --resume, or choose another --out.")
         if not described.exists():
             raise ConfigError(f"--out {out}: is not empty and holds no pipeline.yaml, so it is no run of ours.")
-        earlier = read_environment(out)
-        name = earlier["pipeline"]
-        overrides = overrides or earlier["overrides"]  # the stored pipeline has them inside
-        if name != pipeline.name:
-            raise ConfigError(f"--out {out}: holds a run of {name!r}, not of {pipeline.name!r}. Choose another --out.")
+        pipeline = replace(pipeline, overrides=resumed.overrides_in(out, pipeline))
     try:
         out.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_json(out / "environment.json", _environment(pipeline, overrides))
+        checkpoint.write_json(out / "environment.json", _environment(pipeline))
         with files.whole(described) as temporary:
-            temporary.write_text(config.resolved(pipeline))
+            temporary.write_text(config.resolved(pipeline), encoding="utf-8")
     except OSError as error:
         raise ConfigError(
             f"--out {out}: cannot be written ({error.strerror}). Choose a folder you may write to."
@@ -132,22 +132,12 @@ def _open_folder(pipeline: Pipeline, out: Path | None, resume: bool) -> Path:
     return out
 
 
-def _earlier(pipeline: Pipeline) -> list[Path]:
-    """Run folders of this pipeline with these overrides, the newest last; without overrides, all of this pipeline."""
-    found = sorted(
-        Path("runs").glob(f"{pipeline.name}-*/environment.json"), key=lambda file: file.parent.stat().st_mtime
-    )
-    told = [(file.parent, read_environment(file.parent)) for file in found]
-    wanted = list(pipeline.overrides)
-    return [folder for folder, facts in told if not wanted or facts["overrides"] == wanted]
-
-
-def _environment(pipeline: Pipeline, overrides: list[str]) -> dict[str, object]:
+def _environment(pipeline: Pipeline) -> dict[str, object]:
     packages = ("medgraph", "torch", "monai", "nibabel", "numpy", "accelerate", "scikit-learn")
     return {
         "pipeline": pipeline.name,
         "seed": pipeline.seed,
-        "overrides": overrides,
+        "overrides": list(pipeline.overrides),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "versions": {name: metadata.version(name) for name in packages},

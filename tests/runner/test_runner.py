@@ -68,12 +68,15 @@ def test_finished_stages_are_skipped(finished, capsys):
     assert (finished / "pretrain" / "metrics.jsonl").stat().st_mtime_ns == before
 
 
-def test_without_a_folder_only_a_run_with_the_same_overrides_is_gone_on_with(finished, tmp_path, monkeypatch):
+def test_forgotten_overrides_throw_no_finished_run_away(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs" / "quickstart-20200101-000000"
     shutil.copytree(finished, folder)
-    assert runner._earlier(short()) == runner._earlier(config.load("quickstart")) == [folder.relative_to(tmp_path)]
-    assert runner._earlier(config.load("quickstart", [*SHORT, "seed=7"])) == []
+    with pytest.raises(ConfigError, match=r"quickstart-20200101-000000: holds a run with pretrain\.train\.epochs=2"):
+        run(config.load("quickstart"), device="cpu", resume=True)
+    assert (folder / "verdict" / "table.json").exists()
+    assert run(short(), device="cpu", resume=True) == folder.relative_to(tmp_path)
+    assert json.loads((folder / "environment.json").read_text())["overrides"] == SHORT
 
 
 def test_a_stage_that_changed_says_that_it_starts_anew(finished, tmp_path, capsys, monkeypatch):
