@@ -172,7 +172,7 @@ def write(path: Path, voxels: np.ndarray, grid: Grid) -> None:
             pixels.write_gray(temporary, voxels[..., 0])
             written = Grid((*pixels.read_gray(temporary).shape, 1), _FLAT)
         elif path.name.endswith(_SUFFIXES["NIfTI"]):
-            nifti.write_volume(temporary, voxels, grid.affine)
+            nifti.write_volume(temporary, voxels, grid.affine, grid.forms)
             written = nifti.read_grid(temporary)
         else:
             itk.write_volume(temporary, voxels, grid.affine)
@@ -182,6 +182,10 @@ def write(path: Path, voxels: np.ndarray, grid: Grid) -> None:
             raise DataError(
                 f"{path}: this kind of file cannot hold the grid of the case (affines differ by up to {shift:.3g}). "
                 "Convert the case to another kind, or repair its affine."
+            )
+        if grid.forms is not None and not written.told_as(grid):
+            raise DataError(
+                f"{path}: its header cannot tell qform, sform or unit of length as that of the case does. Repair these."
             )
 
 

@@ -16,6 +16,11 @@ from nibabel.spatialimages import HeaderDataError
 from medgraph.errors import DataError
 
 _RAS = np.array([[0, 1], [1, 1], [2, 1]])  # axis i of the array is axis i of the world, increasing
+_FORMS = (  # fields of a header that say where voxels lie; readers differ in which of them they go by
+    *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+    *("sform_code", "srow_x", "srow_y", "srow_z"),
+)
+_UNIT_OF_LENGTH = 0b111  # of xyzt_units, whose other bits are the unit of time
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +30,13 @@ class Grid:
     Attributes:
         shape: Voxels along each native axis, frames left out.
         affine: Native voxel -> world (RAS, mm), `(4, 4)`.
+        forms: How a NIfTI header tells that: qform and sform with their codes, voxel sizes and unit of length, by the
+            header's own names. None of other files.
     """
 
     shape: tuple[int, int, int]
     affine: np.ndarray
+    forms: dict[str, np.ndarray] | None = None
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -62,6 +70,15 @@ class Grid:
     def same_as(self, other: "Grid") -> bool:
         """Both grids have one shape, and their voxels lie at the same places to a thousandth of a millimetre."""
         return self.shape == other.shape and np.allclose(self.affine, other.affine, rtol=0, atol=1e-3)
+
+    def told_as(self, other: "Grid") -> bool:
+        """Both headers tell their grid alike, to the precision of a NIfTI file."""
+        if self.forms is None or other.forms is None:
+            return self.forms is other.forms
+        return all(
+            np.allclose(value, other.forms[name], rtol=1e-5, atol=1e-6, equal_nan=True)
+            for name, value in self.forms.items()
+        )
 
     @property
     def _orientation(self) -> np.ndarray:
@@ -164,11 +181,25 @@ def as_labels(path: Path, values: np.ndarray, grid: Grid, image: Grid, classes: 
     return values.astype(np.uint8 if len(classes) <= 256 else np.int32)
 
 
-def write_volume(path: str | os.PathLike[str], voxels: np.ndarray, affine: np.ndarray) -> None:
-    """Write an array on its native grid, in the array's own type; both qform and sform carry `affine`."""
-    image = nib.Nifti1Image(voxels, affine)
-    image.set_qform(affine)
-    image.set_sform(affine)
+def write_volume(
+    path: str | os.PathLike[str],
+    voxels: np.ndarray,
+    affine: np.ndarray,
+    forms: dict[str, np.ndarray] | None = None,
+) -> None:
+    """Write an array on its native grid, in the array's own type.
+
+    The header tells the grid by `forms`, of a `Grid`; without them, both qform and sform carry `affine`.
+    """
+    image = nib.Nifti1Image(voxels, affine if forms is None else None)
+    if forms is None:
+        image.set_qform(affine)
+        image.set_sform(affine)
+    else:
+        for name in _FORMS:
+            image.header[name] = forms[name]
+        image.header["pixdim"][:4] = forms["pixdim"]
+        image.header["xyzt_units"] = forms["xyzt_units"]
     nib.save(image, path)
 
 
@@ -196,7 +227,15 @@ def _grid(path: Path, image: Any) -> Grid:
         )
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise DataError(f"{path}: its affine cannot be inverted, expected one voxel size per axis. Repair the header.")
-    return Grid(_three([int(n) for n in image.shape[:3]]), affine)
+    return Grid(_three([int(n) for n in image.shape[:3]]), affine, _forms(image.header))
+
+
+def _forms(header: Any) -> dict[str, np.ndarray] | None:
+    if not isinstance(header, nib.Nifti1Header):
+        return None
+    forms = {name: np.array(header[name]) for name in _FORMS}
+    unit = np.array(header["xyzt_units"] & _UNIT_OF_LENGTH)
+    return {**forms, "pixdim": np.array(header["pixdim"][:4]), "xyzt_units": unit}
 
 
 def _decode(path: Path, image: Any, frame: int | None) -> np.ndarray:

@@ -1,7 +1,9 @@
 """Cases are found by kind, read to one record, and what is written for them lies where they lie."""
 
+import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 from reference.dicom_files import write_series
 from reference.nifti_files import FLIPPED, rotation, write
@@ -43,6 +45,58 @@ def test_a_mark_is_written_at_the_place_in_the_world_where_it_was_seen(tmp_path,
     assert len(found) == 1
     np.testing.assert_allclose(again.affine @ [*found[0], 1], volume.affine @ [*seen, 1], atol=1e-3)
     assert again.grid.same_as(volume.grid)
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize(
+    ("q_code", "s_code", "unit"),
+    [(1, 1, "mm"), (1, 2, "micron"), (0, 0, "mm"), (1, 0, "meter"), (0, 4, "mm"), (2, 0, "unknown")],
+)
+def test_every_reader_finds_what_is_written_where_it_finds_the_case(tmp_path, kind, q_code, s_code, unit):
+    """Readers go by qform or sform, by their codes, and some by the unit."""
+    image = kind(np.random.default_rng(0).random((6, 8, 10)).astype(np.float32), None)
+    image.header.set_zooms((1, 1.5, 2))
+    image.header.set_qform(rotation(25), q_code)
+    image.header.set_sform(FLIPPED, s_code)
+    image.header.set_xyzt_units(unit)
+    nib.save(image, tmp_path / "a.nii.gz")
+    labels = np.arange(480, dtype=np.uint16).reshape(6, 8, 10)
+    formats.write(tmp_path / "b.nii.gz", labels, formats.read_grid(tmp_path / "a.nii.gz"))
+    theirs, ours = (nib.load(tmp_path / name) for name in ("a.nii.gz", "b.nii.gz"))
+    np.testing.assert_array_equal(np.asanyarray(ours.dataobj), labels)
+    assert ours.get_data_dtype() == np.uint16
+    np.testing.assert_allclose(ours.affine, theirs.affine, rtol=0, atol=1e-5)
+    for name in ("qform_code", "sform_code"):
+        assert ours.header[name] == theirs.header[name]
+    for name in ("get_qform", "get_sform", "get_zooms"):
+        np.testing.assert_allclose(getattr(ours.header, name)(), getattr(theirs.header, name)(), rtol=0, atol=1e-5)
+    assert ours.header.get_xyzt_units() == (unit, "unknown")
+    if kind is nib.Nifti1Image:  # ITK reads no other
+        theirs, ours = (sitk.ReadImage(tmp_path / name) for name in ("a.nii.gz", "b.nii.gz"))
+        for name in ("GetOrigin", "GetSpacing", "GetDirection"):
+            assert getattr(ours, name)() == getattr(theirs, name)()
+
+
+def test_a_frame_is_written_with_the_place_of_its_series(tmp_path):
+    image = nib.Nifti1Image(np.random.default_rng(0).random((6, 8, 10, 3)).astype(np.float32), None)
+    image.header.set_zooms((1, 1.5, 2, 0.7))
+    image.header.set_xyzt_units("micron", "sec")
+    nib.save(image, tmp_path / "a.nii.gz")
+    grid = formats.read_volume(tmp_path / "a.nii.gz", frame=1).grid
+    formats.write(tmp_path / "b.nii.gz", np.zeros((6, 8, 10), np.uint8), grid)
+    written = nib.load(tmp_path / "b.nii.gz")
+    assert written.header.get_zooms() == (1, 1.5, 2)
+    assert written.header.get_xyzt_units() == ("micron", "unknown")
+    np.testing.assert_array_equal(written.affine, grid.affine)
+
+
+def test_a_header_that_tells_the_grid_otherwise_is_refused_and_nothing_is_left(tmp_path, monkeypatch):
+    grid = formats.read_grid(put(tmp_path / "in", "nii.gz", rotation(25)))
+    write_volume = nifti.write_volume
+    monkeypatch.setattr(nifti, "write_volume", lambda path, voxels, affine, forms: write_volume(path, voxels, affine))
+    with pytest.raises(DataError, match=r"a\.nii\.gz: its header cannot tell qform, sform or unit of length"):
+        formats.write(tmp_path / "a.nii.gz", np.zeros((6, 8, 10), np.uint8), grid)
+    assert not (tmp_path / "a.nii.gz").exists()
 
 
 def test_an_image_is_one_slice_and_its_labels_have_its_pixels(tmp_path):
