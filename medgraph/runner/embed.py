@@ -16,6 +16,7 @@ from medgraph.data import formats
 from medgraph.data.formats import CaseFile
 from medgraph.errors import CheckpointError, ConfigError, DataError
 from medgraph.files import whole
+from medgraph.runner import terminal
 from medgraph.runner.encoder_folder import FACTS, HF_FACTS
 from medgraph.runner.export import load_encoder
 from medgraph.runner.predict import TROUBLE, check_out, read_ahead, report_failed
@@ -60,7 +61,7 @@ def embed(
     """
     images, out = Path(images), Path(out)
     check_out(out, images, workers)
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal.console()
     folder = find_encoder(Path(run), encoder)
     model = load_encoder(folder)
     files, rest = formats.find_cases(images, series)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 
 from medgraph import config
 from medgraph.errors import ConfigError
+from medgraph.runner import terminal
 from medgraph.runner.embed import embed, find_encoder, write_features
 from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.export import load_encoder
@@ -93,6 +93,6 @@ def embed_nodes(
     features = load_encoder(folder).to(place)(views).float().cpu().numpy()
     named = keys_beside(data.graph.keys, ("embedding",))
     write_features(out, {"nodes": ({"node": np.arange(len(features)), **named}, features)})
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal.console()
     console.print(f"{len(features)} nodes of type {views.target_type}, {features.shape[1]} numbers each -> {out}")
     return out

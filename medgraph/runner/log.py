@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from medgraph import files
 from medgraph.errors import CheckpointError
+from medgraph.runner import terminal
 
 
 class MetricsLog:
@@ -78,7 +78,7 @@ class Progress:
 
     def __init__(self, num_steps: int, title: str, done: int = 0, quiet: bool = False):
         self.num_steps, self.title, self.done = num_steps, title, done
-        self._console = Console(highlight=False, quiet=quiet, soft_wrap=True)
+        self._console = terminal.console(quiet)
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bars = Bars(*columns, TextColumn("{task.fields[facts]}"), console=self._console, transient=True)
         self._examples, self.waited, self._facts = 0, 0.0, ""

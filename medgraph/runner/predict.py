@@ -18,7 +18,7 @@ from medgraph.data import formats
 from medgraph.data.components import largest_component
 from medgraph.data.formats import CaseFile
 from medgraph.errors import CheckpointError, ConfigError, MedgraphError
-from medgraph.runner import checkpoint
+from medgraph.runner import checkpoint, terminal
 from medgraph.runner.model import Model, find_model, load_model
 from medgraph.runner.slabs import check_reading, free_memory, predicted
 from medgraph.runner.train import Stopped, pick_device
@@ -76,7 +76,7 @@ def predict(
     """
     images, out = Path(images), Path(out)
     check_out(out, images, workers)
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal.console()
     loaded = _load(Path(run), model, console)
     _check_task(loaded, probabilities or keep_largest)
     files, rest = formats.find_cases(images, series)

@@ -14,12 +14,12 @@ from shlex import quote
 
 import torch
 from accelerate import PartialState
-from rich.console import Console
+from rich.text import Text
 
 from medgraph import config, files, processes
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.errors import ConfigError
-from medgraph.runner import begun, checkpoint, resumed
+from medgraph.runner import begun, checkpoint, resumed, terminal
 from medgraph.runner.card import write_cards
 from medgraph.runner.choose import choose_stage
 from medgraph.runner.compare import compare_stage
@@ -60,17 +60,17 @@ def run(pipeline: Pipeline, out: Path | None = None, device: str = "auto", resum
 def _run(pipeline: Pipeline, out: Path | None, device: str, resume: bool) -> Path:
     is_main = processes.is_main()
     folder = RunFolder(processes.from_main(_open_folder(pipeline, out, resume) if is_main else None))
-    console = Console(highlight=False, soft_wrap=True, quiet=not is_main)
-    console.print(f"[bold]{pipeline.name}[/bold] -> {folder.path}")
+    console = terminal.console(quiet=not is_main)
+    console.print(Text.assemble((pipeline.name, "bold"), f" -> {folder.path}"))
     start = time.monotonic()
     for stage in pipeline.stages.values():
         if processes.from_main(is_main and _is_finished(folder, stage)):
-            console.print(f"[bold]{stage.name}[/bold]: finished before, skipped")
+            console.print(Text.assemble((stage.name, "bold"), ": finished before, skipped"))
             continue
         if is_main and _clear_if_changed(folder, stage):
-            console.print(f"[bold]{stage.name}[/bold]: has changed since, what it had left is thrown away")
+            console.print(Text.assemble((stage.name, "bold"), ": has changed since, what it had left is thrown away"))
         processes.wait()
-        console.print(f"[bold]{stage.name}[/bold] ({stage.kind})")
+        console.print(Text.assemble((stage.name, "bold"), f" ({stage.kind})"))
         try:
             if is_main or stage.kind != "evaluate":
                 run = KINDS[stage.kind] if stage.choose is None else choose_stage
