@@ -124,6 +124,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"{path}: cannot be read as safetensors ({error}).") from error
 
 
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors of a safetensors file, from its header alone. Raises CheckpointError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: cannot be read as safetensors ({error}).") from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, whole or not at all."""
     with files.whole(path) as temporary:

@@ -10,9 +10,10 @@ import torch
 from medgraph import catalogue, config
 from medgraph.config import parts, signature
 from medgraph.config.schema import Pipeline, Stage
-from medgraph.data.spec import ImageSpec, spec_from_dict
-from medgraph.errors import ConfigError, DataError
-from medgraph.runner.encoder_folder import read_facts
+from medgraph.data.spec import spec_from_dict
+from medgraph.errors import CheckpointError, ConfigError, DataError
+from medgraph.runner import checkpoint, sees
+from medgraph.runner.encoder_folder import read_facts, weights_file
 
 _INNER = "slice_encoder."  # the part of a volume encoder that a stage on slices trains
 # Arguments under which equal weights compute the same: they tell how a network starts and trains.
@@ -33,25 +34,40 @@ def fits_summed(given: Sequence[int], own: Sequence[int]) -> bool:
 
 
 def check_handovers(pipeline: Pipeline) -> None:
-    """Build the encoders of all stages without memory and compare. Raises ConfigError with a line for each misfit."""
+    """Build the encoders of all stages without memory and compare; of those in folders, what their weights hold.
+
+    Raises:
+        ConfigError: With a line for each misfit.
+        CheckpointError: The folder of an encoder is damaged.
+    """
     built: dict[str, _Part] = {}
     mistakes: list[str] = []
     alternatives = {stage.name: list(stage.candidates.values()) or [stage] for stage in pipeline.stages.values()}
     for stage in (each for stages in alternatives.values() for each in stages):
         try:
-            own, built[stage.name] = _parts_of(stage, pipeline.seed)
+            own, built[stage.name] = _parts_of(stage, pipeline)
         except DataError:  # no data, no shapes; the check of the data says so
+            continue
+        earlier = pipeline.stages.get(stage.start_from)
+        if earlier is not None and earlier.kind != "train":
+            mistakes.append(
+                f"{stage.name}.start_from: stage {earlier.name!r} is of kind {earlier.kind!r}, which leaves no encoder "
+                "to start from. Name a stage of kind 'train'."
+            )
             continue
         for start in _starts(stage.start_from, alternatives):
             if start in built or (start == stage.start_from and "/" in start):
                 elsewhere = start not in built
-                given = _part_in(Path(start)) if elsewhere else built[start]
-                where = f"{stage.name}.method.encoder: starts from {'' if elsewhere else 'stage '}{start!r}"
-                mistakes += _misfits(where, given, own)
+                given = _part_in(Path(start), is_whole=stage.method is None) if elsewhere else built[start]
+                key, check = ("start_from", _unseen) if stage.method is None else ("method.encoder", _misfits)
+                where = f"{stage.name}.{key}: starts from {'' if elsewhere else 'stage '}{start!r}"
+                mistakes += check(where, given, own)
         if stage.compare is not None and stage.compare.foreign is not None:
             foreign = _part_in(Path(stage.compare.foreign))
             where = f"{stage.name}.compare.foreign: {stage.compare.foreign!r}"
-            mistakes += _misfits(where, foreign, _Part(own.spec, foreign.shapes, foreign.node))
+            mistakes += sees.of_another_kind(where, foreign.spec, own.spec) or _misfits(
+                where, foreign, _Part(own.spec, _shapes(foreign.node, own.spec, pipeline.seed), foreign.node)
+            )
     if mistakes:
         raise ConfigError("\n".join(mistakes))
 
@@ -65,15 +81,22 @@ def _starts(start: str | None, alternatives: dict[str, list[Stage]]) -> list[str
 
 @dataclass(frozen=True)
 class _Part:
-    """What an encoder takes, name -> shape of its tensors, and its config; none where a stage builds no encoder."""
+    """What an encoder takes, name -> shape of its tensors, and its config; none where a stage builds no encoder.
+
+    Of a stage that scores on data of its own, the spec is theirs; where they are those it starts from, it has none.
+    """
 
     spec: Any
     shapes: dict[str, Any]
     node: dict[str, Any]
 
 
-def _parts_of(stage: Stage, seed: int) -> tuple[_Part, _Part]:
+def _parts_of(stage: Stage, pipeline: Pipeline) -> tuple[_Part, _Part]:
     """The encoder that a stage trains, and the one that it leaves: another where several members are joined."""
+    seed, earlier = pipeline.seed, pipeline.stages.get(stage.start_from)
+    if stage.method is None and (earlier is None or earlier.data != stage.data):
+        scored = _Part(config.build(stage.data, "data", seed=seed).spec, {}, {})
+        return scored, scored
     if stage.method is None or "encoder" not in stage.method:
         return _Part(None, {}, {}), _Part(None, {}, {})
     spec = config.build(stage.data, "data", seed=seed).spec
@@ -83,11 +106,25 @@ def _parts_of(stage: Stage, seed: int) -> tuple[_Part, _Part]:
     return trained, _Part(spec, _shapes(stage.encoder, spec, seed), stage.encoder)
 
 
-def _part_in(folder: Path) -> _Part:
-    """The encoder in a folder from elsewhere. Raises CheckpointError."""
+def _part_in(folder: Path, is_whole: bool = False) -> _Part:
+    """The encoder in a folder from elsewhere, with the tensors that its weights hold, by their header alone.
+
+    Raises:
+        CheckpointError: It is damaged; or, where it is taken as a whole, a tensor is missing or too many.
+    """
     told = read_facts(folder)
-    spec = spec_from_dict(told["spec"])
-    return _Part(spec, _shapes(told["encoder"], spec, 0), told["encoder"])
+    spec, path = spec_from_dict(told["spec"]), weights_file(folder)
+    shapes, expected = checkpoint.read_shapes(path), _shapes(told["encoder"], spec, 0)
+    shared = expected.keys() & shapes.keys()
+    wrong = sorted(name for name in shared if expected[name] != shapes[name])
+    wrong += sorted(expected.keys() ^ shapes.keys()) if is_whole or not shared else []
+    if wrong:
+        name = wrong[0]
+        raise CheckpointError(
+            f"{path}: does not fit the encoder that is told beside it: {name} is {shapes.get(name, 'absent')} in the "
+            f"file, expected {expected.get(name, 'no such tensor')}{_more(wrong)}. Take the folder from a copy."
+        )
+    return _Part(spec, shapes, told["encoder"])
 
 
 def _shapes(node: dict[str, Any], spec: Any, seed: int) -> dict[str, Any]:
@@ -96,15 +133,18 @@ def _shapes(node: dict[str, Any], spec: Any, seed: int) -> dict[str, Any]:
     return {name: tuple(value.shape) for name, value in encoder.state_dict().items()}
 
 
+def _unseen(where: str, there: _Part, here: _Part) -> list[str]:
+    """What keeps an encoder from being scored on the data of a stage."""
+    return [] if there.spec is None or here.spec is None else sees.unlike(where, there.spec, here.spec)
+
+
 def _misfits(where: str, there: _Part, here: _Part) -> list[str]:
     given, own = there.shapes, here.shapes
     if not given or not own:
         return []
-    if isinstance(there.spec, ImageSpec) and isinstance(here.spec, ImageSpec) and not _takes(there.spec, here.spec):
-        return [
-            f"{where}, whose encoder takes {_told(there.spec)}, but the data of this stage are {_told(here.spec)}. "
-            "Prepare the data alike, or start from another encoder."
-        ]
+    unseen = sees.unlike_summed(where, there.spec, here.spec)
+    if unseen:
+        return unseen
     new_names = renamed(given, own)
     if not set(new_names.values()) & own.keys():
         names = f"({there.node['name']} there, {here.node['name']} here)"
@@ -151,13 +191,3 @@ def _differences(there: dict[str, Any], here: dict[str, Any], kind: str = "encod
         elif key not in _TRAINING_ONLY and given != own:
             found.append(f"{where} is {given!r} there and {own!r} here")
     return found
-
-
-def _takes(encoder: ImageSpec, data: ImageSpec) -> bool:
-    """Whether an encoder can see the data: color kernels enter gray ones summed."""
-    same_channels = encoder.channels == data.channels or (encoder.channels, data.channels) == (3, 1)
-    return encoder.spatial_dims == data.spatial_dims and same_channels
-
-
-def _told(spec: ImageSpec) -> str:
-    return f"{spec.spatial_dims}D with {spec.channels} channel{'s' if spec.channels > 1 else ''}"

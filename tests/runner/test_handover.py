@@ -8,6 +8,7 @@ from medgraph.data.spec import ImageSpec
 from medgraph.errors import CheckpointError, ConfigError
 from medgraph.losses.dice import DiceCrossEntropy
 from medgraph.nn.encoders import ResNetEncoder
+from medgraph.runner.checkpoint import read_tensors, write_tensors
 from medgraph.runner.export import export_encoder, load_encoder, transfer
 from medgraph.runner.handover import check_handovers
 from medgraph.runner.summary import example_input
@@ -163,3 +164,86 @@ def test_an_encoder_with_nothing_in_common_is_refused(monkeypatch):
 def test_data_that_is_absent_is_left_to_the_check_of_the_data(tmp_path):
     source = f"{{name: decathlon, root: {tmp_path}}}"
     check_handovers(config.load("quickstart", [f"{s}.data.source={source}" for s in ("pretrain", "verdict")]))
+
+
+def exported(folder, channels=1, width=8, dims=2):
+    """The folder of an encoder of images."""
+    spec = ImageSpec(dims, channels, (16,) * dims, 9)
+    node = {"name": "resnet", "depth": 18, "width": width, "stem": "small"}
+    export_encoder(folder, config.build(node, "encoders", spec=spec), node, spec, {})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        ("smoke-meow", "probe.start_from=FOLDER", "2D with 1 channel, but the data of this stage are a graph"),
+        ("smoke-meow", "finetune.start_from=FOLDER", "shares no tensor with it (resnet there, metapath here)"),
+        ("smoke-meow", "probe.data.source.vocabulary=80", "60 columns of 'target', but the data"),
+        ("smoke-meow", "probe.data.source.nodes_per_type=20", "15 columns of 'group_0', but the data"),
+        ("smoke-meow", "probe.data.source.num_types=3", "have target-group_2-target (group_2)"),
+        ("smoke-meow", "finetune.start_from=probe", "stage 'probe' is of kind 'evaluate', which leaves no encoder"),
+        ("quickstart", "content.start_from=COLOR", "2D with 3 channels, but the data of this stage are 2D"),
+        ("quickstart", "content.start_from=VOLUMES", "3D with 1 channel, but the data of this stage are 2D"),
+    ],
+)  # fmt: skip
+def test_an_encoder_that_cannot_see_what_it_is_scored_on_is_refused_before_training(tmp_path, name, change, told):
+    folders = {
+        "FOLDER": exported(tmp_path / "gray"),
+        "COLOR": exported(tmp_path / "color", channels=3),
+        "VOLUMES": exported(tmp_path / "volumes", dims=3),
+    }
+    for word, folder in folders.items():
+        change = change.replace(word, str(folder))
+    with pytest.raises(ConfigError) as caught:
+        check_handovers(config.load(name, [change]))
+    assert told in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_an_encoder_may_be_scored_on_other_data_that_it_can_see():
+    changes = [
+        "probe.data.source.graph_seed=3",
+        "probe.data.source.num_targets=180",
+        "probe.data.source.nodes_per_type=15",
+    ]
+    check_handovers(config.load("smoke-meow", changes))
+
+
+KEYS = (
+    "content.start_from=FOLDER",
+    "pretrain.start_from=FOLDER",
+    "verdict.compare.foreign=FOLDER",
+)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_damaged_weights_are_told_before_training(tmp_path, key):
+    folder = exported(tmp_path / "ours", width=16)
+    line = key.replace("FOLDER", str(folder))
+    check_handovers(config.load("quickstart", [line]))
+    weights = folder / "encoder.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=r"encoder\.safetensors: cannot be read as safetensors"):
+        check_handovers(config.load("quickstart", [line]))
+    other = exported(tmp_path / "other", width=8) / "encoder.safetensors"
+    weights.write_bytes(other.read_bytes())
+    told = r"network\.bn1\.bias is \(8,\) in the file, expected \(16,\)"
+    with pytest.raises(CheckpointError, match=rf"encoder\.safetensors: does not fit .* beside it: {told} \(\d+ more\)"):
+        check_handovers(config.load("quickstart", [line]))
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_of_weights_that_lack_a_tensor_others_may_start_but_none_is_scored(tmp_path, key):
+    """As of a version before that tensor was there."""
+    folder = exported(tmp_path / "ours", width=16)
+    tensors, _ = read_tensors(folder / "encoder.safetensors")
+    del tensors["network.bn1.num_batches_tracked"]
+    write_tensors(folder / "encoder.safetensors", tensors, {})
+    pipeline = config.load("quickstart", [key.replace("FOLDER", str(folder))])
+    if key == KEYS[0]:
+        with pytest.raises(CheckpointError, match=r"num_batches_tracked is absent in the file, expected \(\)\."):
+            check_handovers(pipeline)
+    else:
+        check_handovers(pipeline)
