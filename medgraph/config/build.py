@@ -48,8 +48,11 @@ def build(
         return catalogue.find(kind, node["name"])(**arguments)
     except MedgraphError:
         raise
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise ConfigError(_located(str(error), target.class_name, arguments, path, origins or {})) from error
+    except (TypeError, OverflowError, RuntimeError) as error:  # of torch for a size it cannot take, and a trace below
+        message = str(error).partition("\n")[0]
+        raise ConfigError(_located(message, target.class_name, arguments, path, origins or {})) from error
 
 
 def dry_build(pipeline: Pipeline) -> list[str]:

@@ -35,6 +35,15 @@ def test_constructor_error_has_place_and_key(write):
     ]
 
 
+@pytest.mark.parametrize("width", [2**62, 2**80])
+def test_a_size_too_large_for_torch_has_its_place(write, width):
+    with pytest.raises(ConfigError) as caught:
+        config.dry_build(config.load(write(), (f"first.method.width={width}",)))
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("stage.yaml:3:1: first.method: ")
+    assert "verflow" in line
+
+
 def test_constructor_error_without_places_names_the_key(fake_parts):
     with pytest.raises(ConfigError, match=r"^temperature: expected a number above 0"):
         config.build({"name": "fake", "temperature": -1, "mode": "hard"}, "losses")
