@@ -68,13 +68,15 @@ def find_cases(folder: str | os.PathLike[str], series: str | None = None) -> tup
     in a folder of its own or all files of one in the folder itself.
 
     Raises:
-        DataError: No such folder; no case; several kinds of file; two files with one id.
+        DataError: No such folder; no case; several kinds of file; two files with one id; a name that is not UTF-8.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder, expected one with the cases. Check the path.")
+    paths = sorted(folder.iterdir())
+    _check_names([folder.resolve(), *paths])
     cases, rest = [], []
-    for path in sorted(folder.iterdir()):
+    for path in paths:
         is_file = any(path.name.lower().endswith(suffix) for some in _SUFFIXES.values() for suffix in some)
         if is_file or (path.is_dir() and itk.list_series(path)):
             cases.append(case_file(path, series))
@@ -193,6 +195,18 @@ def write(path: Path, voxels: np.ndarray, grid: Grid) -> None:
 def _remembered_grid(file: CaseFile, modified: int) -> Grid:
     """The grid of a case whose header does not tell it, for as long as the case stays as it is."""
     return read(file).grid
+
+
+def _check_names(paths: Sequence[Path]) -> None:
+    """Raise DataError for a path that no table can hold, and on which ITK ends the process."""
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(path).decode(errors="backslashreplace")
+            raise DataError(
+                f"{shown}: this path is not UTF-8, expected one that a table can hold. Rename it."
+            ) from None
 
 
 def _check_cases(folder: Path, cases: Sequence[CaseFile]) -> None:

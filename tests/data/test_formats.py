@@ -1,5 +1,7 @@
 """Cases are found by kind, read to one record, and what is written for them lies where they lie."""
 
+import os
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -177,3 +179,24 @@ def test_a_grid_that_the_kind_cannot_hold_is_refused_and_nothing_is_left(tmp_pat
     with pytest.raises(DataError, match="cannot hold the grid of the case"):
         formats.write(tmp_path / "a.nii.gz", np.zeros((2, 3, 4), np.uint8), grid)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [b"b\xff.nii.gz", b"b\xff.txt", b"series\xff"])
+def test_a_name_that_is_not_utf_8_is_refused_before_any_work(tmp_path, name):
+    put(tmp_path / "in", "nii.gz", np.eye(4))
+    path = tmp_path / "in" / os.fsdecode(name)
+    if name.startswith(b"series"):
+        (tmp_path / "in" / "case.nii.gz").unlink()
+        put(tmp_path / "in", "dicom", np.eye(4)).rename(path)
+    else:
+        path.write_bytes((tmp_path / "in" / "case.nii.gz").read_bytes())
+    with pytest.raises(DataError) as caught:
+        formats.find_cases(tmp_path / "in")
+    shown = name.decode(errors="backslashreplace")
+    assert str(caught.value).startswith(f"{tmp_path}/in/{shown}: this path is not UTF-8")
+    folder = tmp_path / os.fsdecode(b"in\xff")
+    path.unlink() if path.is_file() else path.rename(tmp_path / "in" / "series")
+    formats.find_cases(tmp_path / "in")
+    (tmp_path / "in").rename(folder)
+    with pytest.raises(DataError, match=r"in\\xff: this path is not UTF-8, .* Rename it\."):
+        formats.find_cases(folder)
