@@ -2,9 +2,12 @@
 
 import csv
 import math
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +75,7 @@ def predict(
     Raises:
         ConfigError: `out` is `images`, lies in it, or already holds a file that would be written.
         CasesFailed: At the end, with a line for each case that failed.
-        Stopped: Ctrl-C came; what is done by then is written like at the end.
+        Stopped: Ctrl-C or SIGTERM came; what is done by then is written like at the end.
     """
     images, out = Path(images), Path(out)
     check_out(out, images, workers)
@@ -136,6 +139,19 @@ def report_failed(failed: dict[str, str], count: int) -> None:
         raise CasesFailed(f"{len(failed)} of {count} cases failed{others}.\n{lines}")
 
 
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM, as of a batch system, do what Ctrl-C does; the old handler comes back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
+
+
 def _stopped(done: int, count: int, told: Path) -> Stopped:
     rest = "Give the others in a folder of their own, or start again with another --out."
     return Stopped(f"Interrupted: {done} of {count} cases are done and written whole, see {told}. {rest}")
@@ -164,10 +180,11 @@ class _Job:
         return free_memory() if self.memory is None else int(self.memory * 2**30)
 
 
+@_terminated_as_interrupted()
 def _predict_all(
     job: _Job, files: Sequence[CaseFile], workers: int
 ) -> tuple[list[dict[str, Any]], dict[str, str], bool]:
-    """What was written for each case, the message of each that failed, and whether Ctrl-C came before the end."""
+    """What was written for each case, the message of each that failed, and whether an interrupt came before the end."""
     share = job.budget() // min(len(files), workers + 1)  # so many cases are in memory at once
 
     def prepare(file: CaseFile) -> Any:

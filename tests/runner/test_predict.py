@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,12 +101,15 @@ def test_one_bad_case_does_not_stop_the_others_and_is_told_by_exit_code_3(
     assert stop.value.code == 3
 
 
-def test_ctrl_c_keeps_the_cases_that_are_done_and_tells_of_them(run_folder, cases, tmp_path, monkeypatch, capsys):
-    write_case, out = formats.write, tmp_path / "out"
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_the_cases_that_are_done_and_tells_of_them(
+    run_folder, cases, tmp_path, monkeypatch, capsys, number
+):
+    write_case, out, before = formats.write, tmp_path / "out", signal.getsignal(number)
 
     def interrupt(path, voxels, grid):
         if path.name.startswith("case1"):
-            raise KeyboardInterrupt
+            signal.raise_signal(number)
         write_case(path, voxels, grid)
 
     monkeypatch.setattr(formats, "write", interrupt)
@@ -120,6 +124,7 @@ def test_ctrl_c_keeps_the_cases_that_are_done_and_tells_of_them(run_folder, case
     assert sorted(path.name for path in out.iterdir()) == ["case0.nii.gz", "predictions.json"]
     told = json.loads((out / "predictions.json").read_text())
     assert [case["case"] for case in told["cases"]] == ["case0"]
+    assert signal.getsignal(number) == before
 
 
 def test_the_command_line_hands_everything_on(run_folder, cases, tmp_path):
