@@ -62,7 +62,7 @@ def run(
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/NAME-DATE.")] = None,
     device: Annotated[Device, typer.Option(help="`auto` takes a GPU if there is one.")] = Device.auto,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run in --out stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run with the same changes stopped.")] = False,
     dry: Annotated[bool, typer.Option("--dry", help="Check everything, then stop before the first step.")] = False,
     debug: Debug = False,
 ) -> None:
