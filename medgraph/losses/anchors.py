@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone, inputs
 from medgraph.losses.loss import Loss
+from medgraph.losses.pairs.first_order import first_order
 from medgraph.losses.pairs.lse import refuse_not_finite
 
 SHORTEST = 1e-12  # length below which a row is scaled as if it had this one, as in torch's `normalize`
@@ -154,7 +154,7 @@ class _Unit(torch.autograd.Function):
         return unit
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         unit, inverse, is_short = ctx.saved_tensors
         for _ in range(2):

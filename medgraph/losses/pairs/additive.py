@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from medgraph.losses.pairs.first_order import first_order
 
 LIMIT = 20.0  # tanh is 1 to float64's last bit from here on, and exp(2 * 20) squared still fits float32
 
@@ -37,7 +38,7 @@ class _AdditiveScores(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, upstream: Tensor) -> Any:
         u, v, weight = ctx.saved_tensors
         a, f = _exponentials(u, v)

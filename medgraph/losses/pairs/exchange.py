@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from medgraph import processes
+from medgraph.losses.pairs.first_order import first_order
 from medgraph.losses.pairs.term import PairTerm
 from medgraph.losses.pairs.terms import DenseBias, SparseBias
 from medgraph.losses.pairs.tiled import Plan, Pull, tiled_lse
@@ -96,7 +96,7 @@ class _Ring(torch.autograd.Function):
         return (over_rows, over_columns) if plan.columns else (over_rows,)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         q, k, scale, a, b, over_rows, over_columns, *factors = ctx.saved_tensors
         statistics = (over_columns.T, upstream[1].T) if ctx.plan.columns else ()

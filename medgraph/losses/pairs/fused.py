@@ -25,10 +25,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from medgraph.losses.pairs import terms as pair_terms
 from medgraph.losses.pairs import tuning
+from medgraph.losses.pairs.first_order import first_order
 from medgraph.losses.pairs.fused_terms import LOG2E, is_known, pack
 from medgraph.losses.pairs.term import PairTerm
 from medgraph.losses.pairs.tiled import Plan
@@ -142,7 +142,7 @@ class _FusedLSE(torch.autograd.Function):
         return (over_rows, over_columns) if plan.columns else (over_rows,)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         scale, over_rows, over_columns, *factors = ctx.saved_tensors
         plan, launch, needs = ctx.plan, ctx.launch, ctx.needs_input_grad[3:]

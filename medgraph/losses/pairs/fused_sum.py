@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from medgraph.losses.pairs.first_order import first_order
 from medgraph.losses.pairs.fused import Launch, kernels_for, of_columns
 from medgraph.losses.pairs.tiled import Plan
 
@@ -49,7 +49,7 @@ class _FusedSum(torch.autograd.Function):
         return launch.sum_rows() if known is None else known[0].detach()
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, upstream: Tensor) -> Any:
         scale, *factors = ctx.saved_tensors
         launch, needs = ctx.launch, ctx.needs_input_grad[4:]

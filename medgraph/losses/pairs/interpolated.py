@@ -7,8 +7,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from medgraph.losses.pairs.first_order import first_order
 from medgraph.losses.pairs.terms import AdditiveScorer, PairTerm
 
 MOST_NODES = 24  # per channel; with more a division per pair and channel is as fast (our measurement)
@@ -88,7 +88,7 @@ class _LogWeights(torch.autograd.Function):
         return tile
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, upstream: Tensor) -> Any:
         rows, columns, tile = ctx.saved_tensors
         pull = tile.expm1().neg_().mul_(upstream)  # 1 - sigmoid

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from medgraph import checks, processes
 from medgraph.losses.pairs import compiled, dense, exchange, fused
+from medgraph.losses.pairs.first_order import first_order
 from medgraph.losses.pairs.fused_sum import fused_sum
 from medgraph.losses.pairs.lse import BACKENDS, DENSE_BELOW, check_inputs
 from medgraph.losses.pairs.term import Block, PairTerm, add_terms
@@ -169,7 +169,7 @@ class _TiledSum(torch.autograd.Function):
         return _sum_tiles(plan, phi, q, k, scale, a, b) if known is None else known[0].detach()
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, upstream: Tensor) -> Any:
         q, k, scale, a, b, *factors = ctx.saved_tensors
         with torch.autocast(q.device.type, enabled=False):
@@ -198,7 +198,7 @@ class _RingSum(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, upstream: Tensor) -> Any:
         def run(pull: Pull, _: Sequence[Tensor]) -> None:
             _pull_tiles(pull, ctx.phi, upstream)

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from medgraph.losses.pairs.first_order import first_order
 from medgraph.losses.pairs.products import products
 from medgraph.losses.pairs.term import Block, PairTerm, add_terms
 
@@ -77,7 +77,7 @@ class _TiledLSE(torch.autograd.Function):
         return (over_rows, over_columns) if plan.columns else (over_rows,)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         q, k, scale, a, b, over_rows, over_columns, *factors = ctx.saved_tensors
         with torch.autocast(q.device.type, enabled=False):
