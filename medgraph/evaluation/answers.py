@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from medgraph.errors import DataError
+
 
 @dataclass(frozen=True, eq=False)
 class Answers:
@@ -32,6 +34,9 @@ def answers(model: Any, data: Any, batch_size: int, device: str, is_class: bool)
         batch_size: Examples at once.
         device: Where to compute.
         is_class: Turn each example's outputs into probabilities before the mean over the case.
+
+    Raises:
+        DataError: An answer is not finite.
     """
     model.eval().to(device)
     test = data.test()
@@ -39,6 +44,12 @@ def answers(model: Any, data: Any, batch_size: int, device: str, is_class: bool)
     batches = (test.__getitems__(range(i, min(i + batch_size, len(test)))) for i in starts)
     found = torch.cat([model.predict(batch.images.to(device)).float().cpu() for batch in batches]).double()
     outputs = (found.softmax(dim=1) if is_class else found).numpy()
+    wrong = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
+    if len(wrong):
+        raise DataError(
+            f"model: answers {len(wrong)} of {len(outputs)} test examples, the first number {wrong[0]}, with NaN or "
+            "infinity, expected finite numbers. Did the training diverge? Lower its learning rate."
+        )
     groups, first, number = np.unique(test.groups.numpy(), return_index=True, return_inverse=True)
     total = np.zeros((len(groups), outputs.shape[1]))
     np.add.at(total, number, outputs)

@@ -12,6 +12,7 @@ from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 from medgraph import checks
 from medgraph.data.batches import VolumeCase
 from medgraph.data.components import largest_component
+from medgraph.errors import DataError
 from medgraph.evaluation.scores import Scores
 
 
@@ -39,6 +40,9 @@ class SegmentationScores:
         """Scores of `model.predict` (n, c, *size) -> logits (n, classes, *size) on `data.test()`.
 
         The model is left in eval mode, on `device`.
+
+        Raises:
+            DataError: The logits of a voxel are not finite.
         """
         model.eval().to(device)
         rows, overlays = [], []
@@ -64,8 +68,13 @@ class SegmentationScores:
     @torch.no_grad()
     def _predict(self, model: Any, case: VolumeCase, device: str) -> np.ndarray:
         at_once = len(case.images) if getattr(model, "context", None) is not None else self.batch_size
-        parts = [model.predict(part.to(device)).argmax(dim=1) for part in case.images.split(at_once)]
-        return torch.cat(parts).cpu().numpy().astype(np.uint8)
+        parts = [model.predict(part.to(device)).max(dim=1) for part in case.images.split(at_once)]
+        if not all(bool(best.isfinite().all()) for best, _ in parts):
+            raise DataError(
+                f"model: predicts NaN or infinity in {case.id}, expected finite logits. Did the training diverge? "
+                "Lower its learning rate."
+            )
+        return torch.cat([labels for _, labels in parts]).cpu().numpy().astype(np.uint8)
 
 
 def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
@@ -114,7 +123,7 @@ def _seen(
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
     """Both arrays and their spacing without the axis of a single slice."""
     single = [axis for axis, length in enumerate(truth.shape) if length == 1][: truth.ndim - 2]
-    kept = tuple(space for axis, space in enumerate(spacing) if axis not in single)
+    kept = tuple(float(space) for axis, space in enumerate(spacing) if axis not in single)  # MONAI mixes no types
     return predicted.squeeze(tuple(single)), truth.squeeze(tuple(single)), kept
 
 

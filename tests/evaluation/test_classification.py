@@ -68,3 +68,15 @@ def test_a_volume_gets_the_mean_probability_of_its_slices():
 def test_a_class_without_example_is_named():
     with pytest.raises(DataError, match="the test part has no example of b"):
         scores(torch.zeros(2, 2), [0, 0], 2)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_model_that_answers_with_no_number_is_refused(value):
+    logits = torch.tensor([[0.0, -1.0], [0.0, 0.5], [value, 0.2], [0.0, 2.0]])
+    with pytest.raises(DataError, match="answers 1 of 4 test examples, the first number 2, with NaN or infinity"):
+        scores(logits, [0, 0, 1, 1], 2)
+
+
+def test_a_class_may_be_ruled_out():
+    logits = torch.tensor([[0.0, -torch.inf], [0.0, 0.5], [0.0, 0.2], [0.0, 2.0]])
+    assert scores(logits, [0, 0, 1, 1], 2)["auc"] == pytest.approx(3 / 4)

@@ -66,3 +66,8 @@ def test_two_models_are_paired_over_cases():
 def test_equal_numbers_cannot_be_scored():
     with pytest.raises(DataError, match="the test part has 2 cases and one number"):
         RegressionScores().evaluate(Reader(), data_of([1.0, 2.0], [3.0, 3.0]))
+
+
+def test_a_model_that_answers_with_no_number_is_refused():
+    with pytest.raises(DataError, match="answers 4 of 4 test examples, the first number 0, with NaN or infinity"):
+        RegressionScores().evaluate(Reader(more=float("nan")), data_of([1.0, 2.0, 5.0, 6.0], [2.0, 2.0, 4.0, 8.0]))

@@ -4,6 +4,7 @@ import torch
 
 from medgraph.data.labelled_slices import LabelledSliceData
 from medgraph.data.samples import SampleSource
+from medgraph.errors import DataError
 from medgraph.evaluation.segmentation import SegmentationScores, dice, hd95, surface_dice, volume_error
 
 
@@ -53,6 +54,12 @@ def test_volume_error_is_in_millilitres():
     assert volume_error(cube((2, 2, 2)), cube((2, 2, 2), 5), (2.0, 1.0, 1.0)) == pytest.approx((216 - 125) * 2 / 1000)
 
 
+def test_a_spacing_may_mix_whole_and_broken_numbers():
+    near, far = cube((2, 2, 2)), cube((5, 2, 2))
+    assert hd95(near, far, (2, 1.0, 1)) == pytest.approx(6.0)
+    assert surface_dice(near, far, (1, 1.0, 1), 3.0) == 1.0
+
+
 class Cheat(torch.nn.Module):
     """Knows the truth: what it predicts is right wherever the crop reaches."""
 
@@ -73,6 +80,23 @@ def test_the_truth_scores_one_on_the_native_grid(tmp_path, monkeypatch):
     assert all(row["dice"] == 1.0 and row["hd95"] == 0.0 for row in scores.rows)
     assert all(row["surface_dice"] == 1.0 and row["volume_error"] == 0.0 for row in scores.rows)
     assert scores.overlays[0]["truth"] == scores.overlays[0]["prediction"]
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_model_that_predicts_no_number_is_refused(value, tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDGRAPH_CACHE", str(tmp_path))
+    data = LabelledSliceData(SampleSource(), seed=0, size=(64, 64), num_labelled=1)
+    cases = data.test()[:1]
+    data.test = lambda: cases
+
+    class Diverged(Cheat):
+        def predict(self, images):
+            logits = super().predict(images)
+            logits[0, :, 3, 4] = value
+            return logits
+
+    with pytest.raises(DataError, match=f"model: predicts NaN or infinity in {cases[0].id}, expected finite logits"):
+        SegmentationScores(batch_size=1000).evaluate(Diverged(cases), data)
 
 
 def test_slices_with_context_are_scored_with_all_of_their_stack(tmp_path, monkeypatch):
