@@ -5,6 +5,7 @@ import socket
 
 os.environ["TRITON_INTERPRET"] = "1"  # kernels run on the CPU; Triton reads this when it is imported
 
+import jaxtyping
 import pytest
 from jaxtyping import install_import_hook
 
@@ -25,6 +26,14 @@ def _fixed_seed_and_threads():
 def rng() -> torch.Generator:
     """A seeded generator, the only source of randomness in a test."""
     return torch.Generator().manual_seed(31)
+
+
+@pytest.fixture
+def shapes_unchecked():
+    """As users run it: our own messages, not those of the checker of shapes."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(autouse=True)

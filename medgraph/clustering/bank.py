@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from medgraph import checks, processes
 from medgraph.clustering.kmeans import spherical_kmeans
+from medgraph.losses.pairs.lse import refuse_not_finite
 
 
 class Bank(nn.Module):
@@ -41,9 +42,16 @@ class Bank(nn.Module):
 
     @torch.no_grad()
     def write(self, ids: Int[Tensor, " n"], vectors: Float[Tensor, "n d"]) -> None:
-        """Replace the vectors of `ids`; of an id that comes twice, the last one stays."""
+        """Replace the vectors of `ids`; of an id that comes twice, the last one stays.
+
+        Raises:
+            ValueError: An id or a vector does not fit, or a vector is not finite in the type of the storage.
+        """
         self._check(ids)
         checks.same_length(ids=ids, vectors=vectors)
+        if vectors.shape[1:] != (self.dim,):
+            raise ValueError(f"write: expected vectors of shape (n, {self.dim}), got {tuple(vectors.shape)}")
+        refuse_not_finite("vectors", vectors.to(self._vectors.dtype))
         ids, vectors = processes.gather(ids), processes.gather(vectors.detach())
         unique, position = ids.unique(return_inverse=True)
         order = torch.arange(len(ids), device=ids.device)

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medgraph import checks
+from medgraph.losses.pairs.lse import refuse_not_finite
 
 
 @torch.no_grad()
@@ -25,6 +26,9 @@ def inner_product_kmeans(
         restarts: Runs from other starting rows.
         rng: Source of the starting rows.
 
+    Raises:
+        ValueError: A row is not finite, or there are fewer rows than centroids.
+
     Example:
         >>> rng = torch.Generator().manual_seed(0)
         >>> labels, centroids = inner_product_kmeans(torch.eye(2).repeat(2, 1), 2, rng=rng)
@@ -35,6 +39,7 @@ def inner_product_kmeans(
     checks.at_least("restarts", restarts, 1)
     if not 1 <= k <= len(x):
         raise ValueError(f"k: expected from 1 to {len(x)} centroids for {len(x)} vectors, got {k}")
+    refuse_not_finite("x", x.sum(dim=1, keepdim=True))
     runs = [_run(x, k, iterations, rng) for _ in range(restarts)]
     _, labels, centroids = max(runs, key=lambda run: run[0])
     return labels, F.normalize(centroids, dim=1)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medgraph import checks, processes
+from medgraph.losses.pairs.lse import refuse_not_finite
 
 _TILE_ENTRIES = 2**21  # scores held at a time, 8 MiB in float32
 
@@ -42,6 +43,9 @@ def spherical_kmeans(
         together: Cluster the rows of all processes: sums and counts are exchanged, labels are those of the own rows.
             `rng` must stand at the same state in every process.
 
+    Raises:
+        ValueError: A row is not finite, or there are fewer rows than centroids.
+
     Example:
         >>> rng = torch.Generator().manual_seed(0)
         >>> labels, centroids = spherical_kmeans(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]), 2, rng=rng)
@@ -51,7 +55,9 @@ def spherical_kmeans(
     checks.at_least("iterations", iterations, 1)
     checks.one_of("start", start, ("random", "plus_plus"))
     checks.one_of("empty", empty, ("keep", "split"))
-    rows = _Rows.of(F.normalize(x if x.dtype == torch.float64 else x.float(), dim=1), together)
+    units = F.normalize(x if x.dtype == torch.float64 else x.float(), dim=1)
+    refuse_not_finite("x", units.sum(dim=1, keepdim=True))  # a unit row of NaN or infinity holds NaN
+    rows = _Rows.of(units, together)
     if not 1 <= k <= rows.total:
         raise ValueError(f"k: expected from 1 to {rows.total} centroids for {rows.total} vectors, got {k}")
     centroids = rows.take(_random_rows(rows, k, rng) if start == "random" else _distant_rows(rows, k, rng))

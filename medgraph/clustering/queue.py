@@ -197,8 +197,8 @@ def _everyones(
     """Vectors and their numbers, -1 where not given, of all processes."""
     numbers = {"ids": ids, "labels": labels, "codes": codes}
     checks.same_length(vectors=vectors, **{name: x for name, x in numbers.items() if x is not None})
-    if vectors.shape[1] != dim:
-        raise ValueError(f"push: expected vectors of width {dim}, got {vectors.shape[1]}")
+    if vectors.shape[1:] != (dim,):
+        raise ValueError(f"push: expected vectors of shape (n, {dim}), got {tuple(vectors.shape)}")
     unknown = torch.full((len(vectors),), -1, device=vectors.device)
     given = [unknown if x is None else x.to(unknown) for x in numbers.values()]
     sizes = processes.counts(vectors)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medgraph import checks, processes
-from medgraph.losses.pairs.lse import pair_lse
+from medgraph.losses.pairs.lse import pair_lse, refuse_not_finite
 
 
 @torch.no_grad()
@@ -24,7 +24,8 @@ def sinkhorn(
 
     With X = scores / epsilon, f = 0, repeat:  g_k = -log k - LSE_i(X_ik + f_i),  f_i = -log n - LSE_k(X_ik + g_k);
     codes = n exp(X + f + g).  Each row sums to 1; each column comes closer to n / k with every iteration.
-    Never overflows, however small `epsilon`. Half-precision scores are taken, and codes given, in float32.
+    Any `epsilon` will do that leaves scores / epsilon finite. A score of -inf bars an example from a prototype.
+    Half-precision scores are taken, and codes given, in float32.
 
     [1] Caron et al., 2020, arXiv:2006.09882, Sec. 3.1; Cuturi, 2013, arXiv:1306.0895.
 
@@ -36,6 +37,9 @@ def sinkhorn(
             one of 0 gets a code but moves none.
         column_weights: Share of the examples that each prototype aims at, at any scale; None is equal shares.
         together: Balance over the examples of all processes; only the k column sums are exchanged.
+
+    Raises:
+        ValueError: A row holds NaN or infinity, or -inf alone; weights do not fit.
 
     Example:
         >>> sinkhorn(torch.eye(2), epsilon=0.05).round().tolist()
@@ -51,6 +55,7 @@ def sinkhorn(
         return torch.logsumexp(logits + columns, dim=1)
 
     shares = _log_shares(logits, logits.shape, row_weights, column_weights, together)
+    refuse_not_finite("scores", scores.amax(dim=1, keepdim=True))
     return (logits + _balance(over_examples, over_prototypes, *shares, iterations, together)).softmax(dim=1)
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses.anchors import ContrastiveLoss
-from medgraph.losses.pairs.lse import check_embeddings
+from medgraph.losses.pairs.lse import check_embeddings, refuse_not_finite
 
 
 class PrototypeCrossEntropy(ContrastiveLoss):
@@ -42,14 +42,28 @@ class PrototypeCrossEntropy(ContrastiveLoss):
         checks.same_length(scores=scores, targets=targets)
         logits = scores.to(torch.promote_types(scores.dtype, torch.float32)) / self.temperature
         if targets.ndim == 1:
+            _check_labels(targets, scores.shape[1])
             loss = F.cross_entropy(logits, targets.long(), ignore_index=-100, reduction="none")
             return self.reduce(loss, targets != -100, "label")
         if targets.shape != scores.shape:
             raise ValueError(
                 f"targets: expected shape {tuple(scores.shape)}, that of the scores, got {(*targets.shape,)}"
             )
+        refuse_not_finite("targets", targets)
         loss = -(targets.detach().to(logits) * logits.log_softmax(dim=1)).sum(dim=1)
         return self.reduce(loss, None, "code")
 
     def extra_repr(self) -> str:
         return f"temperature={self.temperature}"
+
+
+def _check_labels(labels: Tensor, num_prototypes: int) -> None:
+    if labels.is_floating_point():
+        raise TypeError(f"targets: expected whole numbers as labels, or codes (n, k), got {labels.dtype} (n,)")
+    if torch.compiler.is_compiling():
+        return  # a graph cannot ask
+    unknown = (labels != -100) & ((labels < 0) | (labels >= num_prototypes))
+    if unknown.any():
+        raise ValueError(
+            f"targets: expected prototypes 0 to {num_prototypes - 1} or -100, got {int(labels[unknown][0])}"
+        )

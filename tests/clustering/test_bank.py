@@ -76,6 +76,24 @@ def test_refuses_vectors_that_are_no_one_per_id():
     assert not bank.valid.any()
 
 
+@pytest.mark.usefixtures("shapes_unchecked")
+@pytest.mark.parametrize("shape", [(2, 1), (2,)])
+def test_a_narrow_vector_is_not_written_across_the_row(shape):
+    bank = Bank(4, 3)
+    with pytest.raises(ValueError, match=r"write: expected vectors of shape \(n, 3\), got \(2,"):
+        bank.write(torch.tensor([0, 1]), torch.ones(shape))
+    assert not bank.valid.any()
+
+
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf, 1e6])
+def test_refuses_what_it_cannot_hold(value):
+    bank, vectors = Bank(4, 2, dtype="float16"), torch.ones(3, 2)
+    vectors[1, 0] = value
+    with pytest.raises(ValueError, match="vectors: NaN or infinity in 1 of 3 embeddings, rows 1"):
+        bank.write(torch.tensor([0, 1, 2]), vectors)
+    assert not bank.valid.any()
+
+
 def test_refuses_wrong_arguments():
     with pytest.raises(ValueError, match="num_examples: expected 1 or more, got 0"):
         Bank(0, 2)

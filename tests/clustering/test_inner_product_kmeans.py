@@ -39,3 +39,11 @@ def test_more_restarts_are_never_worse(rng):
 def test_more_centroids_than_rows_are_refused(rng):
     with pytest.raises(ValueError, match="k: expected from 1 to 3 centroids for 3 vectors, got 4"):
         inner_product_kmeans(torch.eye(3), 4, rng=rng)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_names_the_rows_that_are_not_finite(value, rng):
+    x = F.normalize(torch.randn(9, 3, generator=rng), dim=1)
+    x[4, 1] = value
+    with pytest.raises(ValueError, match="x: NaN or infinity in 1 of 9 embeddings, rows 4"):
+        inner_product_kmeans(x, 2, rng=rng)

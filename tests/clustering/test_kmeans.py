@@ -134,3 +134,11 @@ def test_refuses_wrong_arguments():
         spherical_kmeans(torch.ones(3, 2), 2, rng=_seed(), empty="drop")
     with pytest.raises(ValueError, match="start: expected one of 'random', 'plus_plus', got 'best'"):
         spherical_kmeans(torch.ones(3, 2), 2, rng=_seed(), start="best")
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_names_the_rows_that_are_not_finite(value, rng):
+    x = torch.randn(9, 3, generator=rng)
+    x[4, 1] = x[7, 0] = value
+    with pytest.raises(ValueError, match="x: NaN or infinity in 2 of 9 embeddings, rows 4, 7"):
+        spherical_kmeans(x, 2, rng=_seed())

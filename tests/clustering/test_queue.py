@@ -1,6 +1,5 @@
 """Queue: first in, first out, for every batch size; empty at first; survives a checkpoint; equal in all processes."""
 
-import jaxtyping
 import pytest
 import torch
 from spawned import run_in_processes
@@ -131,20 +130,12 @@ def test_an_empty_push_changes_no_vector():
 
 
 def test_refuses_wrong_arguments():
-    with pytest.raises(ValueError, match="push: expected vectors of width 3, got 2"):
+    with pytest.raises(ValueError, match=r"push: expected vectors of shape \(n, 3\), got \(1, 2\)"):
         Queue(size=2, dim=3).push(torch.ones(1, 2))
     with pytest.raises(ValueError, match="size: expected 1 or more, got 0"):
         Queue(size=0, dim=3)
     with pytest.raises(ValueError, match="dtype: expected one of 'float32', 'float16', 'bfloat16', got 'int8'"):
         Queue(size=2, dim=3, dtype="int8")
-
-
-@pytest.fixture
-def shapes_unchecked():
-    """As users run it: our own messages, not those of the checker of shapes."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("shapes_unchecked")
@@ -156,3 +147,9 @@ def test_numbers_of_the_wrong_length_are_refused_and_nothing_is_stored(name):
         with pytest.raises(ValueError, match=f"expected the same length, got vectors: 3,.* {name}: 1"):
             part.push(_numbers(0, 3), **numbers)
         assert len(part) == 0
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_a_single_vector_is_refused_by_its_shape():
+    with pytest.raises(ValueError, match=r"push: expected vectors of shape \(n, 3\), got \(3,\)"):
+        Queue(size=2, dim=3).push(torch.ones(3))

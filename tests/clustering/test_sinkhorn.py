@@ -125,3 +125,18 @@ def test_refuses_wrong_arguments():
         sinkhorn(torch.ones(2, 2), iterations=0)
     with pytest.raises(ValueError, match=r"at least one example and one prototype with weight, got shape \(0, 3\)"):
         sinkhorn(torch.ones(0, 3))
+
+
+@pytest.mark.parametrize("row", [[torch.nan, 0.0], [0.0, torch.inf], [-torch.inf, -torch.inf]])
+def test_names_the_rows_that_are_no_scores(row):
+    scores = torch.tensor([[0.0, 1.0], row, [1.0, 0.0]])
+    with pytest.raises(ValueError, match="scores: NaN or infinity in 1 of 3 embeddings, rows 1"):
+        sinkhorn(scores)
+
+
+def test_a_score_of_minus_infinity_bars_an_example_from_a_prototype(rng):
+    scores = _scores(rng, n=9, k=3)
+    scores[2, 1] = -torch.inf
+    codes = sinkhorn(scores, iterations=10)
+    assert codes[2, 1] == 0
+    torch.testing.assert_close(codes.sum(dim=1), torch.ones(9, dtype=torch.float64))

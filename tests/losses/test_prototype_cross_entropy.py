@@ -91,3 +91,20 @@ def test_half_precision_equals_the_same_scores_in_float64(dtype, rng):
 def test_refuses_a_wrong_temperature(temperature):
     with pytest.raises(ValueError, match="temperature: expected a number above 0"):
         PrototypeCrossEntropy(temperature)
+
+
+def test_codes_that_are_no_numbers_are_named(rng):
+    codes = torch.full((4, 3), 1 / 3)
+    codes[2, 1] = torch.nan
+    with pytest.raises(ValueError, match="targets: NaN or infinity in 1 of 4 embeddings, rows 2"):
+        PrototypeCrossEntropy()(torch.rand(4, 3, generator=rng), codes)
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_labels_that_are_none_are_named(rng):
+    scores = torch.rand(2, 3, generator=rng)
+    for labels, got in (([0, 3], 3), ([-1, 0], -1)):
+        with pytest.raises(ValueError, match=f"targets: expected prototypes 0 to 2 or -100, got {got}"):
+            PrototypeCrossEntropy()(scores, torch.tensor(labels))
+    with pytest.raises(TypeError, match="targets: expected whole numbers as labels"):
+        PrototypeCrossEntropy()(scores, torch.tensor([0.9, 1.9]))
