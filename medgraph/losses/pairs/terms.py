@@ -156,8 +156,10 @@ class LabelDistance(PairTerm):
     mirrors = True
 
     def __init__(self, query_labels: Tensor, key_labels: Tensor | None, function: Callable[[Tensor], Tensor]):
-        key_labels = query_labels if key_labels is None else key_labels
-        self.row_factors, self.column_factors = (query_labels,), (key_labels,)
+        labels = query_labels if query_labels.is_floating_point() else query_labels.long()  # narrow ones would wrap
+        key_labels = labels if key_labels is None else key_labels
+        key_labels = key_labels if key_labels.is_floating_point() else key_labels.long()
+        self.row_factors, self.column_factors = (labels,), (key_labels,)
         self.function = function
 
     def compute(self, rows, columns, shared, block, scores):

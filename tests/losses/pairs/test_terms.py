@@ -8,6 +8,7 @@ from reference.pairs import loop_lse
 from torch.nn import functional as F
 
 from medgraph.losses.pairs import pair_lse, terms
+from medgraph.losses.pairs.distances import LogDistance
 
 N, M, D = 8, 6, 3
 RNG = torch.Generator().manual_seed(5)
@@ -105,6 +106,16 @@ def test_symmetric_terms_give_the_same_on_the_short_way(make):
 def test_self_contrast_without_symmetry_equals_dense(make):
     expected = pair_lse(Q, terms=(make(),), backend="dense")
     torch.testing.assert_close(pair_lse(Q, terms=(make(),), tile=3, backend="tiled"), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8])
+def test_distances_of_narrow_labels_do_not_wrap(dtype):
+    first, second = torch.tensor([3, 10, 120]), torch.tensor([4, 12, 127])
+    first, second = (torch.where(x > 100, -x, x) if dtype.is_signed else x for x in (first, second))
+    found = terms.LabelDistance(first.to(dtype), second.to(dtype), LogDistance())
+    expected = terms.LabelDistance(first, second, LogDistance())
+    x = torch.zeros(3, 1, dtype=torch.float64)
+    torch.testing.assert_close(pair_lse(x, terms=(found,)), pair_lse(x, terms=(expected,)))
 
 
 LEARNABLE = {
