@@ -31,6 +31,20 @@ def rows(x: Tensor, dist: str | None) -> Tensor:
     return x if dist is None else processes.gather(x)
 
 
+def from_least(labels: Tensor, like: Tensor, dist: str | None) -> Tensor:
+    """Labels (n, *l) in the type of `like`, less the smallest of all processes where that type would round them.
+
+    Large whole numbers, dates say, so keep the distances between them.
+    """
+    if labels.is_floating_point() and torch.promote_types(labels.dtype, like.dtype) == like.dtype:
+        return labels.to(like)
+    wide = labels.to(like.device) if labels.is_floating_point() else labels.to(like.device, torch.int64)
+    largest = torch.finfo(wide.dtype).max if wide.is_floating_point() else torch.iinfo(wide.dtype).max
+    least = torch.cat([wide, wide.new_full((1, *wide.shape[1:]), largest)]).amin(dim=0)  # a process may hold none
+    least = least if dist is None else -processes.all_reduce_max(-least)
+    return (wide - least).to(like)
+
+
 def by_label(x: Tensor, labels: Tensor, dist: str | None) -> tuple[Tensor, Tensor]:
     """For each label the sum of its rows in all processes (k, d), with gradient, and their number (k,)."""
     sizes = torch.bincount(rows(labels, dist))

@@ -3,11 +3,11 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.losses import pairs
+from medgraph.losses import everyone, inputs, pairs
 from medgraph.losses.anchors import ContrastiveLoss
 from medgraph.losses.pairs.distances import GaussianKernel
 from medgraph.losses.pairs.lse import check_embeddings, refuse_not_finite
@@ -21,7 +21,8 @@ class LabelAlignment(ContrastiveLoss):
     w_ij = exp(-|y_i - y_j|^2 / (2 label_bandwidth)).
 
     Embeddings are used as they are, not normalized. A single example has no other: the loss is 0. An anchor all of
-    whose labels lie so far away that their weights vanish is left out. Memory is linear.
+    whose labels lie so far away that their weights vanish is left out. Memory is linear; sums run in double
+    precision, in which the distances within a cluster survive those between clusters.
 
     Args:
         bandwidth: Variance of the Gaussian kernel of the matching `Uniformity`; larger weakens the pull.
@@ -40,19 +41,24 @@ class LabelAlignment(ContrastiveLoss):
         self.label_bandwidth = checks.positive("label_bandwidth", label_bandwidth)
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
 
-    def forward(self, embeddings: Float[Tensor, "n d"], labels: Float[Tensor, "n *l"]) -> Float[Tensor, "..."]:
+    def forward(
+        self, embeddings: Float[Tensor, "n d"], labels: Float[Tensor, "n *l"] | Int[Tensor, "n *l"]
+    ) -> Float[Tensor, "..."]:
         """Loss of a batch: numbers (n,) or vectors (n, l) as labels."""
         checks.same_length(embeddings=embeddings, labels=labels)
         check_embeddings("embeddings", embeddings)
-        x = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+        dtype = torch.promote_types(embeddings.dtype, torch.float32)
+        (x,) = inputs.in_double(embeddings)
         refuse_not_finite("labels", labels[:, None].flatten(1))
         x = x - x.detach().mean(dim=0)  # changes no distance, keeps the small digits of a far-away cloud
-        kernel = LabelDistance(labels.to(x), None, GaussianKernel(math.sqrt(self.label_bandwidth)))
+        kernel = LabelDistance(
+            everyone.from_least(labels, x, None), None, GaussianKernel(math.sqrt(self.label_bandwidth))
+        )
         terms = (kernel, ExcludeSameId(torch.arange(len(x), device=x.device)))
         log_weight = pairs.pair_lse(x.detach(), terms=terms, heads=((0.0, ()),))[0]
         squares = x.square().sum(dim=1)
         total = pairs.pair_sum(x, phi="identity", scale=-2.0, row_bias=squares, col_bias=squares, terms=terms)
         weight = log_weight.exp()
-        valid = weight > torch.finfo(x.dtype).tiny
+        valid = weight > torch.finfo(dtype).tiny
         loss = total / (2 * self.bandwidth * weight.masked_fill(~valid, 1))
-        return self.reduce(loss, valid, "other example")
+        return self.reduce(loss.to(dtype), valid, "other example")

@@ -1,7 +1,7 @@
 """RankNContrast: embeddings lie in the order of their continuous labels."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from medgraph import checks
@@ -41,13 +41,16 @@ class RankNContrast(ContrastiveLoss):
         self.reduction = checks.one_of("reduction", reduction, ("mean", "sum", "none"))
         self.dist = checks.one_of("dist", dist, (None, "gather"))
 
-    def forward(self, embeddings: Float[Tensor, "n d"], labels: Float[Tensor, "n *l"]) -> Float[Tensor, "..."]:
+    def forward(
+        self, embeddings: Float[Tensor, "n d"], labels: Float[Tensor, "n *l"] | Int[Tensor, "n *l"]
+    ) -> Float[Tensor, "..."]:
         """Loss of a batch: numbers (n,) or vectors (n, l) as labels."""
         checks.same_length(embeddings=embeddings, labels=labels)
         check_embeddings("embeddings", embeddings)
         x = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-        labels = labels.to(x)[:, None].flatten(1)  # (n, l)
+        labels = labels[:, None].flatten(1)  # (n, l)
         refuse_not_finite("labels", labels)
+        labels = everyone.from_least(labels, x, self.dist)
         keys, key_labels = everyone.rows(x, self.dist), everyone.rows(labels, self.dist)
         if len(keys) < 2:
             return self.reduce(x.sum(dim=1), torch.zeros(len(x), dtype=torch.bool, device=x.device), "other example")

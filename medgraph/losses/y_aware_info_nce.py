@@ -2,11 +2,11 @@
 
 import math
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.losses import pairs
+from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, paired
 from medgraph.losses.pairs.distances import GaussianKernel
 from medgraph.losses.pairs.lse import refuse_not_finite
@@ -48,13 +48,16 @@ class YAwareInfoNCE(ContrastiveLoss):
         self.dist = checks.one_of("dist", dist, (None, "gather", "ring"))
 
     def forward(
-        self, queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"], labels: Float[Tensor, "n *l"]
+        self,
+        queries: Float[Tensor, "n d"],
+        keys: Float[Tensor, "n d"],
+        labels: Float[Tensor, "n *l"] | Int[Tensor, "n *l"],
     ) -> Float[Tensor, "..."]:
         """Loss of a batch: numbers (n,) or vectors (n, l) as labels, scaled so that one bandwidth suits all."""
         checks.same_length(queries=queries, keys=keys, labels=labels)
         queries, keys = paired(queries=queries, keys=keys)
-        labels = labels.to(queries)
-        refuse_not_finite("labels", labels[:, None] if labels.ndim == 1 else labels)
+        refuse_not_finite("labels", labels[:, None].flatten(1))
+        labels = everyone.from_least(labels, queries, self.dist)
         scale = 1 / self.temperature
         kernel = LabelDistance(labels, None, GaussianKernel(math.sqrt(self.bandwidth)))
         heads = ((1.0, ()), (0.0, (kernel,)))

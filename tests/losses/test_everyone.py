@@ -55,3 +55,12 @@ def test_alone_everyone_is_this_process(dist, rng):
     totals, sizes = everyone.by_label(x, torch.tensor([1, 1, 0]), dist)
     torch.testing.assert_close(totals, torch.stack([x[2], x[0] + x[1]]))
     assert sizes.tolist() == [1, 2]
+
+
+def test_whole_labels_keep_their_distances_and_floats_stay_as_they_are():
+    dates, like = torch.tensor([20240103, 20240101, 20240102]), torch.zeros(1)
+    assert everyone.from_least(dates, like, None).tolist() == [2, 0, 1]
+    assert everyone.from_least(torch.tensor([0, 255], dtype=torch.uint8), like, None).tolist() == [0, 255]
+    assert everyone.from_least(dates[:0], like, None).tolist() == []
+    ages = torch.tensor([45.3, 45.4])
+    assert everyone.from_least(ages, like, None) is ages

@@ -43,3 +43,20 @@ def test_labels_out_of_reach_give_zero_with_a_graph():
 def test_refuses_wrong_settings():
     with pytest.raises(ValueError, match="label_bandwidth: expected a number above 0"):
         LabelAlignment(label_bandwidth=-1.0)
+
+
+def test_clusters_far_apart_keep_the_distances_within_them(rng):
+    x = torch.randn(8, 3, generator=rng) + 1e4 * (torch.arange(8) % 2)[:, None]
+    labels = 100.0 * (torch.arange(8) % 2)
+    single, double = x.clone().requires_grad_(), x.double().requires_grad_()
+    loss, expected = LabelAlignment()(single, labels), LabelAlignment()(double, labels.double())
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    loss.backward()
+    expected.backward()
+    torch.testing.assert_close(single.grad, double.grad.float(), rtol=1e-5, atol=1e-6)
+
+
+def test_dates_count_by_their_distance(rng):
+    x, days = torch.randn(9, 3, generator=rng), torch.arange(9) % 5
+    torch.testing.assert_close(LabelAlignment()(x, days + 20240101), LabelAlignment()(x, days.float()))

@@ -50,3 +50,10 @@ def test_one_example_gives_zero_with_a_graph():
 def test_refuses_wrong_settings():
     with pytest.raises(ValueError, match="temperature: expected a number above 0"):
         RankNContrast(0.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float64])
+def test_dates_count_by_their_distance(dtype, rng):
+    x, days = torch.randn(9, 3, generator=rng), torch.arange(9) % 5
+    loss = RankNContrast()(x, (days + 20240101).to(dtype))
+    torch.testing.assert_close(loss, RankNContrast()(x, days.float()), rtol=0, atol=0)

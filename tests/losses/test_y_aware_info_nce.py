@@ -40,3 +40,10 @@ def test_refuses_wrong_settings_and_labels():
         YAwareInfoNCE(bandwidth=0.0)
     with pytest.raises(ValueError, match="labels: NaN or infinity in 1 of 3"):
         YAwareInfoNCE()(torch.eye(3), torch.eye(3), torch.tensor([1.0, torch.nan, 2.0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float64])
+def test_dates_count_by_their_distance(dtype, rng):
+    x, days = torch.randn(9, 3, generator=rng), torch.arange(9) % 5
+    loss = YAwareInfoNCE()(x, x.flip(0), (days + 20240101).to(dtype))
+    torch.testing.assert_close(loss, YAwareInfoNCE()(x, x.flip(0), days.float()), rtol=0, atol=0)
