@@ -46,10 +46,11 @@ def from_least(labels: Tensor, like: Tensor, dist: str | None) -> Tensor:
 
 
 def by_label(x: Tensor, labels: Tensor, dist: str | None) -> tuple[Tensor, Tensor]:
-    """For each label the sum of its rows in all processes (k, d), with gradient, and their number (k,)."""
-    sizes = torch.bincount(rows(labels, dist))
-    own = x.new_zeros(len(sizes), x.shape[1]).index_add(0, labels, x)
-    return total(own, dist), sizes
+    """For each row the sum of all rows of its label, in all processes (n, d), with gradient, and their number (n,)."""
+    _, codes, sizes = rows(labels, dist).unique(return_inverse=True, return_counts=True)
+    codes = codes[ids(x, dist)]
+    sums = x.new_zeros(len(sizes), x.shape[1]).index_add(0, codes, x)
+    return total(sums, dist)[codes], sizes[codes]
 
 
 def total(x: Tensor, dist: str | None) -> Tensor:

@@ -37,6 +37,15 @@ def check_lists(predictions: Tensor, targets: Tensor) -> None:
     checks.same_length(predictions=predictions, targets=targets)
 
 
+def whole(name: str, labels: Tensor) -> Tensor:
+    """Labels (n,) of any whole type, as int64. Raises TypeError for fractions, ValueError for another shape."""
+    if labels.is_floating_point():
+        raise TypeError(f"{name}: expected whole numbers, got {labels.dtype}")
+    if labels.ndim != 1:
+        raise ValueError(f"{name}: expected one per example, shape (n,), got {tuple(labels.shape)}")
+    return labels.long()
+
+
 def same_width(**embeddings: Tensor) -> None:
     """Raise ValueError unless the last axis of all is equally long; names every width."""
     widths = {name: x.shape[-1] for name, x in embeddings.items()}

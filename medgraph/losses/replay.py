@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.losses import everyone, pairs
+from medgraph.losses import everyone, inputs, pairs
 from medgraph.losses.anchors import ContrastiveLoss, units
 from medgraph.losses.pairs.positives import by_label
 from medgraph.losses.pairs.terms import ExcludeSameId
@@ -47,6 +47,7 @@ class ReplayLoss(ContrastiveLoss):
     ) -> Float[Tensor, "..."]:
         """Loss of rehearsed examples: their embeddings now and by the previous model, and `others` of the new task."""
         checks.same_length(rehearsed=rehearsed, previous=previous, labels=labels)
+        labels = inputs.whole("labels", labels)
         keys = rehearsed if others is None else torch.cat(units(rehearsed=rehearsed, others=others))
         anchors, previous, keys = units(rehearsed=rehearsed, previous=previous.detach(), keys=keys)
         scale, ids = 1 / self.temperature, everyone.ids(keys, self.dist)
@@ -61,4 +62,4 @@ class ReplayLoss(ContrastiveLoss):
         if self.dist is None:
             return by_label(labels, labels, exclude_self=False).mean(anchors, previous, scale=scale)
         totals, sizes = everyone.by_label(previous, labels, self.dist)
-        return scale * (anchors * totals[labels]).sum(dim=1) / sizes[labels].to(anchors)
+        return scale * (anchors * totals).sum(dim=1) / sizes.to(anchors)

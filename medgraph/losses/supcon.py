@@ -4,7 +4,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.losses import everyone, pairs
+from medgraph.losses import everyone, inputs, pairs
 from medgraph.losses.anchors import ContrastiveLoss, unit
 from medgraph.losses.pairs.positives import by_label
 from medgraph.losses.pairs.terms import ExcludeSameId, OnlyNegatives, OnlyPositives
@@ -49,6 +49,7 @@ class SupCon(ContrastiveLoss):
 
     def forward(self, embeddings: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, "..."]:
         checks.same_length(embeddings=embeddings, labels=labels)
+        labels = inputs.whole("labels", labels)
         x, scale = unit(embeddings), 1 / self.temperature
         others = ExcludeSameId(everyone.ids(x, self.dist))
         positive, count = self._positives(x, labels, scale)
@@ -75,5 +76,5 @@ class SupCon(ContrastiveLoss):
             positives = by_label(labels)
             return positives.mean(x, scale=scale), positives.count
         totals, sizes = everyone.by_label(x, labels, self.dist)
-        count = sizes[labels] - 1
-        return scale * (x * (totals[labels] - x)).sum(dim=1) / count.clamp_min(1).to(x), count
+        count = sizes - 1
+        return scale * (x * (totals - x)).sum(dim=1) / count.clamp_min(1).to(x), count

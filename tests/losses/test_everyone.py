@@ -52,9 +52,9 @@ def test_alone_everyone_is_this_process(dist, rng):
     assert everyone.ids(x, dist).tolist() == [0, 1, 2]
     assert everyone.rows(x, dist) is x
     assert everyone.total(x, dist) is x
-    totals, sizes = everyone.by_label(x, torch.tensor([1, 1, 0]), dist)
-    torch.testing.assert_close(totals, torch.stack([x[2], x[0] + x[1]]))
-    assert sizes.tolist() == [1, 2]
+    totals, sizes = everyone.by_label(x, torch.tensor([7, 7, 10**12]), dist)
+    torch.testing.assert_close(totals, torch.stack([x[0] + x[1], x[0] + x[1], x[2]]))
+    assert sizes.tolist() == [2, 2, 1]
 
 
 def test_whole_labels_keep_their_distances_and_floats_stay_as_they_are():

@@ -40,3 +40,19 @@ def test_a_single_example_gives_zero_with_a_graph():
         loss = ReplayLoss()(x, torch.ones(1, 3), torch.zeros(1, dtype=torch.long))
     loss.backward()
     assert (x.grad == 0).all()
+
+
+def test_memory_does_not_grow_with_the_labels(rng):
+    x, labels = torch.randn(6, 3, generator=rng), torch.tensor([0, 1, 0, 2, 1, 0])
+    assert torch.equal(ReplayLoss()(x, x.flip(0), labels + 10**12), ReplayLoss()(x, x.flip(0), labels))
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_labels_may_be_of_any_whole_type_and_are_one_per_example(rng):
+    x, labels = torch.randn(6, 3, generator=rng), torch.tensor([0, 1, 0, 1, 1, 0])
+    for dtype in (torch.uint8, torch.int16, torch.bool):
+        assert torch.equal(ReplayLoss()(x, x.flip(0), labels.to(dtype)), ReplayLoss()(x, x.flip(0), labels))
+    with pytest.raises(ValueError, match=r"labels: expected one per example, shape \(n,\), got \(6, 1\)"):
+        ReplayLoss()(x, x.flip(0), labels[:, None])
+    with pytest.raises(TypeError, match=r"labels: expected whole numbers, got torch.float32"):
+        ReplayLoss()(x, x.flip(0), labels.float())

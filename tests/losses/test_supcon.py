@@ -80,3 +80,25 @@ def test_refuses_wrong_settings():
         SupCon(-1.0)
     with pytest.raises(ValueError, match="mode: expected one of 'out', 'in', 'per_positive'"):
         SupCon(mode="both")
+
+
+def test_memory_does_not_grow_with_the_labels(rng):
+    x, labels = torch.randn(6, 3, generator=rng), torch.tensor([0, 1, 0, 2, 1, 0])
+    assert torch.equal(SupCon()(x, labels + 10**12), SupCon()(x, labels))
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_labels_may_be_of_any_whole_type_and_are_one_per_example(rng):
+    x, labels = torch.randn(6, 3, generator=rng), torch.tensor([0, 1, 0, 1, 1, 0])
+    for dtype in (torch.uint8, torch.int16, torch.bool):
+        assert torch.equal(SupCon()(x, labels.to(dtype)), SupCon()(x, labels))
+    with pytest.raises(ValueError, match=r"labels: expected one per example, shape \(n,\), got \(6, 1\)"):
+        SupCon()(x, labels[:, None])
+    with pytest.raises(TypeError, match=r"labels: expected whole numbers, got torch.float32"):
+        SupCon()(x, labels.float())
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_refuses_maps_that_are_no_rows():
+    with pytest.raises(ValueError, match=r"embeddings: expected shape \(examples, dim\), got \(2, 3, 4\)"):
+        SupCon()(torch.ones(2, 3, 4), torch.tensor([0, 1]))

@@ -113,14 +113,11 @@ def by_label(query_labels: Tensor, key_labels: Tensor | None = None, exclude_sel
     exclude_self = key_labels is None if exclude_self is None else exclude_self
     key_labels = query_labels if key_labels is None else key_labels
     labels = torch.cat([query_labels, key_labels])
-    if torch.compiler.is_compiling():  # a graph cannot ask for the largest label: each becomes its place among all
-        query_labels, key_labels = torch.searchsorted(labels.sort().values, labels).split(
-            [len(query_labels), len(key_labels)]
-        )
-        num_labels = len(labels)
-    else:
+    if not torch.compiler.is_compiling():  # a graph cannot ask
         _check_labels(query_labels, key_labels, labels, exclude_self)
-        num_labels = int(labels.max()) + 1 if labels.numel() else 0
+    places = torch.searchsorted(labels.sort().values, labels)  # of each label among all: the labels may be large
+    query_labels, key_labels = places.split([len(query_labels), len(key_labels)])
+    num_labels = len(labels)
     sizes = torch.zeros(num_labels, device=labels.device).index_add(
         0, key_labels, torch.ones(key_labels.shape, device=labels.device)
     )
