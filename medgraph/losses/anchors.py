@@ -104,7 +104,7 @@ def with_positive(negatives: Tensor, positive: Tensor, log_weight: Tensor | floa
     return loss.to(negatives.dtype)
 
 
-def units(**embeddings: Tensor) -> tuple[Float[Tensor, "..."], ...]:
+def units(**embeddings: Tensor) -> tuple[Float[Tensor, "_ d"], ...]:
     """Each at length 1, in float32 or better.
 
     Raises:
@@ -114,13 +114,13 @@ def units(**embeddings: Tensor) -> tuple[Float[Tensor, "..."], ...]:
     for name, x in embeddings.items():
         if not x.is_floating_point():
             raise TypeError(f"{name}: expected floating-point embeddings, got {x.dtype}; did ids or labels come first?")
-        if x.ndim < 2:
+        if x.ndim != 2:
             raise ValueError(f"{name}: expected shape (examples, dim), got {tuple(x.shape)}")
     inputs.same_width(**embeddings)
     return tuple(_unit(name, x) for name, x in embeddings.items())
 
 
-def unit(embeddings: Tensor, name: str = "embeddings") -> Float[Tensor, "..."]:
+def unit(embeddings: Tensor, name: str = "embeddings") -> Float[Tensor, "n d"]:
     """The embeddings at length 1, in float32 or better; refuses what `units` refuses."""
     return units(**{name: embeddings})[0]
 
@@ -133,8 +133,8 @@ def paired(**embeddings: Tensor) -> tuple[Float[Tensor, "n d"], ...]:
 
 def _unit(name: str, x: Tensor) -> Tensor:
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    norms = torch.linalg.vector_norm(x.detach(), dim=-1, keepdim=True, dtype=torch.float64)
-    refuse_not_finite(name, norms.flatten(0, -2))
+    norms = torch.linalg.vector_norm(x.detach(), dim=1, keepdim=True, dtype=torch.float64)
+    refuse_not_finite(name, norms)
     return _Unit.apply(x, norms)
 
 

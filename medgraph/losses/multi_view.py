@@ -44,8 +44,8 @@ class MVInfoNCE(ContrastiveLoss):
         self.same_view_negatives = same_view_negatives
 
     def forward(self, views: Float[Tensor, "v n d"]) -> Float[Tensor, "..."]:
-        num_views, n, _ = _check(views).shape
-        views = unit(views, "views")
+        views = _units(views)
+        num_views, n, _ = views.shape
         stacked = views.flatten(0, 1)
         view = torch.arange(num_views, device=views.device).repeat_interleave(n)
         others = ExcludeSameId(everyone.ids(views[0], self.dist).repeat(num_views))
@@ -87,8 +87,8 @@ class MVDHEL(ContrastiveLoss):
         self.temperature = checks.positive("temperature", temperature)
 
     def forward(self, views: Float[Tensor, "v n d"]) -> Float[Tensor, "..."]:
-        num_views = len(_check(views))
-        views = unit(views, "views")
+        views = _units(views)
+        num_views = len(views)
         others, scale = ExcludeSameId(everyone.ids(views[0], self.dist)), 1 / self.temperature
         over_others = [pairs.pair_lse(view, scale=scale, terms=(others,), dist=self.dist)[0] for view in views]
         energy = torch.stack(over_others).sum(dim=0)
@@ -98,12 +98,13 @@ class MVDHEL(ContrastiveLoss):
         return self.reduce(energy - attraction, valid, "negative", positive=attraction, denominator=energy)
 
 
-def _check(views: Tensor) -> Tensor:
-    if len(views) < 2:
+def _units(views: Tensor) -> Tensor:
+    """Each row at length 1 (v, n, d)."""
+    if views.ndim != 3 or len(views) < 2:
         raise ValueError(
             f"views: expected shape (views, examples, dim) with at least 2 views, got {tuple(views.shape)}"
         )
-    return views
+    return unit(views.flatten(0, 1), "views").view_as(views)
 
 
 def _own_views(views: Tensor) -> Tensor:

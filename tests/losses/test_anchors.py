@@ -80,6 +80,8 @@ def test_names_what_does_not_fit():
         units(queries=torch.ones(4, 2).long())
     with pytest.raises(ValueError, match=r"queries: expected shape \(examples, dim\), got \(4,\)"):
         units(queries=torch.ones(4))
+    with pytest.raises(ValueError, match=r"queries: expected shape \(examples, dim\), got \(2, 4, 2\)"):
+        units(queries=torch.ones(2, 4, 2))
     with pytest.raises(ValueError, match="expected the same width, got queries: 2, keys: 3"):
         units(queries=torch.ones(4, 2), keys=torch.ones(4, 3))
     with pytest.raises(ValueError, match="expected the same length, got first: 4, second: 5"):

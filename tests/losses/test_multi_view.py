@@ -47,3 +47,10 @@ def test_refuses_wrong_settings_and_a_single_view(loss):
         loss(0.0)
     with pytest.raises(ValueError, match=r"views: expected shape .* at least 2 views"):
         loss()(torch.ones(1, 4, 3))
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+@pytest.mark.parametrize("loss", [MVInfoNCE, MVDHEL])
+def test_refuses_a_single_matrix(loss):
+    with pytest.raises(ValueError, match=r"views: expected shape \(views, examples, dim\) .*, got \(4, 3\)"):
+        loss()(torch.ones(4, 3))

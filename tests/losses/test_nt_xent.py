@@ -39,3 +39,9 @@ def test_half_precision_stays_finite(rng):
 def test_refuses_a_wrong_temperature():
     with pytest.raises(ValueError, match="temperature: expected a number above 0"):
         NTXent(0.0)
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_refuses_maps_that_are_no_rows():
+    with pytest.raises(ValueError, match=r"first: expected shape \(examples, dim\), got \(2, 3, 4\)"):
+        NTXent()(torch.ones(2, 3, 4), torch.ones(2, 3, 4))
