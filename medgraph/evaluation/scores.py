@@ -23,12 +23,14 @@ class Metric:
         digits: Decimals.
         lower_is_better: True for distances and errors.
         is_share: True where 1 is the best there is, unless it is given in percent.
+        lowest: The least it can be.
     """
 
     title: str
     digits: int = 4
     lower_is_better: bool = False
     is_share: bool = False
+    lowest: float = 0.0
 
 
 METRICS = {
@@ -39,26 +41,27 @@ METRICS = {
     "volume_error": Metric("volume error, ml", 3, lower_is_better=True),
     "area_error_px": Metric("area error, px", 1, lower_is_better=True),
     "auc": Metric("AUC", is_share=True),
+    "accuracy": Metric("accuracy", is_share=True),
     "balanced_accuracy": Metric("balanced accuracy", is_share=True),
+    "recall": Metric("recall", is_share=True),
     "macro_f1": Metric("Macro-F1", is_share=True),
     "micro_f1": Metric("Micro-F1", is_share=True),
     "nmi": Metric("NMI", is_share=True),
-    "ari": Metric("ARI", is_share=True),
+    "ari": Metric("ARI", is_share=True, lowest=-0.5),
     "mae": Metric("mean absolute error", lower_is_better=True),
-    "r2": Metric("R squared", is_share=True),
+    "r2": Metric("R squared", is_share=True, lowest=-math.inf),
 }
 
 
 def metric(name: str) -> Metric:
     """How the metric `name` is shown; one that is not listed shows under its own name."""
-    return METRICS.get(name, Metric(name.replace("_", " ")))
+    return METRICS.get(name, Metric(name.replace("_", " "), lowest=-math.inf))
 
 
 def _within(name: str, ends: tuple[float, float], figure: float) -> tuple[float, float]:
-    """An interval cut off where its metric ends; a figure above 1 is in percent, errors are not below 0."""
+    """An interval cut off where its metric ends; a figure above 1 is in percent."""
     facts = metric(name)
-    low = max(ends[0], 0.0) if facts.lower_is_better else ends[0]
-    return low, min(ends[1], 1.0) if facts.is_share and figure <= 1 else ends[1]
+    return max(ends[0], facts.lowest), min(ends[1], 1.0) if facts.is_share and figure <= 1 else ends[1]
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,7 @@ class Scores:
 
         An interval of few cases may reach beyond what a metric can be: it ends there.
         """
-        found: dict[str, dict[str, list[float]]] = {}
-        for row in self.units():
-            for name, value in row.items():
-                if name not in ("case", "label"):
-                    for key in (f"{row['label']} {name}", f"mean {name}"):
-                        found.setdefault(key, {}).setdefault(row["case"], []).append(value)
-        means = {key: [sum(values) / len(values) for values in cases.values()] for key, cases in found.items()}
+        means = _case_means(self.units())
         ends = {key: interval(np.asarray(values)) for key, values in means.items()}
         return {
             key: _within(key.split()[-1], between, sum(means[key]) / len(means[key]))
@@ -119,14 +116,8 @@ class Scores:
         return list(dict.fromkeys(name for row in self.rows for name in row if name not in ("case", "label")))
 
     def summary(self) -> dict[str, float]:
-        """Mean over cases of each metric, by "label metric" and, over all labels, "mean metric"."""
-        found: dict[str, list[float]] = {}
-        for row in self.rows:
-            for name, value in row.items():
-                if name not in ("case", "label"):
-                    found.setdefault(f"{row['label']} {name}", []).append(value)
-                    found.setdefault(f"mean {name}", []).append(value)
-        return {name: sum(values) / len(values) for name, values in found.items()}
+        """Mean over cases of each metric, by "label metric" and, of their means over labels, "mean metric"."""
+        return {key: sum(means) / len(means) for key, means in _case_means(self.rows).items()}
 
     def to_json(self, path: Path) -> None:
         """Write everything to `path`, whole or not at all; a number that is not finite as null."""
@@ -166,3 +157,14 @@ def _with_nan(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [number(one) for one in value] if isinstance(value, list) else math.nan if value is None else value
 
     return [{key: number(value) for key, value in row.items()} for row in rows]
+
+
+def _case_means(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """A number per case, by "label metric" and, over the labels that the case has, "mean metric"."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name not in ("case", "label"):
+                for key in (f"{row['label']} {name}", f"mean {name}"):
+                    found.setdefault(key, {}).setdefault(row["case"], []).append(value)
+    return {key: [sum(values) / len(values) for values in cases.values()] for key, cases in found.items()}

@@ -120,8 +120,8 @@ def _labels(found: Seeds) -> list[str]:
 def _figures(found: Seeds, labels: Sequence[str]) -> list[str]:
     """Number of seeds, and Dice: mean over labels, then label by label; over seeds and volumes."""
     summaries = [scores.summary() for scores in found.values()]
-    means = [sum(s[f"{label} {_METRIC}"] for s in summaries) / len(summaries) for label in labels]
-    return [str(len(summaries)), f"{sum(means) / len(means):.3f}", *(f"{mean:.3f}" for mean in means)]
+    means = [sum(s[f"{label} {_METRIC}"] for s in summaries) / len(summaries) for label in ("mean", *labels)]
+    return [str(len(summaries)), *(f"{mean:.3f}" for mean in means)]
 
 
 def _difference(first: Seeds, second: Seeds) -> str:

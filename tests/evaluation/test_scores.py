@@ -6,6 +6,7 @@ import pytest
 from medgraph.errors import DataError
 from medgraph.evaluation import per_case
 from medgraph.evaluation.bootstrap import mean_interval, t_interval
+from medgraph.evaluation.paired import paired_rows
 from medgraph.evaluation.scores import Scores
 
 ROWS = [
@@ -21,6 +22,15 @@ def test_the_summary_averages_over_cases_and_labels():
     assert summary["front dice"] == pytest.approx(0.6)
     assert summary["mean dice"] == pytest.approx(0.75)
     assert summary["mean hd95"] == pytest.approx(2.0)
+
+
+def test_the_interval_is_that_of_the_summary_where_cases_have_different_labels():
+    rows = [{"case": "a", "label": label, "dice": 0.9} for label in ("front", "back", "top")]
+    rows += [{"case": case, "label": "front", "dice": dice} for case, dice in (("b", 0.5), ("c", 0.6), ("d", 0.4))]
+    scores = Scores(rows)
+    assert scores.summary()["mean dice"] == pytest.approx(0.6)  # cases count alike, not rows
+    assert np.mean(scores.intervals()["mean dice"]) == pytest.approx(0.6)
+    assert paired_rows([scores], [scores])[-1]["first"] == pytest.approx(0.6)
 
 
 def test_what_is_written_is_read_again(tmp_path):
@@ -64,6 +74,16 @@ def test_an_interval_of_a_share_ends_at_1_and_one_in_percent_does_not():
     assert high == 1
     percent = {"auc": np.array([99.0, 101.0, 98.0, 102.0])}
     assert Scores.of_whole("node", list("abcd"), percent).intervals()["node auc"][1] > 100
+
+
+@pytest.mark.parametrize(("name", "lowest"), [("dice", 0), ("recall", 0), ("accuracy", 0), ("hd95", 0), ("ari", -0.5)])
+def test_an_interval_ends_where_its_metric_does(name, lowest):
+    values = [0.0, 0.0, 1.0]
+    scores = Scores([{"case": str(case), "label": "front", name: value} for case, value in enumerate(values)])
+    low, high = scores.intervals()[f"front {name}"]
+    assert t_interval(np.array(values))[0] < -0.9
+    assert low == lowest
+    assert high == 1 or name == "hd95"
 
 
 @pytest.mark.parametrize("n", [2, 3, 9, 10])
