@@ -62,6 +62,13 @@ def _plain_sum(data, parameters, dist, tile):
     return pair_sum(x @ weight, phi="identity", scale=scale, terms=(terms.OnlyPositives(codes[:, 0]),), dist=dist)
 
 
+def _sum_beside_an_empty_slot(data, parameters, dist, tile):
+    x, _, _, ids, _ = data
+    weight, scale = parameters
+    filled = terms.ExcludeSameId(ids, ids.where(ids != 2, -1))  # the first process has the slot
+    return pair_sum(x @ weight, phi="identity", scale=scale, terms=(filled,), dist=dist)
+
+
 def _averaged(parameters):
     world = processes.world_size()
     return [processes.all_reduce_sum(p.grad) / world for p in parameters]
@@ -80,7 +87,7 @@ def check_equals_one_process():
     for sizes in ([3 + 2 * r for r in range(world)], [6, *([0, 5, 2][: world - 1])]):  # one is empty
         data = _everyone(sizes)
         local = [x.split(sizes)[rank] for x in data]
-        for values_of in (_both_directions, _self_contrast, _softplus_sum, _plain_sum):
+        for values_of in (_both_directions, _self_contrast, _softplus_sum, _plain_sum, _sum_beside_an_empty_slot):
             values, gradients = _expected(values_of, data)
             for dist in ("gather", "ring"):
                 for tile in (None, 3):

@@ -115,6 +115,7 @@ def _sum(
         a, b = (None if bias is None else bias.to(vectors) for bias in (row_bias, col_bias))
         if together and dist == "gather":
             keys, b, terms, _ = exchange.gather_keys(keys, b, terms, (), processes.counts(keys, group), group)
+            linear = linear and _is_linear(terms)  # another process may hold empty slots
         if linear:
             return (_linear(q, keys, scale, a, b, terms),)
         return (
