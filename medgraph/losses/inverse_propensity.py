@@ -9,6 +9,7 @@ from torch import Tensor
 from medgraph import checks
 from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, own_logits, units, with_positive
+from medgraph.losses.pairs.lse import refuse_not_finite
 from medgraph.losses.pairs.terms import ColumnLogWeight, ExcludeSameId, PairTerm, TableLogWeight
 
 
@@ -60,6 +61,7 @@ class InversePropensity(ContrastiveLoss):
         """Loss of a batch: a propensity per key, or a table by stratum of query and key together with `strata`."""
         checks.same_length(queries=queries, keys=keys)
         queries, keys = units(queries=queries, keys=keys)
+        refuse_not_finite("propensity", propensity[:, None].flatten(1))
         scale = 1 / self.temperature
         positive = own_logits(queries, keys, scale)  # (n,)
         log_weight = -propensity.to(queries).clamp(self.min_propensity, 1).log()

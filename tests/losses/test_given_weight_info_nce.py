@@ -55,3 +55,11 @@ def test_weights_of_zero_give_zero_with_a_graph(rng):
 def test_refuses_fewer_keys_than_queries():
     with pytest.raises(ValueError, match="4 queries need at least 4 keys"):
         GivenWeightInfoNCE()(torch.ones(4, 2), torch.ones(3, 2), torch.zeros(3))
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+@pytest.mark.parametrize("always", [True, False])
+def test_refuses_weights_that_are_none(wrong, always):
+    loss = GivenWeightInfoNCE(positive_in_denominator="always" if always else "weighted")
+    with pytest.raises(ValueError, match="expected log-weights that are numbers or -inf"):
+        loss(torch.eye(2), torch.eye(2), torch.tensor([wrong, 0.0]))

@@ -74,3 +74,13 @@ def test_refuses_a_table_without_strata_and_wrong_strata():
         InversePropensity()(x, x, table)
     with pytest.raises(ValueError, match="strata: expected 0 to 1, the rows of the table, got 0 to 2"):
         InversePropensity()(x, x, table, torch.tensor([0, 1, 2]))
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_refuses_a_propensity_that_is_none(wrong):
+    x, table = torch.eye(2), torch.full((2, 2), 0.5)
+    table[1, 0] = wrong
+    with pytest.raises(ValueError, match="propensity: NaN or infinity in 1 of 2 embeddings, rows 1"):
+        InversePropensity()(x, x, table[:, 0])
+    with pytest.raises(ValueError, match="propensity: NaN or infinity in 1 of 2 embeddings, rows 1"):
+        InversePropensity()(x, x, table, torch.tensor([0, 1]))

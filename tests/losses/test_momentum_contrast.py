@@ -114,3 +114,9 @@ def test_refuses_one_side_only():
         MomentumContrast()(torch.eye(2), torch.eye(2), torch.eye(2), ids=torch.arange(2))
     with pytest.raises(ValueError, match="codes: expected those of the queries and of the queue together"):
         MomentumContrast()(torch.eye(2), torch.eye(2), torch.eye(2), queue_codes=torch.arange(2))
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_refuses_weights_that_are_none(wrong):
+    with pytest.raises(ValueError, match="expected log-weights that are numbers or -inf"):
+        MomentumContrast()(torch.eye(2), torch.eye(2), torch.eye(2), log_weights=torch.tensor([wrong, 0.0]))

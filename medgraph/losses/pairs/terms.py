@@ -117,6 +117,11 @@ class ColumnLogWeight(PairTerm):
         """See the class."""
         return columns[0][None, :].expand(block.row_stop - block.row_start, -1)
 
+    def check(self, num_rows: int, num_columns: int) -> None:
+        """Raise ValueError unless there is one log-weight per key, a number or -inf."""
+        super().check(num_rows, num_columns)
+        _check_log_weights("ColumnLogWeight", self.column_factors[0])
+
 
 class TableLogWeight(PairTerm):
     """A log-weight per pair of strata (site x site, age bin x age bin).
@@ -136,6 +141,11 @@ class TableLogWeight(PairTerm):
     def compute(self, rows, columns, shared, block, scores):
         """See the class."""
         return shared[0][rows[0]][:, columns[0]]
+
+    def check(self, num_rows: int, num_columns: int) -> None:
+        """Raise ValueError unless each query and key has a stratum, and the log-weights are numbers or -inf."""
+        super().check(num_rows, num_columns)
+        _check_log_weights("TableLogWeight", self.shared_factors[0])
 
     @property
     def symmetric(self) -> bool:
@@ -274,8 +284,9 @@ class SparseBias(PairTerm):
         return values.new_zeros(shape).index_put(where, values, accumulate=True)
 
     def check(self, num_rows: int, num_columns: int) -> None:
-        """Raise ValueError if rows do not ascend or a listed pair lies outside the matrix."""
-        _, rows, columns = self.shared_factors
+        """Raise ValueError if rows do not ascend, a listed pair lies outside the matrix, or a bias is NaN or +inf."""
+        values, rows, columns = self.shared_factors
+        _check_log_weights("SparseBias", values)
         if bool((rows[1:] < rows[:-1]).any()):
             raise ValueError("SparseBias: rows must ascend; sort the pairs by row first")
         for name, indices, size in (("rows", rows, num_rows), ("columns", columns, num_columns)):
@@ -313,6 +324,12 @@ def _both(name: str, queries: Tensor, keys: Tensor | None, ndim: int = 1) -> tup
                 f"got {codes.dtype} of shape {tuple(codes.shape)}"
             )
     return (queries,), (keys,)
+
+
+def _check_log_weights(name: str, weights: Tensor) -> None:
+    """Raise ValueError for NaN or +inf; -inf is a weight of 0."""
+    if weights.numel() and not bool(weights.detach().amax() < torch.inf):  # NaN is not below it either
+        raise ValueError(f"{name}: expected log-weights that are numbers or -inf, got {float(weights.detach().amax())}")
 
 
 def _apart(first: Tensor, second: Tensor) -> bool:

@@ -118,6 +118,23 @@ def test_distances_of_narrow_labels_do_not_wrap(dtype):
     torch.testing.assert_close(pair_lse(x, terms=(found,)), pair_lse(x, terms=(expected,)))
 
 
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+@pytest.mark.parametrize(
+    "make",
+    [
+        terms.ColumnLogWeight,
+        lambda w: terms.TableLogWeight(w.expand(8, -1), Y, W),
+        lambda w: terms.SparseBias(torch.arange(M), torch.arange(M), w),
+    ],
+)
+def test_log_weights_that_are_no_weights_are_refused(make, wrong):
+    weight = torch.full((M,), -torch.inf)
+    assert pair_lse(Q, K, terms=(make(weight),)).shape == (1, N)
+    weight[2] = wrong
+    with pytest.raises(ValueError, match=rf"expected log-weights that are numbers or -inf, got {wrong}"):
+        pair_lse(Q, K, terms=(make(weight),))
+
+
 LEARNABLE = {
     "column": (terms.ColumnLogWeight, (LOG_WEIGHT,)),
     "table": (lambda table: terms.TableLogWeight(table, Y, W), (TABLE,)),
