@@ -61,18 +61,17 @@ class MultiPositiveInfoNCE(ContrastiveLoss):
     ) -> Float[Tensor, "..."]:
         """Loss of one batch; `positives` lists (query, key) pairs, ascending by query and with each query itself.
 
-        Both count the rows given here, also with `dist`.
+        Both count the rows given here, also with `dist`. A pair that is listed twice counts once.
+
+        Raises:
+            ValueError: Lengths differ, or `positives` is no list of pairs of the rows given here.
         """
         checks.same_length(queries=queries, keys=keys)
         queries, keys = paired(queries=queries, keys=keys)
         n, scale = len(queries), 1 / self.temperature
-        if positives.numel() and not 0 <= int(positives.min()) <= int(positives.max()) < n:
-            raise ValueError(
-                f"positives: expected numbers of examples from 0 to {n - 1}, "
-                f"got {int(positives.min())} to {int(positives.max())}"
-            )
+        _check_pairs(positives, n)
         rows, columns = positives[0].contiguous(), positives[1].contiguous()
-        positive = by_edges(rows, columns, n).lse(queries, keys, scale=scale)
+        positive = by_edges(rows, columns, n, _once(rows * n + columns, queries)).lse(queries, keys, scale=scale)
         everyones, ids = everyone.rows(keys, self.dist), everyone.ids(keys, self.dist)
         removed = torch.full(rows.shape, -torch.inf, dtype=queries.dtype, device=queries.device)
         terms: list[PairTerm] = [SparseBias(rows, ids[columns], removed)]
@@ -87,3 +86,24 @@ class MultiPositiveInfoNCE(ContrastiveLoss):
         positive, denominator = positive.masked_fill(~valid, 0), denominator.masked_fill(~valid, 0)
         lack = "positive or nothing to tell it from"
         return self.reduce(denominator - positive, valid, lack, positive=positive, denominator=denominator)
+
+
+def _check_pairs(positives: Tensor, n: int) -> None:
+    if positives.ndim != 2 or len(positives) != 2:
+        raise ValueError(f"positives: expected shape (2, pairs), queries and keys, got {tuple(positives.shape)}")
+    if torch.compiler.is_compiling():
+        return  # a graph cannot ask
+    if positives.numel() and not 0 <= int(positives.min()) <= int(positives.max()) < n:
+        raise ValueError(
+            f"positives: expected numbers of examples from 0 to {n - 1}, "
+            f"got {int(positives.min())} to {int(positives.max())}"
+        )
+
+
+def _once(pairs: Tensor, like: Tensor) -> Tensor | None:
+    """Weight of each listed pair (e,): 0 where it was listed before; None if all weigh 1."""
+    if not torch.compiler.is_compiling() and bool((pairs[1:] > pairs[:-1]).all()):
+        return None
+    ordered, order = pairs.sort(stable=True)
+    first = torch.ones(pairs.shape, dtype=like.dtype, device=like.device)
+    return first.scatter(0, order[1:], (ordered[1:] != ordered[:-1]).to(first))

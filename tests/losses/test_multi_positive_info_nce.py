@@ -33,6 +33,21 @@ def test_each_alone_is_info_nce(rng):
     torch.testing.assert_close(ours, InfoNCE(0.3)(q, k))
 
 
+@pytest.mark.parametrize("denominator", ["never", "always"])
+def test_a_pair_that_is_listed_twice_counts_once(denominator, rng):
+    q, k = torch.randn(2, 5, 3, generator=rng)
+    again = PAIRS[:, [0, 1, 1, 1, 2, 3, 3, 4, 5, 6]]
+    loss = MultiPositiveInfoNCE(0.5, denominator)
+    assert torch.equal(loss(q, k, again), loss(q, k, PAIRS))
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_refuses_pairs_in_rows_and_lists_that_are_flat():
+    for wrong in (PAIRS.T, PAIRS[0]):
+        with pytest.raises(ValueError, match=r"positives: expected shape \(2, pairs\), queries and keys, got \(7,"):
+            MultiPositiveInfoNCE()(torch.eye(5), torch.eye(5), wrong)
+
+
 def test_refuses_wrong_settings():
     with pytest.raises(ValueError, match="positive_in_denominator: expected one of 'never', 'always'"):
         MultiPositiveInfoNCE(0.1, "sometimes")
