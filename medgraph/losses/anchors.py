@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone, inputs
 from medgraph.losses.loss import Loss
 from medgraph.losses.pairs.first_order import first_order
 from medgraph.losses.pairs.lse import refuse_not_finite
+from medgraph.losses.pairs.softplus import softplus
 
 SHORTEST = 1e-12  # length below which a row is scaled as if it had this one, as in torch's `normalize`
 _stats: ContextVar[dict[str, float] | None] = ContextVar("stats", default=None)
@@ -100,7 +100,7 @@ def with_positive(negatives: Tensor, positive: Tensor, log_weight: Tensor | floa
     own = torch.as_tensor(log_weight, dtype=positive.dtype, device=positive.device).expand_as(positive)
     counts = own > -math.inf
     own = own.masked_fill(~counts, 0)
-    loss = torch.where(counts, F.softplus(negatives - positive - own) + own, negatives - positive)
+    loss = torch.where(counts, softplus(negatives - positive - own) + own, negatives - positive)
     return loss.to(negatives.dtype)
 
 

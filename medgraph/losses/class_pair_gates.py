@@ -10,6 +10,7 @@ from medgraph.losses import everyone
 from medgraph.losses.anchors import ContrastiveLoss
 from medgraph.losses.pairs.lse import check_embeddings
 from medgraph.losses.pairs.rows import map_rows
+from medgraph.losses.pairs.softplus import softplus
 
 
 class ClassPairGates(ContrastiveLoss):
@@ -118,7 +119,7 @@ class ClassPairGates(ContrastiveLoss):
         empty = ~is_negative.any(dim=1)
         kept = logits.masked_fill(~is_negative, -torch.inf).masked_fill(empty[:, None], 0)
         denominator = kept.logsumexp(dim=1)
-        terms = F.softplus(denominator[:, None] - logits) * is_positive
+        terms = softplus(denominator[:, None] - logits) * is_positive
         denominator = denominator.masked_fill(empty, -torch.inf)
         num_positives = is_positive.sum(dim=1).to(x)
         return torch.stack([terms.sum(dim=1), (logits * is_positive).sum(dim=1), denominator, num_positives], dim=1)

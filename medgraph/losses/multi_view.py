@@ -3,11 +3,11 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
 from medgraph.losses.anchors import ContrastiveLoss, unit
+from medgraph.losses.pairs.softplus import softplus
 from medgraph.losses.pairs.terms import ExcludeSameId, OnlyNegatives
 
 
@@ -57,7 +57,7 @@ class MVInfoNCE(ContrastiveLoss):
         negative = negative.view(num_views, n)
         empty = (negative == -torch.inf).all(dim=0)
         negative = negative.masked_fill(empty, 0).logsumexp(dim=0).masked_fill(empty, -torch.inf)
-        loss = F.softplus(negative - positive)  # exact where the own views' share is close to 1
+        loss = softplus(negative - positive)  # exact where the own views' share is close to 1
         over_all = torch.logaddexp(negative, positive)
         return self.reduce(loss, None, "view", positive=positive, denominator=over_all)
 

@@ -4,12 +4,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.losses import inputs
 from medgraph.losses.independence import Independence
 from medgraph.losses.loss import full_precision
+from medgraph.losses.pairs.softplus import softplus
 
 
 class TotalCorrelation(Independence):
@@ -58,7 +58,7 @@ class TotalCorrelation(Independence):
             joint, shuffled = (
                 self.discriminator(self._joined(common, s))[:, 0] for s in (salient, salient.roll(1, dims=0))
             )
-        return (F.softplus(-joint) + F.softplus(shuffled)).mean() / 2
+        return (softplus(-joint) + softplus(shuffled)).mean() / 2
 
     def _joined(self, common: Tensor, salient: Tensor) -> Tensor:
         return torch.cat([common, salient], dim=1).to(next(self.parameters()).dtype)

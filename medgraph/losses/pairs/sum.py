@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from medgraph import checks, processes
@@ -12,6 +11,7 @@ from medgraph.losses.pairs import compiled, dense, exchange, fused
 from medgraph.losses.pairs.first_order import first_order
 from medgraph.losses.pairs.fused_sum import fused_sum
 from medgraph.losses.pairs.lse import BACKENDS, DENSE_BELOW, check_inputs
+from medgraph.losses.pairs.softplus import softplus
 from medgraph.losses.pairs.term import Block, PairTerm, add_terms
 from medgraph.losses.pairs.terms import ExcludeSameId, OnlyNegatives, OnlyPositives
 from medgraph.losses.pairs.tiled import Plan, Pull, tile_scores, tile_size
@@ -19,7 +19,7 @@ from medgraph.losses.pairs.tiled import Plan, Pull, tile_scores, tile_size
 # name -> (function, its derivative)
 FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "identity": (lambda x: x, torch.ones_like),
-    "softplus": (F.softplus, torch.sigmoid),
+    "softplus": (softplus, torch.sigmoid),
     "square": (torch.square, lambda x: 2 * x),
     "relu": (torch.relu, lambda x: (x > 0).to(x.dtype)),
     "exp": (torch.exp, torch.exp),
