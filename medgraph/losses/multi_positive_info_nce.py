@@ -6,7 +6,7 @@ from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import everyone, pairs
-from medgraph.losses.anchors import ContrastiveLoss, paired
+from medgraph.losses.anchors import ContrastiveLoss, paired, with_positive
 from medgraph.losses.pairs.positives import by_edges
 from medgraph.losses.pairs.terms import CodeDisagreement, PairTerm, SparseBias
 
@@ -78,14 +78,17 @@ class MultiPositiveInfoNCE(ContrastiveLoss):
         if codes is not None:
             checks.same_length(queries=queries, codes=codes)
             terms.append(CodeDisagreement(codes, everyone.rows(codes, self.dist)))
-        denominator = pairs.pair_lse(queries, everyones, scale=scale, terms=terms)[0]
-        valid = denominator.isfinite() & positive.isfinite()
+        negatives = pairs.pair_lse(queries, everyones, scale=scale, terms=terms)[0]
+        valid = positive.isfinite()
         if self.positive_in_denominator == "always":
-            valid = positive.isfinite()
-            denominator = torch.logaddexp(denominator, positive)
-        positive, denominator = positive.masked_fill(~valid, 0), denominator.masked_fill(~valid, 0)
+            positive, negatives = positive.masked_fill(~valid, 0), negatives.masked_fill(~valid, 0)
+            loss = with_positive(negatives, positive)
+        else:
+            valid = valid & negatives.isfinite()
+            positive, negatives = positive.masked_fill(~valid, 0), negatives.masked_fill(~valid, 0)
+            loss = negatives - positive
         lack = "positive or nothing to tell it from"
-        return self.reduce(denominator - positive, valid, lack, positive=positive, denominator=denominator)
+        return self.reduce(loss, valid, lack, positive=positive, denominator=loss + positive)
 
 
 def _check_pairs(positives: Tensor, n: int) -> None:

@@ -1,12 +1,11 @@
 """WeightedInfoNCE: negatives weigh by the clusterings in which they differ from the query."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from medgraph import checks
 from medgraph.losses import pairs
-from medgraph.losses.anchors import ContrastiveLoss, units
+from medgraph.losses.anchors import ContrastiveLoss, own_logits, units, with_positive
 from medgraph.losses.pairs.terms import CodeDisagreement
 
 
@@ -53,10 +52,12 @@ class WeightedInfoNCE(ContrastiveLoss):
         checks.same_length(queries=queries, keys=keys, codes=codes)
         queries, keys = units(queries=queries, keys=keys)
         scale = 1 / self.temperature
-        positive = scale * (queries * keys).sum(dim=1)  # (n,)
-        denominator = pairs.pair_lse(queries, keys, scale=scale, terms=(CodeDisagreement(codes),), dist=self.dist)[0]
+        negatives = pairs.pair_lse(queries, keys, scale=scale, terms=(CodeDisagreement(codes),), dist=self.dist)[0]
         if self.positive_in_denominator == "always":
-            denominator = torch.logaddexp(denominator, positive)
-        valid = denominator.isfinite()
+            positive = own_logits(queries, keys, scale)  # (n,)
+            loss, valid = with_positive(negatives, positive), None
+        else:
+            positive = scale * (queries * keys).sum(dim=1)
+            loss, valid = negatives - positive, negatives.isfinite()
         lack = "key outside their clusters"
-        return self.reduce(denominator - positive, valid, lack, positive=positive, denominator=denominator)
+        return self.reduce(loss, valid, lack, positive=positive, denominator=loss + positive)

@@ -53,3 +53,15 @@ def test_refuses_wrong_settings():
         MultiPositiveInfoNCE(0.1, "sometimes")
     with pytest.raises(ValueError, match="positives: expected numbers of examples from 0 to 1, got 0 to 2"):
         MultiPositiveInfoNCE()(torch.eye(2), torch.eye(2), torch.tensor([[0, 1], [2, 1]]))
+
+
+def test_a_solved_task_keeps_the_digits_of_its_gradient(rng):
+    first = torch.randn(64, 128, generator=rng)
+    second = first + 0.05 * torch.randn(64, 128, generator=rng)
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        q, k = (x.to(dtype).requires_grad_() for x in (first, second))
+        loss = MultiPositiveInfoNCE(0.05, "always")(q, k, torch.arange(64).expand(2, -1))
+        found.append((*torch.autograd.grad(loss, (q, k)), loss.detach()[None]))
+    for single, double in zip(*found, strict=True):
+        assert (single - double).norm() < 1e-5 * double.norm()

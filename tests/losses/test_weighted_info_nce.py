@@ -101,3 +101,15 @@ def test_refuses_wrong_settings():
         WeightedInfoNCE(0.0)
     with pytest.raises(ValueError, match="positive_in_denominator: expected one of 'weighted', 'always'"):
         WeightedInfoNCE(positive_in_denominator="never")
+
+
+def test_a_solved_task_keeps_the_digits_of_its_gradient(rng):
+    first = torch.randn(64, 128, generator=rng)
+    second = first + 0.05 * torch.randn(64, 128, generator=rng)
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        q, k = (x.to(dtype).requires_grad_() for x in (first, second))
+        loss = WeightedInfoNCE(0.05, "always")(q, k, torch.arange(64)[:, None] % 8)
+        found.append((*torch.autograd.grad(loss, (q, k)), loss.detach()[None]))
+    for single, double in zip(*found, strict=True):
+        assert (single - double).norm() < 1e-5 * double.norm()
