@@ -83,8 +83,10 @@ class AdaptiveInfoNCE(ContrastiveLoss):
 
     def _scorer(self, queries: Tensor, keys: Tensor) -> tuple[AdditiveScorer | InterpolatedScorer, Tensor]:
         """Log-weights of all pairs, and of each query with its own key (n,)."""
-        seen = keys @ self.of_queries.weight.T if self.of_keys is None else self.of_keys(keys)
-        asked, weight, bias = self.of_queries(queries), self.score.weight[0], self.score.bias[0]
+        first, shift = self.of_queries.weight.to(queries), self.of_queries.bias.to(queries)
+        seen = keys @ (first if self.of_keys is None else self.of_keys.weight.to(queries)).T
+        weight, bias = self.score.weight[0].to(queries), self.score.bias[0].to(queries)
+        asked = F.linear(queries, first, shift)
         own = F.logsigmoid(torch.tanh(asked + seen[: len(asked)]) @ weight + bias)
         if (
             self.dist is not None or torch.compiler.is_compiling()

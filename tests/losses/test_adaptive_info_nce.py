@@ -75,3 +75,19 @@ def test_keys_beyond_the_queries_are_further_negatives(norm, any_tile, rng):
     torch.testing.assert_close(loss(queries, keys), expected)
     with pytest.raises(ValueError, match="AdaptiveInfoNCE: 4 queries need at least 4 keys, their own first; got 3"):
         loss(queries, keys[:3])
+
+
+@pytest.mark.parametrize("pair_input", ["both", "sum"])
+@pytest.mark.parametrize(
+    ("module", "inputs"), [(torch.float32, torch.float64), (torch.bfloat16, torch.float32), (torch.bfloat16,) * 2]
+)
+def test_module_and_embeddings_may_differ_in_type(module, inputs, pair_input, rng):
+    torch.manual_seed(0)
+    loss = AdaptiveInfoNCE(4, 8, pair_input=pair_input).to(module)
+    queries, keys = torch.randn(2, 6, 4, generator=rng).to(inputs)
+    found = loss(queries, keys)
+    found.backward()
+    assert loss.of_queries.weight.grad.dtype == module
+    wide = AdaptiveInfoNCE(4, 8, pair_input=pair_input).double()
+    wide.load_state_dict(loss.state_dict())
+    assert found.item() == pytest.approx(wide(queries.double(), keys.double()).item(), rel=1e-5)
