@@ -2,6 +2,8 @@
 
 import math
 from contextvars import ContextVar
+from itertools import chain
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -16,7 +18,7 @@ from medgraph.losses.pairs.lse import refuse_not_finite
 from medgraph.losses.pairs.softplus import softplus
 
 SHORTEST = 1e-12  # length below which a row is scaled as if it had this one, as in torch's `normalize`
-_stats: ContextVar[dict[str, float] | None] = ContextVar("stats", default=None)
+_stats: ContextVar[list[dict[str, float]] | None] = ContextVar("stats", default=None)
 
 
 class ContrastiveLoss(Loss):
@@ -79,15 +81,18 @@ class ContrastiveLoss(Loss):
 
         Always `anchors` (their number), `valid` (of these), `mean`, `min` and `max` of the loss over valid anchors;
         where the loss has them, means of the logit of the `positive` (or of all of an anchor), of the logarithm of the
-        `denominator`, and of the `effective_sample_size` of weighted keys.
+        `denominator`, and of the `effective_sample_size` of weighted keys. A loss of several parts (clusterings) gives
+        the means of theirs, the least `min` and the largest `max`.
         """
-        found: dict[str, float] = {}
+        found: list[dict[str, float]] = []
         token = _stats.set(found)
         try:
             self(*inputs, **named)
         finally:
             _stats.reset(token)
-        return found
+        each = {name: [part[name] for part in found if name in part] for name in dict.fromkeys(chain(*found))}
+        ends = {"min": min, "max": max}
+        return {name: ends[name](values) if name in ends else fmean(values) for name, values in each.items()}
 
 
 def own_logits(queries: Tensor, keys: Tensor, scale: float | Tensor) -> Float[Tensor, " n"]:
@@ -168,7 +173,8 @@ def _report(values: Tensor, valid: Tensor, parts: dict[str, Tensor]) -> None:
     if found is None:
         return
     kept = values.detach()[valid]
-    found.update(anchors=float(len(values)), valid=float(len(kept)))
+    part = {"anchors": float(len(values)), "valid": float(len(kept))}
     if len(kept):
-        found.update(mean=kept.mean().item(), min=kept.min().item(), max=kept.max().item())
-        found.update({name: part.detach()[valid].mean().item() for name, part in parts.items()})
+        part |= {"mean": kept.mean().item(), "min": kept.min().item(), "max": kept.max().item()}
+        part |= {name: numbers.detach()[valid].mean().item() for name, numbers in parts.items()}
+    found.append(part)

@@ -70,10 +70,7 @@ class PrototypeContrast(ContrastiveLoss):
     ) -> Tensor:
         checks.same_length(embeddings=queries, labels=labels)
         checks.same_length(centroids=centroids, concentrations=concentration)
-        if not torch.compiler.is_compiling() and not bool((concentration > 0).all()):  # a graph cannot ask
-            raise ValueError(f"concentrations: expected numbers above 0, got a minimum of {concentration.min().item()}")
-        if not torch.compiler.is_compiling() and not bool(((labels == -100) | (labels >= 0)).all()):
-            raise ValueError(f"labels: expected centroids from 0, or -100, got {int(labels[labels != -100].min())}")
+        _check(labels, concentration)
         keys = (centroids / concentration[:, None]).detach().to(queries.dtype)  # temperature folded into the key
         known = labels != -100
         own = (queries * keys[labels.where(known, 0)]).sum(dim=1)  # (n,), the logit of each example's own centroid
@@ -82,6 +79,18 @@ class PrototypeContrast(ContrastiveLoss):
             keys = keys[_kept(labels[known], len(keys), self.num_negatives, rng)]
         denominator = pairs.pair_lse(queries, keys)[0]
         return self.reduce(denominator - own, known, "label", positive=own, denominator=denominator)
+
+
+def _check(labels: Tensor, concentration: Tensor) -> None:
+    if torch.compiler.is_compiling():
+        return  # a graph cannot ask
+    if not bool((concentration > 0).all()):
+        raise ValueError(f"concentrations: expected numbers above 0, got a minimum of {concentration.min().item()}")
+    unknown = (labels != -100) & ((labels < 0) | (labels >= len(concentration)))
+    if bool(unknown.any()):
+        raise ValueError(
+            f"labels: expected centroids 0 to {len(concentration) - 1}, or -100, got {int(labels[unknown][0])}"
+        )
 
 
 def _kept(labels: Tensor, num_centroids: int, num_negatives: int, rng: torch.Generator) -> Tensor:

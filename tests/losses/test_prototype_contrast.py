@@ -105,8 +105,22 @@ def test_refuses_wrong_draws_and_concentrations(rng):
         PrototypeContrast()(embeddings, centroids, labels, [0 * c for c in concentrations])
 
 
-def test_refuses_labels_below_zero_other_than_the_unlabelled(rng):
+@pytest.mark.parametrize("wrong", [-1, 1000])  # -1 would be the last centroid
+def test_refuses_labels_that_are_no_centroid(wrong, rng):
     embeddings, centroids, labels, concentrations = _inputs(rng)
-    labels[0][2] = -1  # would be the last centroid
-    with pytest.raises(ValueError, match="labels: expected centroids from 0, or -100, got -1"):
+    labels[0][2] = wrong
+    with pytest.raises(ValueError, match=f"labels: expected centroids 0 to 4, or -100, got {wrong}"):
         PrototypeContrast()(embeddings, centroids, labels, concentrations)
+
+
+def test_stats_are_means_over_clusterings(rng):
+    embeddings, *clusterings = _inputs(rng)
+    loss = PrototypeContrast()
+    each = [loss.stats(embeddings, *([part] for part in one)) for one in zip(*clusterings, strict=True)]
+    assert len({one["mean"] for one in each}) > 1
+    found = loss.stats(embeddings, *clusterings)
+    ends = {"min": min, "max": max}
+    for name, value in found.items():
+        values = [one[name] for one in each]
+        assert value == pytest.approx(ends[name](values) if name in ends else sum(values) / len(values)), name
+    assert found["mean"] == pytest.approx(loss(embeddings, *clusterings).item())
