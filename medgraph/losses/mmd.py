@@ -31,6 +31,8 @@ class MMD(Independence):
     def __init__(self, exponents: tuple[int, int] = (-6, 6)):
         super().__init__()
         low, high = checks.interval("exponents", exponents)
+        if low != int(low) or high != int(high):
+            raise ValueError(f"exponents: expected whole numbers, got {exponents!r}")
         self.exponents = int(low), int(high)
         self.rates = tuple(10.0**power for power in range(int(low), int(high) + 1))
 

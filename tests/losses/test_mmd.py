@@ -24,3 +24,10 @@ def test_same_points_in_both_groups_cost_nothing(rng):
 def test_refuses_wrong_arguments():
     with pytest.raises(ValueError, match="exponents: expected two numbers, the smaller first"):
         MMD(exponents=(2, 1))
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_exponents_are_whole():
+    with pytest.raises(ValueError, match=r"exponents: expected whole numbers, got \(0.9, 1.2\)"):
+        MMD(exponents=(0.9, 1.2))
+    assert MMD(exponents=(-1.0, 1.0)).rates == MMD(exponents=(-1, 1)).rates
