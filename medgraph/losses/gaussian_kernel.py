@@ -36,4 +36,4 @@ def median_bandwidth(points: Float[Tensor, "n d"], default: float = 0.5) -> floa
     lengths = rows.square().sum(dim=1)
     distances = (lengths[:, None] + lengths[None] - 2 * rows @ rows.T).triu(diagonal=1)
     found = distances[distances > 1e-9 * lengths.max()] if len(rows) else distances.flatten()  # rounding is no distance
-    return float(found.median() / 2) if found.numel() else default
+    return float(found.quantile(0.5) / 2) if found.numel() else default

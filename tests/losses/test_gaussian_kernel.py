@@ -23,6 +23,8 @@ def test_sums_equal_a_loop(with_keys, rng, any_tile):
 def test_median_is_over_pairs_that_differ():
     points = torch.tensor([[0.0], [0.0], [1.0], [3.0]])  # squared distances 1, 1, 4, 9, 9 and a zero
     assert median_bandwidth(points) == pytest.approx(2.0)
+    assert median_bandwidth(points[:3]) == pytest.approx(0.5)
+    assert median_bandwidth(torch.tensor([[0.0], [1.0], [3.0], [7.0]])) == pytest.approx((9 + 16) / 4)
     assert median_bandwidth(torch.ones(4, 2)) == 0.5
     assert median_bandwidth(torch.ones(0, 2)) == 0.5
 
