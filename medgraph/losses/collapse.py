@@ -32,11 +32,11 @@ class Collapse(Loss):
 
     def forward(self, salient: Float[Tensor, "n s"], is_target: Bool[Tensor, " n"]) -> Float[Tensor, ""]:
         inputs.check_groups(is_target, salient=salient)
-        background = salient[~is_target]
-        if len(background) == 0:
+        background, count = salient[~is_target], (~is_target).sum()
+        if not torch.compiler.is_compiling() and count == 0:  # a graph cannot ask
             inputs.warn_of_zero(f"none of {len(salient)} examples is background")
         background = background.to(torch.promote_types(background.dtype, torch.float32))
-        return background.square().sum() / (2 * self.bandwidth * max(len(background), 1))
+        return background.square().sum() / (2 * self.bandwidth * count.double().clamp_min(1)).to(background.dtype)
 
     def extra_repr(self) -> str:
         return f"bandwidth={self.bandwidth}"

@@ -140,10 +140,11 @@ def exported():
 
 
 def losses():
-    """Whole losses: with positives by label, a learned weight, learned scale and bias, rejected negatives."""
+    """Whole losses: with positives by label, a learned weight, learned scale and bias, rejected negatives, pairs."""
     from reference.contrastive_cases import CASES
 
-    for name in ("nt_xent", "supcon", "adaptive_info_nce", "sigmoid_pair", "false_negative_removal"):
+    names = "nt_xent", "supcon", "adaptive_info_nce", "sigmoid_pair", "false_negative_removal"
+    for name in (*names, "class_pair_gates", "multi_positive_info_nce"):
         case = CASES[name]
         torch._dynamo.reset()
         embeddings, rest = case.inputs(12, DIM, torch.Generator().manual_seed(3))
@@ -153,6 +154,24 @@ def losses():
         compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
         for x, y in zip(found(loss, (*leaves, *rest), wanted), found(compiled, (*leaves, *rest), wanted), strict=True):
             torch.testing.assert_close(x, y, rtol=1e-10, atol=1e-12)
+
+
+def plain_losses():
+    """Losses of segmentation and of SepCLR, and weights by a table of strata."""
+    from reference.plain_cases import PLAIN
+
+    from medgraph.losses import InversePropensity
+
+    for name in ("dice_cross_entropy", "focal", "tversky", "generalized_dice", "collapse", "kernel_joint_entropy"):
+        case = PLAIN[name]
+        torch._dynamo.reset()
+        given = case.inputs(12, torch.Generator().manual_seed(3))
+        given = {key: x.double() if x.is_floating_point() else x for key, x in given.items()}
+        leaves = [given[key].requires_grad_() for key in case.learning]
+        compare(case.make(), [*leaves, *(x for key, x in given.items() if key not in case.learning)])
+    table, strata = torch.rand(3, 3).double(), torch.arange(ROWS) % 3
+    torch._dynamo.reset()
+    compare(lambda q, k: InversePropensity(0.5)(q, k, table, strata), [leaf(ROWS, DIM), leaf(ROWS, DIM)])
 
 
 if __name__ == "__main__":

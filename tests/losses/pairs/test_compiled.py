@@ -16,6 +16,7 @@ CHECKS = [
     ["sums:None:auto", "sums:7:tiled", "several_sizes", "breaks", "refusals", "exported"],
     ["fused"],
     ["losses"],
+    ["plain_losses"],
 ]
 
 
