@@ -25,6 +25,7 @@ class WeightedInfoNCE(ContrastiveLoss):
             memory. None stays with those of this process.
 
     Example:
+        >>> import torch
         >>> codes = torch.arange(4)[:, None]
         >>> loss = WeightedInfoNCE(temperature=1.0)(torch.eye(4), torch.eye(4), codes)
         >>> round(loss.item(), 4)
