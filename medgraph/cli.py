@@ -42,7 +42,7 @@ Overrides = Annotated[
     typer.Argument(metavar="[STAGE.KEY=VALUE]...", help="Changes to the configs, e.g. `pretrain.train.epochs=2`."),
 ]
 DataChanges = Annotated[
-    list[str] | None, typer.Option("--data", metavar="KEY=VALUE", help="Of a graph: change of the data trained on.")
+    list[str] | None, typer.Option("--data", metavar="KEY=VALUE", help="Change of the data trained on, see below.")
 ]
 Debug = Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")]
 
@@ -211,6 +211,7 @@ def embed(
     - `medgraph embed runs/quickstart/pretrain/encoder images/ --out features/`
     - `medgraph embed runs/smoke-meow --out features/`, the nodes of the graph that was trained on
     - `medgraph embed runs/tables --out features/ --data source.root=DIR`, those of another graph of the same columns
+    - `medgraph embed runs/mixed images/ --out features/ --data like=1`, files prepared like the second of several sets
     """
     with _interrupted(f"Nothing was written to {out}."):
         from medgraph.runner.embed_nodes import embed_cases_or_nodes

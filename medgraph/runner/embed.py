@@ -34,6 +34,7 @@ def embed(
     encoder: str | None = None,
     series: str | None = None,
     workers: int = 2,
+    changes: Sequence[str] = (),
     device: str = "auto",
 ) -> Path:
     """Write the features of every case of a folder: `cases.parquet` and `cases.npy`, a row for each case.
@@ -50,20 +51,23 @@ def embed(
         encoder: Which of several encoders of the run: name of its stage.
         series: UID of the DICOM series to take where folders hold several.
         workers: Cases read ahead at the same time.
+        changes: To the data part of the training, which says how files are prepared: `like=1`, say.
         device: "auto", "cpu" or "cuda".
 
     Returns:
         The folder written to.
 
     Raises:
-        ConfigError: `out` is `images`, lies in it, or already holds features.
+        ConfigError: `out` is `images`, lies in it, or already holds features; a change does not fit.
         CasesFailed: At the end, with a line for each case that failed.
     """
     images, out = Path(images), Path(out)
     check_out(out, images, workers)
     console = terminal.console()
     folder = find_encoder(Path(run), encoder)
-    model = load_encoder(folder)
+    model: Any = load_encoder(folder)
+    if changes:
+        model.preprocess = model.preprocess.changed(changes)
     files, rest = formats.find_cases(images, series)
     if rest:
         console.print(f"left out, of no kind that is read: {', '.join(path.name for path in rest)}")

@@ -31,7 +31,7 @@ def embed_cases_or_nodes(
     """Embed cases, see `embed`, or the nodes of a graph, see `embed_nodes`, as the encoder is.
 
     Raises:
-        ConfigError: There are images for an encoder of a graph, or none for one of images, or changes for the latter.
+        ConfigError: There are images for an encoder of a graph, or none for one of images.
     """
     if is_of_a_graph(run, encoder):
         if images is not None:
@@ -39,9 +39,8 @@ def embed_cases_or_nodes(
         return embed_nodes(run, out, encoder=encoder, changes=changes, device=device)
     if images is None:
         raise ConfigError("embed: the folder of an image encoder needs IMAGES.")
-    if changes:
-        raise ConfigError("--data: is for encoders of graphs; IMAGES say what an image encoder embeds.")
-    return embed(run, images, out, encoder=encoder, series=series, workers=workers, device=device)
+    settings: dict[str, Any] = {"series": series, "workers": workers, "changes": changes}
+    return embed(run, images, out, encoder=encoder, device=device, **settings)
 
 
 def is_of_a_graph(run: str | Path, encoder: str | None = None) -> bool:

@@ -1,6 +1,7 @@
 """From a file to the tensor that an encoder expects: what its training did to its own files."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,20 @@ class Preprocess:
 
     def __repr__(self) -> str:
         return f"Preprocess({self._source})"
+
+    def changed(self, changes: Sequence[str]) -> "Preprocess":
+        """The same with changes to the training's data part, `like=1` say, the set of several that files belong to.
+
+        Raises:
+            ConfigError: A key or a value does not fit.
+            CheckpointError: The data part was not kept.
+        """
+        if self._node is None:
+            raise CheckpointError(
+                f"{self._source}: its training data are not recorded here, so nothing can be changed."
+            )
+        node = config.with_changes(self._node, "data", changes, "data")
+        return Preprocess(node, self._seed, self._stacked, self._source)
 
     def __call__(self, path: str | os.PathLike[str]) -> Tensor:
         """The tensor of a file, or of the folder of a DICOM series.

@@ -68,6 +68,22 @@ def test_an_encoder_of_volumes_gives_a_row_for_each(tmp_path, cases, data):
     assert not (tmp_path / "out" / "slices.npy").exists()
 
 
+def test_after_several_sets_the_one_that_files_belong_to_is_asked_for(tmp_path, cases):
+    mixed = {"name": "mixed", "data": [SLICES, {**SLICES, "axis": 2}], "max_share": 0.5}
+    folder = exported(tmp_path / "encoder", mixed)
+    with pytest.raises(
+        CasesFailed, match=r"prepare such files in 2 ways, and which one fits here is not said. Set like"
+    ):
+        embed(folder, cases, tmp_path / "none", device="cpu")
+    arguments = ["embed", str(folder), str(cases), "--out", str(tmp_path / "out"), "--data", "like=1"]
+    assert CliRunner().invoke(cli.app, arguments).exit_code == 0
+    embed(exported(tmp_path / "axial", {**SLICES, "axis": 2}), cases, tmp_path / "alone", device="cpu")
+    found, expected = (parquet.read_table(tmp_path / name / "slices.parquet").num_rows for name in ("out", "alone"))
+    assert found == expected
+    with pytest.raises(ConfigError, match="liek"):
+        embed(folder, cases, tmp_path / "wrong", changes=["liek=1"], device="cpu")
+
+
 @pytest.mark.parametrize("data", [IMAGES, {"name": "mixed", "data": [SLICES, IMAGES], "max_share": 0.5}])
 def test_images_are_scaled_to_fit_as_in_training(tmp_path, data):
     folder = exported(tmp_path / "encoder", data)
