@@ -71,9 +71,7 @@ def embed(
     files, rest = formats.find_cases(images, series)
     if rest:
         console.print(f"left out, of no kind that is read: {', '.join(path.name for path in rest)}")
-    present = [path.name for name in ("cases", "slices") for path in sorted(out.glob(f"{name}.*"))]
-    if present:
-        raise ConfigError(f"--out {out}: already holds {', '.join(present)}; choose another folder.")
+    check_is_free(out, ("cases", "slices"))
     out.mkdir(parents=True, exist_ok=True)  # before the work, so that a place that takes no files is told in time
     model.to(pick_device(device))
     rows: list[tuple[str, np.ndarray]] = []
@@ -87,6 +85,13 @@ def embed(
         console.print(f"{len(rows)} cases, {model.out_dim} numbers each -> {out}")
     report_failed(failed, len(files))
     return out
+
+
+def check_is_free(out: Path, tables: Sequence[str]) -> None:
+    """Raise ConfigError where `out` holds features already."""
+    present = [path.name for name in tables for path in sorted(out.glob(f"{name}.*"))]
+    if present:
+        raise ConfigError(f"--out {out}: already holds {', '.join(present)}; choose another folder.")
 
 
 def find_encoder(run: Path, name: str | None = None) -> Path:

@@ -10,7 +10,7 @@ import torch
 from medgraph import config
 from medgraph.errors import ConfigError
 from medgraph.runner import terminal
-from medgraph.runner.embed import embed, find_encoder, write_features
+from medgraph.runner.embed import check_is_free, embed, find_encoder, write_features
 from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.export import load_encoder
 from medgraph.runner.graph_fit import graph_of, keys_beside
@@ -80,9 +80,7 @@ def embed_nodes(
         DataError: The graph is not there, or does not fit the encoder.
     """
     out, folder = Path(out), find_encoder(Path(run), encoder)
-    present = [path.name for path in sorted(out.glob("nodes.*"))]
-    if present:
-        raise ConfigError(f"--out {out}: already holds {', '.join(present)}; choose another folder.")
+    check_is_free(out, ("nodes",))
     told = read_facts(folder)
     facts: dict[str, Any] = told["facts"]
     place = pick_device(device)
