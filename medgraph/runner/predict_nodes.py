@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from medgraph import config, files
 from medgraph.errors import ConfigError
+from medgraph.runner import terminal
 from medgraph.runner.graph_fit import graph_of, keys_beside
 from medgraph.runner.model import find_model, load_model, read_stored
 from medgraph.runner.predict import TABLE, predict
@@ -72,7 +72,7 @@ def predict_nodes(
         ConfigError: `out` already holds predictions; a change does not fit.
         DataError: The graph is not there, or does not fit the model.
     """
-    out, console = Path(out), Console(highlight=False, soft_wrap=True)
+    out, console = Path(out), terminal.console()
     if (out / TABLE).exists():
         raise ConfigError(f"--out {out}: already holds {TABLE}; choose another folder.")
     folder, names = find_model(Path(run), model)

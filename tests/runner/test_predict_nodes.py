@@ -108,6 +108,11 @@ def test_every_target_has_the_mean_of_the_members_probabilities(run, tmp_path):
     torch.testing.assert_close(alone, each[1])
 
 
+def test_a_folder_with_brackets_is_told_as_it_is(run, tmp_path, capsys):
+    predict_nodes(run, tmp_path / "out[/b][red]", device="cpu")
+    assert "out[/b][red]/predictions.csv" in capsys.readouterr().out
+
+
 def test_the_command_takes_no_images_of_a_graph(run, tmp_path):
     arguments = ["predict", str(run), "--out", str(tmp_path / "a"), "--device", "cpu"]
     assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
