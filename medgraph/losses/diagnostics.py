@@ -52,9 +52,10 @@ def effective_rank(embeddings: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
 
     [1] Roy and Vetterli, 2007, The effective rank, Def. 1.
     """
-    values = spectrum(embeddings.double()).sqrt()
+    wide = embeddings.double()
+    values = spectrum(wide).sqrt()
     total = values.sum()
-    if total <= 1e-6 * len(embeddings):  # identical rows up to rounding
+    if total <= 1e-5 * wide.square().sum(dim=1).mean().sqrt():  # identical rows up to rounding
         return embeddings.new_zeros(())
     return entropy(values[None] / total).exp().to(embeddings.dtype)
 

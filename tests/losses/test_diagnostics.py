@@ -61,6 +61,12 @@ def test_effective_rank_is_of_singular_values():
     )
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+def test_effective_rank_does_not_depend_on_the_scale(scale):
+    rows = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
+    assert diagnostics.effective_rank(scale * rows).item() == pytest.approx(diagnostics.effective_rank(rows).item())
+
+
 def test_effective_rank_of_collapsed_embeddings_is_zero():
     assert diagnostics.effective_rank(torch.full((5, 3), 0.5)).item() == 0
 
