@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 _MARK = "%"
+_TAKEN = frozenset(dir(nn.ModuleDict()))  # what a ModuleDict is called by itself
 
 
 class NamedModules(nn.ModuleDict):
@@ -43,7 +44,7 @@ class NamedModules(nn.ModuleDict):
 
 def _escaped(name: str) -> str:
     """The name, or where torch refuses it, a mark and the name with its dots spelled out."""
-    is_refused = not name or "." in name or hasattr(nn.ModuleDict(), name)
+    is_refused = not name or "." in name or name in _TAKEN
     if not is_refused and not name.startswith(_MARK):
         return name
     return _MARK + name.replace("%", "%25").replace(".", "%2E")
