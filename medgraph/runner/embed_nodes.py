@@ -31,11 +31,13 @@ def embed_cases_or_nodes(
     """Embed cases, see `embed`, or the nodes of a graph, see `embed_nodes`, as the encoder is.
 
     Raises:
-        ConfigError: There are images for an encoder of a graph, or none for one of images.
+        ConfigError: There are images, or a series, for an encoder of a graph, or no images for one of images.
     """
     if is_of_a_graph(run, encoder):
         if images is not None:
             raise ConfigError("embed: a graph encoder takes no IMAGES.")
+        if series is not None:
+            raise ConfigError("--series: has no effect on a graph. Leave it out.")
         return embed_nodes(run, out, encoder=encoder, changes=changes, device=device)
     if images is None:
         raise ConfigError("embed: the folder of an image encoder needs IMAGES.")

@@ -67,6 +67,9 @@ def test_the_command_writes_nodes_and_takes_no_images(run, tmp_path):
     result = runner.invoke(app, ["embed", str(run), str(tmp_path), "--out", str(tmp_path / "b")])
     assert isinstance(result.exception, ConfigError)
     assert "a graph encoder takes no IMAGES" in str(result.exception)
+    result = runner.invoke(app, ["embed", str(run), "--out", str(tmp_path / "b"), "--series", "1.2"])
+    assert isinstance(result.exception, ConfigError)
+    assert "--series: has no effect on a graph" in str(result.exception)
 
 
 def test_an_image_encoder_needs_images(tmp_path):
