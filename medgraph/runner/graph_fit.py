@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from medgraph.data.fingerprint import identity
 from medgraph.data.spec import MetapathSpec, spec_from_dict
 from medgraph.errors import DataError
 from medgraph.runner.encoder_folder import as_seen
+from medgraph.runner.sees import graph_differences, used_types
 
 
 def graph_facts(data: Any) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def check_graph(data: Any, told: dict[str, Any], folder: Path, is_other: bool = 
     """
     then, now = spec_from_dict(told["spec"]), data.spec
     assert isinstance(then, MetapathSpec)
-    wrong = _differences(then, now)
+    wrong = graph_differences(then, now)
     if wrong:
         raise DataError(
             f"{folder}: the graph does not fit the encoder: {'; '.join(wrong)}. Embed a graph with the node types, "
@@ -81,7 +81,7 @@ def check_graph(data: Any, told: dict[str, Any], folder: Path, is_other: bool = 
         return
     if trained_on is not None and trained_on == identity(data):
         return
-    used = _used(then)
+    used = used_types(then)
     bound = [name for name in used if name in data.source.bound_types]
     if bound:
         raise DataError(
@@ -100,34 +100,6 @@ def check_graph(data: Any, told: dict[str, Any], folder: Path, is_other: bool = 
             "encoder knows them by their number. They have to be the same nodes in the same order.",
             stacklevel=2,
         )
-
-
-def _used(spec: MetapathSpec) -> list[str]:
-    """Node types that an encoder has weights for."""
-    return sorted({spec.target_type, *(name for types in spec.context_types.values() for name in types)})
-
-
-def _differences(then: MetapathSpec, now: MetapathSpec) -> list[str]:
-    """What the encoder was built for and this graph does not have, in words."""
-    if then.target_type != now.target_type:
-        return [f"it embeds nodes of type {then.target_type}, not {now.target_type}"]
-    if list(then.context_types.items()) != list(now.context_types.items()):
-        return [f"its meta-paths are {_paths(then)}, those of the graph {_paths(now)}"]
-    found = []
-    for name in _used(then):
-        width, wide = then.feature_dims[name], now.feature_dims[name]
-        if width != wide:
-            found.append(f"features of {name} are {width or 'none'} wide in training, {wide or 'none'} here")
-        elif not width and then.node_counts[name] != now.node_counts[name]:
-            counts = f"{then.node_counts[name]} in training, {now.node_counts[name]} here"
-            found.append(f"{name} has no features, so its nodes are known by their number, but there are {counts}")
-    if asdict(then)["path_feature_dims"] != asdict(now)["path_feature_dims"]:
-        found.append(f"features of {then.target_type} for each meta-path are of another width")
-    return found
-
-
-def _paths(spec: MetapathSpec) -> str:
-    return ", ".join(f"{name} over {'-'.join(types) or 'nothing'}" for name, types in spec.context_types.items())
 
 
 def _keeps_features(node: dict[str, Any]) -> bool:

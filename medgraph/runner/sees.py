@@ -1,9 +1,10 @@
 """What an encoder must be shown, and what the data of a stage show it: kind, dimensions, channels, node types."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from medgraph.data.spec import GraphSpec, ImageSpec
+
+_DO = "Prepare the data alike, or start from another encoder."
 
 
 def unlike(where: str, encoder: Any, data: Any) -> list[str]:
@@ -15,8 +16,9 @@ def unlike(where: str, encoder: Any, data: Any) -> list[str]:
         data: Spec of the data of the stage.
     """
     if isinstance(encoder, GraphSpec) and isinstance(data, GraphSpec):
-        takes, have = next(_graph_differences(encoder, data), ("", ""))
-        return [_line(where, takes, f"have {have}")] if takes else []
+        wrong = graph_differences(encoder, data)
+        told = f"{where}, whose encoder does not fit the graph of this stage: {'; '.join(wrong)}. {_DO}"
+        return [told] if wrong else []
     if isinstance(encoder, ImageSpec) and isinstance(data, ImageSpec) and _told(encoder) != _told(data):
         return [_line(where, _told(encoder), f"are {_told(data)}")]
     return of_another_kind(where, encoder, data)
@@ -39,29 +41,42 @@ def of_another_kind(where: str, encoder: Any, data: Any) -> list[str]:
     return [_line(where, _told(encoder), f"are {_told(data)}")]
 
 
-def _line(where: str, takes: str, have: str) -> str:
-    return (
-        f"{where}, whose encoder takes {takes}, but the data of this stage {have}. "
-        "Prepare the data alike, or start from another encoder."
-    )
+def graph_differences(encoder: GraphSpec, data: GraphSpec) -> list[str]:
+    """What an encoder of graphs was built for and a graph does not have, in words; empty if it can be embedded.
 
-
-def _graph_differences(encoder: GraphSpec, data: GraphSpec) -> Iterator[tuple[str, str]]:
-    """Each thing that an encoder of graphs takes and the data have otherwise, with what they have."""
+    Meta-paths have to come in the same order, in which the encoder keeps blocks of columns and weights of its views.
+    """
     if encoder.target_type != data.target_type:
-        yield f"targets of type {encoder.target_type!r}", repr(data.target_type)
+        return [f"it embeds nodes of type {encoder.target_type}, not {data.target_type}"]
     contexts, paths = (dict(getattr(spec, "context_types", {})) for spec in (encoder, data))
-    for name in sorted({encoder.target_type, *(name for types in contexts.values() for name in types)}):
-        takes, have = (spec.feature_dims.get(name) or spec.node_counts.get(name, 0) for spec in (encoder, data))
-        if takes != have:
-            yield f"{takes} columns of {name!r}", str(have)
-    for path, types in paths.items():
-        if path not in contexts or set(contexts[path]) != set(types):
-            yield f"the meta-paths {_named(contexts)}", _named({path: types})
+    if list(contexts.items()) != list(paths.items()):
+        return [f"its meta-paths are {_named(contexts)}, those of the graph {_named(paths)}"]
+    found = []
+    for name in used_types(encoder):
+        width, wide = (spec.feature_dims.get(name, 0) for spec in (encoder, data))
+        count, number = (spec.node_counts.get(name, 0) for spec in (encoder, data))
+        if width != wide:
+            found.append(f"features of {name} are {width or 'none'} wide in training, {wide or 'none'} here")
+        elif not width and count != number:
+            counts = f"{count} in training, {number} here"
+            found.append(f"{name} has no features, so its nodes are known by their number, but there are {counts}")
+    if list(encoder.path_feature_dims.items()) != list(data.path_feature_dims.items()):
+        found.append(f"features of {encoder.target_type} for each meta-path are of another width")
+    return found
+
+
+def used_types(spec: GraphSpec) -> list[str]:
+    """Node types that an encoder of graphs has weights for."""
+    contexts = getattr(spec, "context_types", {})
+    return sorted({spec.target_type, *(name for types in contexts.values() for name in types)})
 
 
 def _named(contexts: dict[str, tuple[str, ...]]) -> str:
-    return ", ".join(f"{path} ({', '.join(types)})" if types else path for path, types in contexts.items()) or "none"
+    return ", ".join(f"{name} over {'-'.join(types) or 'nothing'}" for name, types in contexts.items()) or "none"
+
+
+def _line(where: str, takes: str, have: str) -> str:
+    return f"{where}, whose encoder takes {takes}, but the data of this stage {have}. {_DO}"
 
 
 def _told(spec: Any) -> str:

@@ -179,9 +179,9 @@ def exported(folder, channels=1, width=8, dims=2):
     [
         ("smoke-meow", "probe.start_from=FOLDER", "2D with 1 channel, but the data of this stage are a graph"),
         ("smoke-meow", "finetune.start_from=FOLDER", "shares no tensor with it (resnet there, metapath here)"),
-        ("smoke-meow", "probe.data.source.vocabulary=80", "60 columns of 'target', but the data"),
-        ("smoke-meow", "probe.data.source.nodes_per_type=20", "15 columns of 'group_0', but the data"),
-        ("smoke-meow", "probe.data.source.num_types=3", "have target-group_2-target (group_2)"),
+        ("smoke-meow", "probe.data.source.vocabulary=80", "features of target are 60 wide in training, 80 here"),
+        ("smoke-meow", "probe.data.source.nodes_per_type=20", "but there are 15 in training"),
+        ("smoke-meow", "probe.data.source.num_types=3", "those of the graph target-group_0-target over group_0, "),
         ("smoke-meow", "finetune.start_from=probe", "stage 'probe' is of kind 'evaluate', which leaves no encoder"),
         ("quickstart", "content.start_from=COLOR", "2D with 3 channels, but the data of this stage are 2D"),
         ("quickstart", "content.start_from=VOLUMES", "3D with 1 channel, but the data of this stage are 2D"),

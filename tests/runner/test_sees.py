@@ -9,7 +9,9 @@ from medgraph.runner import sees
 
 GRAY = ImageSpec(spatial_dims=2, channels=1, size=(16, 16), num_examples=9)
 COLOR = replace(GRAY, channels=3)
-PAPERS = MetapathSpec("paper", {"paper": 9, "author": 5}, {"paper": 7, "author": 0}, 3, (), {"pap": ("author",)})
+PAPERS = MetapathSpec(
+    "paper", {"paper": 9, "author": 5}, {"paper": 7, "author": 0}, 3, (), {"pap": ("author",), "psp": ()}
+)
 
 
 @pytest.mark.parametrize("spec", [GRAY, COLOR, PAPERS])
@@ -37,13 +39,19 @@ def test_images_are_no_graph(encoder, data):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"target_type": "author"}, "takes targets of type 'paper', but the data of this stage have 'author'."),
-        ({"feature_dims": {"paper": 8, "author": 0}}, "takes 7 columns of 'paper', but the data of this stage have 8."),
-        ({"node_counts": {"paper": 9, "author": 6}}, "takes 5 columns of 'author', but the data of this stage have 6."),
-        ({"context_types": {"pap": ()}}, "takes the meta-paths pap (author), but the data of this stage have pap."),
+        ({"target_type": "author"}, "it embeds nodes of type paper, not author."),
+        ({"feature_dims": {"paper": 8, "author": 0}}, "features of paper are 7 wide in training, 8 here."),
+        ({"node_counts": {"paper": 9, "author": 6}}, "known by their number, but there are 5 in training, 6 here."),
+        (
+            {"context_types": {"pap": ()}},
+            "its meta-paths are pap over author, psp over nothing, those of the graph pap over nothing.",
+        ),
+        ({"context_types": {"psp": (), "pap": ("author",)}}, "those of the graph psp over nothing, pap over author."),
+        ({"path_feature_dims": {"psp": 3, "pap": 4}}, "features of paper for each meta-path are of another width."),
     ],
 )
 def test_graphs_that_differ_are_told_with_what_differs(changes, told):
     (line,) = sees.unlike("a", PAPERS, replace(PAPERS, **changes))
+    assert line.startswith("a, whose encoder does not fit the graph of this stage: ")
     assert told in line
     assert sees.unlike("a", PAPERS, replace(PAPERS, node_counts={"paper": 2, "author": 5})) == []
