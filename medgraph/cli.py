@@ -1,6 +1,5 @@
 """The command line: run, check, list, show, copy, predict, embed, export, adopt, data, doctor."""
 
-import errno
 import json
 import shutil
 import sys
@@ -15,6 +14,7 @@ import typer
 
 import medgraph
 from medgraph import catalogue, config, shipped
+from medgraph.command_errors import CAN_HAPPEN, line_of
 from medgraph.errors import DataError, MedgraphError
 
 _DEBUG = "--debug"  # every command takes it; main() acts on it, outside of all commands
@@ -333,18 +333,12 @@ def main() -> None:
             if _DEBUG not in sys.argv:
                 warnings.showwarning = _teller()
             app()
-    except MedgraphError as error:
-        if _DEBUG in sys.argv:
+    except CAN_HAPPEN as error:
+        told = None if _DEBUG in sys.argv else line_of(error)
+        if told is None:
             raise
-        typer.echo(str(error), err=True)
-        sys.exit(error.exit_code)
-    except OSError as error:  # a folder that may not be written, a file where a folder was named, a full disk
-        if _DEBUG in sys.argv or (error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT)):
-            raise
-        advice = "Check the path, what you may do there, and the room left."
-        place = error.filename2 or error.filename or "disk"  # of a copy, where it should have gone
-        typer.echo(f"{place}: {error.strerror}. {advice}", err=True)
-        sys.exit(MedgraphError.exit_code)
+        typer.echo(told, err=True)
+        sys.exit(error.exit_code if isinstance(error, MedgraphError) else MedgraphError.exit_code)
 
 
 @contextmanager

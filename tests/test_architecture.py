@@ -34,7 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"", "runner", "data.spec", "data.loader", "data.formats", "data.torch_files", "data.fingerprint"}
     | {"data.components", "data.label_counts", "data.licence"}
     | {"evaluation.scores", "evaluation.bootstrap", "evaluation.paired", "losses.diagnostics"},
-    "cli": FOUNDATIONS | {"", "runner", "doctor", "data.audit", "data.spec"},
+    "command_errors": {"errors"},
+    "cli": FOUNDATIONS | {"", "command_errors", "runner", "doctor", "data.audit", "data.spec"},
     "doctor": {""},
     "contracts": FOUNDATIONS | {"runner", "data.synthetic"},
     "__init__": FOUNDATIONS | {"runner"},

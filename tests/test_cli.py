@@ -8,7 +8,9 @@ import warnings
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+import torch
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
@@ -103,6 +105,25 @@ def test_of_a_copy_that_failed_the_place_it_should_have_gone_to_is_named(tmp_pat
     with pytest.raises(SystemExit):
         cli.main()
     assert capsys.readouterr().err.startswith(f"{tmp_path / 'absent' / 'there'}: No such file or directory. ")
+
+
+@pytest.mark.parametrize("ask", [lambda *a: np.empty(2**50), lambda *a: torch.empty(2**60)], ids=["numpy", "torch"])
+def test_memory_that_is_not_there_is_told_in_a_line(ask, monkeypatch, capsys):
+    monkeypatch.setattr(medgraph, "check", ask)
+    monkeypatch.setattr(sys, "argv", ["medgraph", "check", "x"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("out of memory: ")
+    assert "Take smaller batches" in line
+
+
+def test_a_defect_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(medgraph, "check", lambda *a: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr(sys, "argv", ["medgraph", "check", "x"])
+    with pytest.raises(RuntimeError, match="inconsistent tensor size"):
+        cli.main()
 
 
 def test_a_warning_is_told_once_and_where_it_comes_from_if_not_from_us(monkeypatch, capsys):
