@@ -12,6 +12,7 @@ from medgraph.transforms.draws import between, uniforms
 
 Record = list[dict[str, Tensor]]
 
+_TURNS = ("rotation", "orientation", "angle")  # a mirror takes their sign
 _ANGLE, _ZOOM, _OFFSET = 20.0, 1.2, 0.1  # beyond these degrees, ratios of scale and shares of the side, nothing is left
 
 
@@ -51,7 +52,7 @@ class ImageViews:
         blur_probability: float = 0.0,
         noise: float = 0.02,
     ):
-        self.size = size
+        self.size = None if size is None else tuple(checks.at_least("size", side, 1) for side in size)
         self.area = checks.interval("area", area, 0.01, 1.0)
         self.aspect = checks.at_least("aspect", aspect, 1.0)
         self.rotation = checks.not_negative("rotation", rotation)
@@ -70,9 +71,9 @@ class ImageViews:
         low, high = self.area
         words: list[str] = []
         if self.flip_probability > 0:
-            words += ["side", "laterality", "lr"]
+            words += ["side", "laterality", "lr", "x", *_TURNS]
         if self.rotation > _ANGLE:
-            words += ["rotation", "orientation", "angle"]
+            words += _TURNS
         if math.sqrt(high / low) > _ZOOM:
             words += ["scale", "size", "radius", "volume"]
         if (1 - math.sqrt(low)) / 2 > _OFFSET:
@@ -85,6 +86,8 @@ class ImageViews:
 
     def draw(self, seed: int, number: int, ids: Tensor, shape: Sequence[int]) -> Record:
         """Two dictionaries, each entry with a row per example of `ids` (n,); `shape` is (c, h, w)."""
+        if len(shape) != 3:
+            raise ValueError(f"expected images (c, h, w), got examples of shape {tuple(shape)}; use volume_views")
         if shape[0] != 3 and (self.saturation > 0 or self.gray_probability > 0):
             raise ValueError(
                 f"saturation, gray_probability: are for 3 channels, the images have {shape[0]}; set both to 0"

@@ -11,6 +11,7 @@ from medgraph.transforms.draws import between, uniforms
 
 Record = list[dict[str, Tensor]]
 
+_TURNS = ("rotation", "orientation", "angle")  # a mirror takes their sign
 _ANGLE, _ZOOM, _OFFSET = 20.0, 1.2, 0.1  # beyond these degrees, ratios of scale and shares of the side, nothing is left
 
 
@@ -65,9 +66,10 @@ class VolumeViews:
         """Attributes that these settings destroy, by word: small changes destroy nothing."""
         words: list[str] = []
         if self.flip_axis is not None:
-            words += [("side", "laterality", "lr"), ("ap",), ("si",)][self.flip_axis]
+            words += [("side", "laterality", "lr", "x"), ("ap", "y"), ("si", "z")][self.flip_axis]
+            words += _TURNS
         if self.rotation > _ANGLE:
-            words += ["rotation", "orientation", "angle"]
+            words += _TURNS
         if self.scale[1] / self.scale[0] > _ZOOM:
             words += ["scale", "size", "radius", "volume"]
         if self.shift > _OFFSET:

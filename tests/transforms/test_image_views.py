@@ -57,6 +57,8 @@ def test_color_of_gray_images_is_refused(rng):
     ("changes", "word"),
     [
         ({"flip_probability": 0.5}, "side"),
+        ({"flip_probability": 0.5}, "x"),  # a mirror takes the sign of a place along the columns, and of an angle
+        ({"flip_probability": 0.5}, "rotation"),
         ({"rotation": 45.0}, "rotation"),
         ({"area": (0.2, 1.0)}, "scale"),
         ({"area": (0.5, 1.0)}, "position"),
@@ -74,3 +76,10 @@ def test_refuses_wrong_arguments():
         ImageViews(area=(0.5, 2.0))
     with pytest.raises(ValueError, match=r"aspect: expected 1\.0 or more"):
         ImageViews(aspect=0.5)
+    with pytest.raises(ValueError, match="size: expected 1 or more, got 0"):
+        ImageViews(size=(0, 8))
+
+
+def test_volumes_are_refused(rng):
+    with pytest.raises(ValueError, match=r"expected images \(c, h, w\), got examples of shape \(1, 6, 7, 8\)"):
+        views_of(ImageViews(), torch.rand(3, 1, 6, 7, 8, generator=rng))

@@ -78,6 +78,8 @@ def test_cut_out_replaces_a_box_by_the_mean(volumes):
     ("changes", "word"),
     [
         ({"flip_axis": 0}, "side"),
+        ({"flip_axis": 1}, "y"),
+        ({"flip_axis": 2}, "angle"),
         ({"rotation": 45.0}, "rotation"),
         ({"scale": (0.7, 1.3)}, "volume"),
         ({"shift": 0.3}, "offset"),
