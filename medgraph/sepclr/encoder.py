@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from medgraph import checks
 from medgraph.data.spec import ImageSpec
 from medgraph.nn.headed import HeadedEncoder
 
@@ -47,6 +48,8 @@ class CommonSalientEncoder(nn.Module):
             raise ValueError(
                 "salient_encoder: shares parameters with common_encoder, expected two encoders of their own"
             )
+        checks.at_least("common_dim", common_dim, 1)
+        checks.at_least("salient_dim", salient_dim, 1)
         self.common = HeadedEncoder(spec, common_encoder, common_dim)
         self.salient = HeadedEncoder(spec, salient_encoder, salient_dim)
         self.common_dim, self.salient_dim = common_dim, salient_dim

@@ -30,7 +30,8 @@ def grouped_batches(is_target: Tensor, batch_size: int, target_share: float, see
     if min(sizes.values()) < _FEWEST:
         raise DataError(
             f"a batch of {batch_size} with target_share {share:g} holds {sizes['background']} background and "
-            f"{sizes['target']} target examples, expected {_FEWEST} or more of each. Raise train.batch_size."
+            f"{sizes['target']} target examples, expected {_FEWEST} or more of each. Raise train.batch_size, or bring "
+            "method.target_share closer to 0.5."
         )
     members = {"target": is_target.nonzero()[:, 0].numpy(), "background": (~is_target).nonzero()[:, 0].numpy()}
     for group, found in members.items():

@@ -20,6 +20,7 @@ from medgraph.sepclr import monitors
 from medgraph.sepclr.batch import Codes, joined
 from medgraph.sepclr.encoder import Parts
 from medgraph.sepclr.groups import grouped_batches
+from medgraph.sepclr.views import check_views
 from medgraph.sepclr.warn import warn_destroyed
 
 _WATCHED_EVERY = 10  # steps between two looks at what costs more than a norm
@@ -93,10 +94,13 @@ class SepCLR(Method):
         self.weights = _weights(independence_weight, salient_independence_weight, stop_gradient)
         if independence_loss is None and max(self.weights) > 0:
             raise ValueError("independence_loss: none is given, so independence_weight has no effect; set it to 0")
+        check_views(spec, views)
         self.encoder = encoder
         self.views = views
         self.common_projector = MLPProjector(encoder.common_dim, hidden_dim, encoder.common_dim)
         self.salient_projector = MLPProjector(encoder.salient_dim, hidden_dim, encoder.salient_dim)
+        if alignment_bandwidth is not None:
+            checks.positive("alignment_bandwidth", alignment_bandwidth)
         self.alignment = Alignment(bandwidth if alignment_bandwidth is None else alignment_bandwidth)
         self.common_uniformity = Uniformity(bandwidth, common_form)
         self.salient_uniformity = SalientUniformity(bandwidth, salient_form)

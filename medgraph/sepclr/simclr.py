@@ -11,6 +11,7 @@ from medgraph.method import Method, Step
 from medgraph.nn.projector import MLPProjector
 from medgraph.sepclr.batch import joined
 from medgraph.sepclr.groups import grouped_batches
+from medgraph.sepclr.views import check_views
 from medgraph.sepclr.warn import warn_destroyed
 
 
@@ -39,7 +40,9 @@ class SimCLR(Method):
     ):
         super().__init__()
         self.target_share = checks.fraction("target_share", target_share)
+        check_views(spec, views)
         self.encoder, self.views, self.contrast = encoder, views, loss
+        checks.at_least("embedding_dim", embedding_dim, 1)
         self.projector = MLPProjector(encoder.out_dim, hidden_dim, embedding_dim)
         warn_destroyed(spec.attributes, views.randomises)
 

@@ -23,3 +23,9 @@ def test_no_parameter_is_shared():
     one = TinyEncoder()
     with pytest.raises(ValueError, match="salient_encoder: shares parameters with common_encoder"):
         CommonSalientEncoder(spec(), one, one)
+
+
+@pytest.mark.parametrize("name", ["common_dim", "salient_dim"])
+def test_a_width_of_nothing_is_told_by_its_key(name):
+    with pytest.raises(ValueError, match=f"^{name}: expected 1 or more, got 0"):
+        CommonSalientEncoder(spec(), TinyEncoder(), TinyEncoder(), **{name: 0})

@@ -32,7 +32,7 @@ def test_rows_of_a_batch_are_mixed():
 
 @pytest.mark.parametrize(("size", "share"), [(2, 0.5), (3, 0.5), (40, 0.0), (40, 1.0), (20, 0.05)])
 def test_a_batch_that_cannot_hold_both_groups_is_refused(size, share):
-    with pytest.raises(DataError, match=r"expected 2 or more of each\. Raise train\.batch_size"):
+    with pytest.raises(DataError, match=r"expected 2 or more of each\. Raise train\.batch_size, or bring method"):
         grouped_batches(IS_TARGET, size, share, seed=0, epoch=0)
 
 

@@ -201,5 +201,7 @@ def test_refuses_wrong_arguments():
         method(stop_gradient="common", salient_independence_weight=1.0)
     with pytest.raises(ValueError, match="salient_independence_weight: expected 0 or more, got -1"):
         method(salient_independence_weight=-1.0)
+    with pytest.raises(ValueError, match=r"^alignment_bandwidth: expected a number above 0, got 0"):
+        method(alignment_bandwidth=0.0)
     with pytest.raises(ValueError, match="'target_without_self' has no floor"):
         method(salient_form="target_without_self")

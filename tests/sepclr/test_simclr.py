@@ -1,3 +1,4 @@
+import pytest
 import torch
 from reference.sepclr_parts import TinyEncoder, batch, dataset, spec, views
 
@@ -28,3 +29,8 @@ def test_one_encoder_may_be_trained_by_what_sepclr_asks_of_its_common_code():
     outputs["loss"].backward()
     assert outputs["loss"] < 0  # uniformity outweighs the alignment of gentle views
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_an_embedding_of_nothing_is_told_by_its_key():
+    with pytest.raises(ValueError, match=r"^embedding_dim: expected 1 or more, got 0"):
+        SimCLR(spec(), TinyEncoder(), views(), NTXent(), embedding_dim=0)
