@@ -19,6 +19,7 @@ from medgraph.nn.projector import MLPProjector
 from medgraph.sepclr.batch import joined
 from medgraph.sepclr.encoder import Parts
 from medgraph.sepclr.groups import grouped_batches
+from medgraph.sepclr.views import check_views
 from medgraph.sepclr.warn import warn_destroyed
 
 _CATEGORY_BANDWIDTH, _NUMBER_BANDWIDTH = 0.5, 0.025  # of the collapse, and of the kernel on a number in [0, 1]
@@ -70,14 +71,15 @@ class SupervisedSepCLR(Method):
         self.independence_weight = checks.not_negative("independence_weight", independence_weight)
         self.target_share = checks.fraction("target_share", target_share)
         self.attribute_names = names = (*number_attributes, *category_attributes)
-        unknown = [name for name in names if name not in spec.attributes]
-        if unknown or not names:
-            raise ValueError(
-                f"number_attributes, category_attributes: expected some of {', '.join(spec.attributes) or 'none'}, "
-                f"got {', '.join(unknown) or 'none'}"
-            )
+        _check_names(names, spec.attributes)
         if encoder.salient_dim != len(names):
             raise ValueError(f"encoder: salient_dim is {encoder.salient_dim}, expected {len(names)}, one per attribute")
+        check_views(spec, views)
+        if getattr(views, "size", None) not in (None, tuple(spec.size)):
+            raise ValueError(
+                f"views: size is {views.size}, expected none or {tuple(spec.size)}, that of the images: plain ones and "
+                "views go through the encoder together"
+            )
         self.columns = [spec.attributes.index(name) for name in names]
         self.is_number = [name in number_attributes for name in names]
         self.encoder, self.views = encoder, views
@@ -94,7 +96,7 @@ class SupervisedSepCLR(Method):
         self.high: Tensor
         self.register_buffer("low", torch.full((len(names),), torch.inf))
         self.register_buffer("high", torch.full((len(names),), -torch.inf))
-        warn_destroyed(spec.attributes, views.randomises)
+        warn_destroyed((name for name in spec.attributes if name not in names), views.randomises)  # s sees no view
 
     def epoch_batches(self, dataset: Any, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
         """Batches with a fixed number of each group."""
@@ -150,3 +152,18 @@ class SupervisedSepCLR(Method):
         extent = (self.high - self.low).clamp_min(1e-12)
         is_number = torch.tensor(self.is_number, device=attributes.device)
         return torch.where(is_number, (attributes - self.low) / extent, attributes)
+
+
+def _check_names(names: tuple[str, ...], attributes: tuple[str, ...]) -> None:
+    """Raise ValueError unless there are names, each of an attribute and each once."""
+    unknown = [name for name in names if name not in attributes]
+    if unknown or not names:
+        raise ValueError(
+            f"number_attributes, category_attributes: expected some of {', '.join(attributes) or 'none'}, "
+            f"got {', '.join(unknown) or 'none'}"
+        )
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(
+            f"number_attributes, category_attributes: {twice[0]!r} is named twice, expected each once, as one of both"
+        )

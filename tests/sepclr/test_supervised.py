@@ -72,10 +72,16 @@ def test_codes_keep_one_salient_dimension_for_each_attribute():
 
 def test_a_destroyed_attribute_is_warned_of():
     with pytest.warns(UserWarning, match="attribute 'side' is probed, but the views randomise side"):
-        SupervisedSepCLR(
-            spec(attributes=("side",)), encoder(salient_dim=1), ImageViews(flip_probability=0.5), KernelJointEntropy(),
-            category_attributes=("side",),
-        )  # fmt: skip
+        flipped(names=("side", "kind"), category_attributes=("kind",))
+
+
+def test_an_attribute_that_is_trained_on_plain_images_is_not_destroyed_by_views():
+    flipped(names=("side", "kind"), category_attributes=("side",))  # warnings are errors here
+
+
+def flipped(names, **settings):
+    views = ImageViews(flip_probability=0.5)
+    return SupervisedSepCLR(spec(attributes=names), encoder(salient_dim=1), views, KernelJointEntropy(), **settings)
 
 
 def test_batches_hold_both_groups():
@@ -88,5 +94,15 @@ def test_refuses_wrong_arguments():
         make(number_attributes=("size",))
     with pytest.raises(ValueError, match="expected some of age, radius, kind, got none"):
         make(number_attributes=(), category_attributes=())
+    with pytest.raises(ValueError, match="'kind' is named twice, expected each once, as one of both"):
+        make(number_attributes=("kind",))
     with pytest.raises(ValueError, match="salient_dim is 3, expected 2, one per attribute"):
         make(salient_dim=3)
+
+
+def test_views_of_another_size_than_the_plain_images_are_refused():
+    settings = {"number_attributes": ("age",)}
+    plain = [spec(attributes=("age",)), encoder(salient_dim=1)]
+    SupervisedSepCLR(*plain, ImageViews(size=(16, 16)), KernelJointEntropy(), **settings)
+    with pytest.raises(ValueError, match=r"views: size is \(8, 8\), expected none or \(16, 16\), that of the images"):
+        SupervisedSepCLR(*plain, ImageViews(size=(8, 8)), KernelJointEntropy(), **settings)

@@ -10,5 +10,11 @@ def test_a_destroyed_attribute_is_named():
         warn_destroyed(("offset_lr",), ("lr",))
 
 
+@pytest.mark.parametrize("name", ["Side", "lesion side", "lesion-side", "SIDE_2"])
+def test_a_column_may_write_its_words_in_any_way(name):
+    with pytest.warns(UserWarning, match=f"attribute '{name}' is probed, but the views randomise side"):
+        warn_destroyed((name,), ("side",))
+
+
 def test_nothing_is_said_otherwise():
     warn_destroyed(("age", "inside"), ("side",))  # warnings are errors here
