@@ -74,6 +74,12 @@ class StackViews:
         self.different = different
         if len(self.kinds) < (2 if different else 1):
             raise ValueError(f"kinds: expected {2 if different else 1} or more of {KINDS}, got {self.kinds}")
+        twice = [kind for kind in self.kinds if self.kinds.count(kind) > 1]
+        if different and twice:
+            raise ValueError(
+                f"kinds: {twice[0]!r} is listed twice, so both views may get it; list it once, or set different to "
+                "false"
+            )
         self.gamma = checks.interval("gamma", gamma, 0.01, 100.0)
         self.blur = checks.interval("blur", blur, 0.01, 3.0)
         self.noise = checks.interval("noise", noise, 0.0, 1.0)

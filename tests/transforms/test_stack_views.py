@@ -127,6 +127,7 @@ def test_a_wide_blur_is_not_cut_off(rng):
         ({"stride": 0}, "stride: expected 1 or more, got 0"),
         ({"kinds": ("sharpen",)}, "kinds: expected one of 'noise'"),
         ({"kinds": ("noise",)}, "kinds: expected 2 or more"),
+        ({"kinds": ("noise", "blur", "noise")}, "kinds: 'noise' is listed twice, so both views may get it"),
         ({"blur": (0.0, 1.0)}, "blur: expected two numbers"),
         ({"anisotropy": (0.5, 2.0)}, "anisotropy: expected two numbers"),
         ({"noise": (0.5, 0.1)}, "noise: expected two numbers"),
