@@ -55,7 +55,17 @@ class TwoFoldersSource:
             except DataError as error:
                 raise DataError(f"{folder}: {error} Are there more? Tell them by source.subject_pattern.") from error
             found += [GroupedFile(file, subject, is_target, parts[subject], {}) for file, subject in named]
+        self._check_apart()
         return tuple(found)
+
+    def _check_apart(self) -> None:
+        """Raise DataError where one folder lies in the other: its files would be in both groups."""
+        background, target = (Path(folder).expanduser().resolve() for folder in (self.background, self.target))
+        if background.is_relative_to(target) or target.is_relative_to(background):
+            raise DataError(
+                f"source.background {self.background} and source.target {self.target}: one holds the other, so files "
+                "would be in both groups. Give two folders beside each other."
+            )
 
     def _subject(self, file: Path, folder: str, is_target: bool) -> str:
         group = "target" if is_target else "background"

@@ -59,6 +59,15 @@ def test_a_pattern_finds_the_subject_in_the_path(tmp_path):
         _ = TwoFoldersSource(str(tmp_path / "a"), str(tmp_path / "b")).files
 
 
+@pytest.mark.parametrize("places", [("a", "a/with"), ("a/with", "a"), ("a", "b/../a")])
+def test_folders_of_which_one_holds_the_other_are_refused(tmp_path, places):
+    write_pictures(tmp_path / "a", 4)
+    write_pictures(tmp_path / "a" / "with", 4)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(DataError, match="one holds the other, so files would be in both groups"):
+        _ = TwoFoldersSource(*(str(tmp_path / place) for place in places), subject_pattern=r"(\d)\.png").files
+
+
 def test_missing_empty_and_foreign_folders_are_named(tmp_path):
     write_pictures(tmp_path / "a", 3)
     (tmp_path / "none").mkdir()
