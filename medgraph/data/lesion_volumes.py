@@ -78,7 +78,7 @@ class LesionVolumesData:
         self.radius = checks.interval("radius", radius, 0.5, 50.0)
         self.intensity = checks.interval("intensity", intensity, -3.0, 3.0)
         self.lesions_per_subject = checks.at_least("lesions_per_subject", lesions_per_subject, 1)
-        self.pool = checks.at_least("pool", pool, 1)
+        self.pool = checks.between("pool", pool, 1, min(self.window))
         self.paired, self.fresh, self.seed = paired, fresh, seed
         self.validation_share = checks.fraction("validation_share", validation_share)
         self.cache = VolumeCache(_PERCENTILES)
@@ -88,6 +88,11 @@ class LesionVolumesData:
         """Salient ones first."""
         fixed = self.intensity[0] == self.intensity[1]
         names = ("radius", *(() if fixed else ("intensity",)), "offset_lr", "offset_ap")
+        if len(self.source.classes) < 2:
+            raise DataError(
+                f"{self.source!r}: has the classes {self.source.classes}, expected names of the background and of a "
+                "labelled structure. Name them in the source: classes, or labels of dataset.json."
+            )
         share = f"{self.source.classes[1].lower().replace(' ', '_')}_share"
         numbers = tuple(Attribute(name, "salient") for name in names)
         return (
@@ -199,10 +204,16 @@ class LesionVolumesData:
         room = np.array(grid.ras_shape) - self.window
         first = np.clip(np.round(middle - np.array(self.window) / 2), 0, room).astype(int)
         cut = tuple(slice(start, start + side) for start, side in zip(first, self.window, strict=True))
+        inside = np.argwhere(labels[cut] > 0)
+        if len(inside) == 0:
+            raise DataError(
+                f"{case.label}: no labelled voxel lies in the window {self.window} around the middle of all of them. "
+                "Make data.window larger, or label one structure, not two apart."
+            )
         voxels = np.ascontiguousarray(self.cache.prepared(case.image, case.frame)[cut])
         spacing = np.array(grid.ras_spacing)
         facts = len(places) * float(np.prod(spacing)), float((labels == 1).sum() / len(places))
-        return Crop(voxels, np.argwhere(labels[cut] > 0), middle - first, spacing, facts)
+        return Crop(voxels, inside, middle - first, spacing, facts)
 
 
 def _groups(cases: Sequence[Case], paired: bool) -> tuple[list[int], list[int]]:

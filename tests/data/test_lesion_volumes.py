@@ -146,3 +146,25 @@ def test_volumes_without_labels_are_refused(source, tmp_path):
     cases = tuple(Case(c.id, c.subject, c.image, empty, c.part) for c in source.cases)
     with pytest.raises(DataError, match="labels nothing, expected a structure"):
         make(SimpleNamespace(cases=cases, classes=source.classes)).train()
+
+
+def test_labels_of_which_none_lies_in_the_window_are_named(source, tmp_path):
+    apart = np.zeros((14, 16, 12), np.uint8)
+    apart[:2], apart[-2:] = 1, 1  # as those of two sides
+    write_volume(tmp_path / "apart.nii", apart, np.diag([2.0, 1, 1, 1]))
+    cases = tuple(Case(c.id, c.subject, c.image, tmp_path / "apart.nii", c.part) for c in source.cases)
+    bilateral = SimpleNamespace(cases=cases, classes=source.classes)
+    assert len(make(bilateral, window=(14, 14, 10)).train()) > 0
+    with pytest.raises(DataError, match=r"apart.nii: no labelled voxel lies in the window \(8, 14, 10\)"):
+        make(bilateral, window=(8, 14, 10)).train()
+
+
+def test_a_source_that_names_no_structure_is_refused(source):
+    nameless = SimpleNamespace(cases=source.cases, classes=())
+    with pytest.raises(DataError, match=r"has the classes \(\), expected names of the background and of a labelled"):
+        _ = make(nameless).spec
+
+
+def test_a_pool_wider_than_the_window_is_refused(source):
+    with pytest.raises(ValueError, match="pool: expected a number from 1 to 10, got 11"):
+        make(source, pool=11)
