@@ -1,6 +1,7 @@
 """Handwritten digits from MNIST's own files, split by writer."""
 
 import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ def read_digits(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DataError: A file is missing or damaged.
     """
-    images = _read(folder / "t10k-images-idx3-ubyte.gz", header=16).reshape(-1, 28, 28)
+    images = _read(folder / "t10k-images-idx3-ubyte.gz", header=16, shape=(28, 28))
     labels = _read(folder / "t10k-labels-idx1-ubyte.gz", header=8)
     if len(images) != len(labels):
         raise DataError(
@@ -30,13 +31,13 @@ def read_digits(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     return images[chosen].astype(np.float32) / 255, labels[chosen].astype(np.int64)
 
 
-def _read(path: Path, header: int) -> np.ndarray:
+def _read(path: Path, header: int, shape: tuple[int, ...] = ()) -> np.ndarray:
     try:
-        return np.frombuffer(gzip.open(path).read(), np.uint8, offset=header)
+        return np.frombuffer(gzip.open(path).read(), np.uint8, offset=header).reshape(-1, *shape)
     except FileNotFoundError:
         raise DataError(
             f"{path}: no such file, expected MNIST's test part as published. Set data.root to the folder that holds "
             "mnist/ and cifar10/."
         ) from None
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path}: is damaged ({error}), expected MNIST's gzip file. Fetch it again.") from error

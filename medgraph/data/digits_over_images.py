@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -128,6 +129,11 @@ def _listing(path: Path, part: str) -> tuple[list[str], np.ndarray]:
         of_class.setdefault(name.split("/")[0], []).append(name)
     cut = slice(0, FIRST_TEST_IMAGE) if part == "train" else slice(FIRST_TEST_IMAGE, None)
     chosen = [(name, number) for number, members in enumerate(of_class.values()) for name in members[cut]]
+    if not chosen:
+        raise DataError(
+            f"{path}: holds no image to {part}, expected more than {FIRST_TEST_IMAGE} of each class as class/n.jpg. "
+            "Fetch it again."
+        )
     return [name for name, _ in chosen], np.array([number for _, number in chosen])
 
 
@@ -136,5 +142,19 @@ def _read_images(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Images (n, 3, 32, 32) in [0, 1] and classes (n,); kept, as probes ask again."""
     names, classes = _listing(path, part)
     with zipfile.ZipFile(path) as archive:
-        pixels = [np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")) for name in names]
+        pixels = [_pixels(archive, name) for name in names]
     return np.stack(pixels).transpose(0, 3, 1, 2).astype(np.float32) / 255, classes
+
+
+def _pixels(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """One image (32, 32, 3) of 8 bits."""
+    try:
+        pixels = np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB"))
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, SyntaxError) as error:
+        raise DataError(
+            f"{archive.filename}, {name}: is damaged ({error}), expected an image. Fetch it again."
+        ) from error
+    if pixels.shape != (32, 32, 3):
+        size = f"{pixels.shape[0]} x {pixels.shape[1]}"
+        raise DataError(f"{archive.filename}, {name}: has {size} pixels, expected 32 x 32. Fetch it again.")
+    return pixels

@@ -23,16 +23,17 @@ _STREAMS = {"test": 0, "train": 1, "validation": 2}
 class ShapesOverDigitsData:
     """Background: half of a 2 x 2 grid of one digit by four hands. Target: the same plus half of one filled shape.
 
-    The salient factors are the shape (square, ellipse, heart), its scale (half its width, as a share of the image's),
-    rotation in radians, and place; the common one is the digit. Training and test draw on different digits. Each
-    example is fixed by its number: nothing about it changes between two requests.
+    The salient factors are the shape (square, ellipse, heart), its scale (half an ellipse's width, as a share of the
+    image's; a square has three quarters of it), rotation in radians, and place; the common one is the digit. Training
+    and test draw on different digits. Each example is fixed by its number: nothing about it changes between two
+    requests.
 
     Args:
         root: Folder with `mnist/`.
         size: Height and width, 32 or 64.
         num_examples: Training examples of each group.
         num_test: Test examples of each group.
-        scale: Half the width of a shape, from and to.
+        scale: Half the width of an ellipse, from and to.
         rotation: Largest rotation in radians; beyond a quarter of pi a square repeats itself.
         validation_share: Share of the training digits that is kept aside for `num_test` validation examples of each
             group.

@@ -24,6 +24,11 @@ def test_missing_damaged_and_unequal_files_are_named(tmp_path):
     labels.write_bytes(gzip.compress(bytes(8 + 5)))
     with pytest.raises(DataError, match="7040 digits with 5 labels, expected as many"):
         read_digits(tmp_path, "train")
-    labels.write_bytes(b"no gzip at all")
-    with pytest.raises(DataError, match="is damaged"):
+    whole = gzip.compress(bytes(8 + 7040))
+    for damaged in (b"no gzip at all", whole[:10] + b"\xff" + whole[11:], whole[:-9]):
+        labels.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"labels-idx1-ubyte.gz: is damaged"):
+            read_digits(tmp_path, "train")
+    (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(16 + 1000)))
+    with pytest.raises(DataError, match=r"images-idx3-ubyte.gz: is damaged"):
         read_digits(tmp_path, "train")

@@ -1,8 +1,11 @@
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from reference.contrast_files import write_digits, write_images
 
 from medgraph.data.digits import read_digits
@@ -70,6 +73,30 @@ def test_missing_and_damaged_archives_are_named(tmp_path):
     (tmp_path / "cifar10" / "cifar10_train_subset.zip").write_bytes(b"no zip")
     with pytest.raises(DataError, match="is damaged"):
         _ = DigitsOverImagesData(str(tmp_path)).spec
+
+
+def archive_of(folder, members):
+    (folder / "cifar10").mkdir(parents=True)
+    with zipfile.ZipFile(folder / "cifar10" / "cifar10_train_subset.zip", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return DigitsOverImagesData(str(folder))
+
+
+def test_images_that_are_damaged_of_another_size_or_too_few_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"subset.zip, cat/1.jpg: is damaged .*, expected an image"):
+        archive_of(tmp_path / "damaged", {"cat/1.jpg": b"no picture"}).train()
+    small = io.BytesIO()
+    Image.new("RGB", (20, 30)).save(small, "jpeg")
+    with pytest.raises(DataError, match=r"cat/1.jpg: has 30 x 20 pixels, expected 32 x 32"):
+        archive_of(tmp_path / "small", {"cat/1.jpg": small.getvalue()}).train()
+    with pytest.raises(DataError, match=r"subset.zip: holds no image to test, expected more than 250 of each class"):
+        archive_of(tmp_path / "few", {"cat/1.jpg": small.getvalue()}).test()
+    whole = archive_of(tmp_path / "bits", {"cat/1.jpg": bytes(range(256)) * 4})
+    path = tmp_path / "bits" / "cifar10" / "cifar10_train_subset.zip"
+    path.write_bytes(path.read_bytes().replace(bytes(range(256)), bytes(256), 1))
+    with pytest.raises(DataError, match=r"cat/1.jpg: is damaged \(Bad CRC-32"):
+        whole.train()
 
 
 def test_refuses_wrong_arguments():
