@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +22,8 @@ _SUFFIXES = {
     "image": pixels.SUFFIXES,
 }
 VOLUME_SUFFIXES = tuple(s for kind, suffixes in _SUFFIXES.items() if kind != "image" for s in suffixes)
-_HEADERS = (".nhdr", ".mhd")  # whose voxels lie in a file of the same name beside them
+_HEADERS = (".nhdr", ".mhd")  # whose voxels lie in other files
+_VOXELS_IN = re.compile(r"^(?:ElementDataFile *=|data ?file *:)(.*)$(?s:(.*))", re.IGNORECASE | re.MULTILINE)
 _WRITTEN = {"NIfTI": ".nii.gz", "NRRD": ".nrrd", "MetaImage": ".mha", "image": ".png", "DICOM": ".nii.gz"}
 _FLAT = np.eye(4)  # a PNG knows no millimetres: pixel (row, column) lies at (row, column)
 
@@ -97,12 +99,13 @@ def case_name(path: str | os.PathLike[str]) -> str:
 
 
 def files_of(path: str | os.PathLike[str]) -> list[Path]:
-    """All files that hold a case: itself, the slices of a DICOM series, a header and its voxels."""
+    """All files that hold a case: itself, the slices of a DICOM series, a header, what it names, and its namesakes."""
     path = Path(path)
     if path.is_dir():
         return sorted(file for file in path.iterdir() if file.is_file())
     if path.name.lower().endswith(_HEADERS):
-        return sorted(file for file in path.parent.glob(f"{glob.escape(case_name(path))}.*") if file.is_file())
+        beside = set(path.parent.glob(f"{glob.escape(case_name(path))}.*")) | _named_in(path)
+        return sorted(file for file in beside if file.is_file())
     return [path]
 
 
@@ -113,7 +116,8 @@ def read_grid(path: str | os.PathLike[str]) -> Grid:
         return nifti.read_grid(file.path)
     if file.kind in ("NRRD", "MetaImage"):
         return itk.read_grid(file.path)
-    return _remembered_grid(file, file.path.stat().st_mtime_ns if file.path.exists() else 0)
+    states = [some.stat() for some in files_of(file.path) if some.is_file()]
+    return _remembered_grid(file, tuple((state.st_mtime_ns, state.st_size) for state in states))
 
 
 def read_volume(path: str | os.PathLike[str], frame: int | None = None) -> Volume:
@@ -192,9 +196,23 @@ def write(path: Path, voxels: np.ndarray, grid: Grid) -> None:
 
 
 @lru_cache(maxsize=10_000)
-def _remembered_grid(file: CaseFile, modified: int) -> Grid:
+def _remembered_grid(file: CaseFile, states: tuple[tuple[int, int], ...]) -> Grid:
     """The grid of a case whose header does not tell it, for as long as the case stays as it is."""
     return read(file).grid
+
+
+def _named_in(header: Path) -> set[Path]:
+    """The files with voxels that a header names: one, a list that goes on below it, or a pattern such as `%03d.raw`."""
+    text = header.read_bytes().decode(errors="replace") if header.is_file() else ""
+    told = _VOXELS_IN.search(text)
+    if told is None:
+        return set()
+    first, *words = told[1].split() or [""]
+    if first.upper().startswith("LIST"):
+        return {header.parent / line.strip() for line in told[2].splitlines() if line.strip()}
+    if words and "%" in first:
+        return set(header.parent.glob(re.sub(r"%\d*d", "*", glob.escape(first))))
+    return {header.parent / told[1].strip()}
 
 
 def _check_names(paths: Sequence[Path]) -> None:

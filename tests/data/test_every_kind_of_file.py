@@ -1,5 +1,7 @@
 """Training reads NRRD, MetaImage, DICOM and PNG as it reads NIfTI: same slices, same labels, same ids."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -81,6 +83,52 @@ def test_a_changed_slice_or_voxel_file_is_prepared_and_hashed_anew(tmp_path):
             write_series(case, voxels, np.eye(4))
         assert VolumeCache().prepared(case).shape != cached.shape
         assert fingerprint(source)["sha256"] != before["sha256"]
+
+
+NAMED = {
+    "one.mhd": ("ElementDataFile = voxels of one.raw\n", ["voxels of one.raw"]),
+    "local.mhd": ("ElementDataFile = LOCAL\n", []),
+    "list.mhd": ("ElementDataFile = LIST\na.raw\nb.raw\n", ["a.raw", "b.raw"]),
+    "many.mhd": ("ElementDataFile = s%02d.raw 1 3 1\n", ["s01.raw", "s02.raw", "s03.raw"]),
+    "one.nhdr": ("NRRD0004\ntype: short\ndata file: ../else/voxels.raw\n", ["../else/voxels.raw"]),
+    "list.nhdr": ("NRRD0004\ndatafile: LIST 2\na.raw\nb.raw\n", ["a.raw", "b.raw"]),
+    "none.nhdr": ("NRRD0004\n", []),
+}
+
+
+@pytest.mark.parametrize("header", NAMED)
+def test_the_files_that_a_header_names_belong_to_its_case(tmp_path, header):
+    text, names = NAMED[header]
+    place = tmp_path / "set" / header
+    for folder in (place.parent, tmp_path / "else"):
+        folder.mkdir()
+    place.write_text(text)
+    for name in (*names, "other.raw"):
+        (place.parent / name).write_bytes(b"0")
+    assert formats.files_of(place) == sorted([place, *(place.parent / name for name in names)])
+
+
+def test_voxels_under_another_name_are_prepared_anew_when_they_change(tmp_path):
+    voxels = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    itk.write_volume(tmp_path / "case.mhd", voxels, np.eye(4))
+    (voxel_file,) = (file for file in formats.files_of(tmp_path / "case.mhd") if file.suffix != ".mhd")
+    moved = voxel_file.rename(tmp_path / f"voxels{voxel_file.suffix}")
+    header = tmp_path / "case.mhd"
+    header.write_text(header.read_text().replace(voxel_file.name, moved.name))
+    before = np.array(VolumeCache().prepared(header))
+    itk.write_volume(tmp_path / "new.mhd", voxels[::-1].copy(), np.eye(4))
+    (tmp_path / f"new{voxel_file.suffix}").replace(moved)
+    np.testing.assert_allclose(VolumeCache().prepared(header), before[::-1], atol=1e-6)
+
+
+def test_a_series_rewritten_in_place_has_its_new_grid(tmp_path):
+    voxels = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    write_series(tmp_path / "case", voxels, np.eye(4))
+    stat = (tmp_path / "case").stat()
+    assert formats.read_grid(tmp_path / "case").spacing == (1, 1, 1)
+    write_series(tmp_path / "case", voxels, np.diag([2.0, 2.0, 3.0, 1.0]))
+    os.utime(tmp_path / "case", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert formats.read_grid(tmp_path / "case").spacing == (2, 2, 3)
 
 
 def test_manifests_and_indexes_name_a_case_without_its_ending(tmp_path):
