@@ -13,7 +13,7 @@ from medgraph.errors import DataError
 class FolderSource:
     """A folder of volumes, with or without labels.
 
-    An image and a label belong together when the `*` of both globs stand for the same text:
+    An image and a label belong together when the wildcards of both globs stand for the same text:
     `images="*/anat/*_T1w.nii.gz"` and `labels="*/anat/*_seg.nii.gz"` pair `a/anat/1_T1w.nii.gz` with
     `a/anat/1_seg.nii.gz`. That text is the id.
 
@@ -59,6 +59,12 @@ class FolderSource:
         """All cases, sorted by id, each with its part."""
         images = self._find(self.images)
         labels = self._find(self.labels) if self.labels is not None else {}
+        both = sorted(set(images.values()) & set(labels.values()))
+        if both:
+            raise DataError(
+                f"{both[0]}: matches images {self.images!r} and labels {self.labels!r}, expected each file to be one "
+                "of them. Narrow images, or give the labels a folder of their own."
+            )
         orphans = sorted(set(labels) - set(images))
         if orphans:
             raise DataError(
@@ -106,8 +112,9 @@ class FolderSource:
 
 def _varying(pattern: str) -> re.Pattern[str]:
     """A regular expression for a glob, with a group for each wildcard."""
-    words = re.split(r"(\*\*/|\*|\?)", pattern)
+    words = re.split(r"(\*\*/|\*|\?|\[!?\]?[^\]]*\])", pattern)
     meaning = {"**/": r"((?:.*/)?)", "*": r"([^/]*)", "?": r"([^/])"}
+    meaning |= {word: r"([^/])" for word in words[1::2] if word.startswith("[")}  # one letter of several
     return re.compile("".join(meaning.get(word, re.escape(word)) for word in words), re.IGNORECASE)
 
 

@@ -45,6 +45,20 @@ def test_a_missing_label_is_none_and_a_missing_image_an_error(tmp_path):
         _ = FolderSource(str(tmp_path), "*_img.nii", "*_lab.nii").cases
 
 
+def test_one_letter_of_several_is_a_wildcard_too(tmp_path):
+    touch(tmp_path, *[f"s{i}_{kind}.nii.gz" for i in range(4) for kind in ("T1", "seg")])
+    cases = FolderSource(str(tmp_path), "s[0-2]_T1.nii.gz", "s[!3]_seg.nii.gz", fractions=(1, 0, 0)).cases
+    assert [(case.id, case.label and case.label.name) for case in cases] == [
+        (f"{i}", f"s{i}_seg.nii.gz") for i in range(3)
+    ]
+
+
+def test_a_label_is_not_taken_for_an_image(tmp_path):
+    touch(tmp_path, *[f"{i}{kind}.nii.gz" for i in range(3) for kind in ("", "_seg")])
+    with pytest.raises(DataError, match=r"0_seg.nii.gz: matches images '\*\.nii\.gz' and labels '\*_seg\.nii\.gz'"):
+        _ = FolderSource(str(tmp_path), "*.nii.gz", "*_seg.nii.gz").cases
+
+
 def test_an_empty_folder_names_the_glob(tmp_path):
     touch(tmp_path, "a.txt")
     with pytest.raises(DataError, match=r"no file matches '\*\.nii\.gz', expected volumes"):
