@@ -130,14 +130,15 @@ class GroupedFilesData:
 
         names = [attribute.name for attribute in self.attributes]
         known = torch.tensor([[file.values.get(name, np.nan) for name in names] for file in files])
-        subjects = sorted({file.subject for file in files})
-        number = torch.tensor([subjects.index(file.subject) for file in files], dtype=torch.long)
+        number_of = {subject: number for number, subject in enumerate(sorted({file.subject for file in files}))}
+        number = torch.tensor([number_of[file.subject] for file in files], dtype=torch.long)
         is_target = torch.tensor([file.is_target for file in files], dtype=torch.bool)
         return GroupedImages(make, is_target, known.reshape(len(files), len(names)), number, f"{self.source!r}, {part}")
 
     def read(self, path: Path) -> Tensor:
         """One file as (c, *size). Raises DataError if it cannot be read, or not be brought to the size."""
-        voxels = self._read_volume(path) if path.name.endswith(VOLUME_SUFFIXES) else self._read_image(path)
+        is_volume = path.name.lower().endswith(VOLUME_SUFFIXES)
+        voxels = self._read_volume(path) if is_volume else self._read_image(path)
         if voxels.ndim - 1 != len(self.size):
             raise DataError(
                 f"{path}: has {voxels.ndim - 1} axes, expected {len(self.size)} as data.size {self.size} has. "

@@ -64,6 +64,9 @@ def test_volumes_are_prepared(source, tmp_path):
     volume = data.read(tmp_path / "v.nii.gz")
     assert volume.shape == (1, 6, 7, 8)
     assert 0 <= volume.min() < volume.max() <= 1
+    (tmp_path / "v.nii.gz").rename(tmp_path / "V.NII.GZ")  # as some programs write it
+    assert torch.equal(data.read(tmp_path / "V.NII.GZ"), volume)
+    (tmp_path / "V.NII.GZ").rename(tmp_path / "v.nii.gz")
     assert GroupedFilesData(source, size=(3, 3, 4), fit="resize").read(tmp_path / "v.nii.gz").shape == (1, 3, 3, 4)
     with pytest.raises(DataError, match="has 2 axes, expected 3"):
         data.read(tmp_path / "with/0.png")
