@@ -8,6 +8,7 @@ from medgraph import checks
 from medgraph.data.csv_rows import read_rows
 from medgraph.data.grouped import Attribute
 from medgraph.data.grouped_files import GroupedFile
+from medgraph.data.missing import MISSING
 from medgraph.data.splits import PARTS, check_disjoint, split_subjects
 from medgraph.errors import DataError
 
@@ -19,7 +20,8 @@ class GroupManifestSource:
     """A CSV file with the columns `subject`, `image`, `group` (background or target) and, where there is, `split`.
 
     Paths are relative to the CSV file. Any other column may be an attribute to be probed: it is a number where all its
-    values are, else a category. An empty cell is not known. Without `split`, subjects are split by fixed fractions.
+    values are, else a category. A cell that is empty, or says NA as other programs do, see `missing`, is not known.
+    Without `split`, subjects are split by fixed fractions.
 
     Args:
         path: The CSV file.
@@ -100,14 +102,14 @@ class GroupManifestSource:
 
     def _categories(self, name: str) -> list[str]:
         """The categories of a column in order; none if all known values are numbers."""
-        known = {row[name].strip() for row in self._rows.values()} - {""}
+        known = {row[name].strip() for row in self._rows.values()} - MISSING
         return [] if all(_number(value) is not None for value in known) else sorted(known)
 
     def _values(self, row: dict[str, str]) -> dict[str, float]:
         values = {}
         for attribute in self.attributes:
             text = row[attribute.name].strip()
-            if text:
+            if text not in MISSING:
                 number = self._categories_of[attribute.name].get(text) if attribute.num_classes else _number(text)
                 assert number is not None
                 values[attribute.name] = float(number)

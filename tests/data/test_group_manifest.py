@@ -28,6 +28,13 @@ def test_columns_become_attributes_and_empty_cells_stay_unknown(tmp_path):
     assert [file.is_target for file in found.files] == [False, True, True]
 
 
+def test_a_cell_that_says_na_is_not_known(tmp_path):
+    found = source(tmp_path, ROWS.replace("train,,m,7", "train,NA,m,7").replace("f,\n", "f,n/a\n"))
+    assert found.attributes == source(tmp_path).attributes
+    assert found.files[1].values == {"sex": 1, "score": 7}
+    assert found.files[0].values == {"age": 30, "sex": 0}
+
+
 def test_without_split_subjects_are_split_by_fractions(tmp_path):
     rows = "subject,image,group\n" + "".join(
         f"s{n // 2},{n}.png,{('background', 'target')[n % 2]}\n" for n in range(20)
