@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -92,11 +93,19 @@ class VolumeCache:
 
     def _key(self, path: Path, frame: int | None) -> str:
         formats.read_grid(path)  # a missing or foreign file gets its message here
-        found = hashlib.sha256()
-        for file in formats.files_of(path):
-            found.update(file.read_bytes())
-        found.update(json.dumps([_VERSION, self.percentiles, self.spacing, frame, self.score_range]).encode())
-        return found.hexdigest()
+        states = [(str(file), file.stat()) for file in formats.files_of(path)]
+        known = tuple((name, s.st_size, s.st_ino, s.st_mtime_ns, s.st_ctime_ns) for name, s in states)
+        return _hashed(known, json.dumps([_VERSION, self.percentiles, self.spacing, frame, self.score_range]))
+
+
+@lru_cache(maxsize=100_000)
+def _hashed(states: tuple[tuple[str, int, int, int, int], ...], settings: str) -> str:
+    """sha256 over the content of files and over settings, read once for each state of the files: epochs ask again."""
+    found = hashlib.sha256()
+    for name, *_ in states:
+        found.update(Path(name).read_bytes())
+    found.update(settings.encode())
+    return found.hexdigest()
 
 
 def score_interval(score_range: tuple[float, float]) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from reference.nifti_files import FLIPPED, write
 
-from medgraph.data.volumes import VolumeCache, prepare
+from medgraph.data.volumes import VolumeCache, _hashed, prepare
 from medgraph.errors import DataError
 
 
@@ -139,3 +139,12 @@ def test_processes_share_a_folder(tmp_path, cache_folder):
     assert len(sums) == 1
     assert len(list(cache_folder.iterdir())) == 1
     assert nib.load(path).shape == VolumeCache().prepared(path).shape
+
+
+def test_a_file_is_hashed_once_for_each_of_its_states(tmp_path, voxels):
+    path = write(tmp_path / "a.nii.gz", voxels)
+    cache, before = VolumeCache(), _hashed.cache_info()
+    for _ in range(3):
+        cache.prepared(path)
+    after = _hashed.cache_info()
+    assert (after.misses - before.misses, after.hits - before.hits) == (1, 2)
