@@ -40,7 +40,7 @@ def volume_lines(source: Any) -> list[str]:
         of_target = sum(file.is_target for file in source.files)
         lines.append(f"groups {len(cases) - of_target} background, {of_target} target")
     lines.append(f"labels {', '.join(getattr(source, 'classes', ())) or 'no classes named'}")
-    same = _same_files([case.image for case in cases if case.image.is_file()])
+    same = _same_files(sorted({case.image for case in cases}))
     lines += [f"same   {' = '.join(path.name for path in group)}" for group in same]
     parts = {case.image: case.part for case in cases}
     leaks = [group for group in same if len({parts[path] for path in group}) > 1]
@@ -64,11 +64,13 @@ def _extent(name: str, values: Sequence[Sequence[float]], axes: str) -> str:
     return f"grid   {name} {low} to {high} ({axes}), {len(np.unique(table, axis=0))} different"
 
 
-def _same_files(files: list[Path]) -> list[list[Path]]:
-    """Groups of files with the same bytes; only files of the same size are read."""
-    sizes = Counter(file.stat().st_size for file in files)
-    groups: dict[str, list[Path]] = defaultdict(list)
-    for file in files:
-        if sizes[file.stat().st_size] > 1:
-            groups[hashlib.sha256(file.read_bytes()).hexdigest()].append(file)
+def _same_files(images: Sequence[Path]) -> list[list[Path]]:
+    """Groups of images whose files, as all slices of a series, hold the same bytes. Only those of one size are read."""
+    files = {image: [file for file in formats.files_of(image) if file.is_file()] for image in images}
+    sizes = {image: tuple(sorted(file.stat().st_size for file in mine)) for image, mine in files.items()}
+    counts = Counter(sizes.values())
+    groups: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+    for image, mine in files.items():
+        if mine and counts[sizes[image]] > 1:
+            groups[tuple(sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in mine))].append(image)
     return [group for group in groups.values() if len(group) > 1]
