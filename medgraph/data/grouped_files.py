@@ -16,7 +16,7 @@ from medgraph.data.formats import VOLUME_SUFFIXES, CaseFile
 from medgraph.data.grouped import Attribute, GroupedImages
 from medgraph.data.pixels import open_image
 from medgraph.data.spec import ImageSpec
-from medgraph.data.unseen import NewImage
+from medgraph.data.unseen import NewImage, volume_case
 from medgraph.data.volumes import VolumeCache
 from medgraph.errors import DataError
 
@@ -60,7 +60,8 @@ class GroupedSource(Protocol):
 class GroupedFilesData:
     """Background and target files, brought to one size.
 
-    Images are scaled from 0..255 to [0, 1]; volumes are reoriented to RAS, clipped to two percentiles and scaled.
+    Images are scaled from 0..255 to [0, 1], those of more than 8 bits from two percentiles of each; volumes are
+    reoriented to RAS, clipped to two percentiles and scaled.
 
     Args:
         source: `two_folders`, or a manifest with a column `group`.
@@ -117,7 +118,8 @@ class GroupedFilesData:
 
         `whole` is for data that crop what `fit` would: here `fit` decides.
         """
-        return NewImage(file, self.read(file.path)[None])
+        voxels = self._read_image(file.path) if file.kind == "image" else volume_case(file, self.cache).images[0]
+        return NewImage(file, self._fitted(file.path, voxels)[None])
 
     def _files(self, part: str) -> list[GroupedFile]:
         return [file for file in self.source.files if file.part == part]
@@ -138,7 +140,9 @@ class GroupedFilesData:
     def read(self, path: Path) -> Tensor:
         """One file as (c, *size). Raises DataError if it cannot be read, or not be brought to the size."""
         is_volume = path.name.lower().endswith(VOLUME_SUFFIXES)
-        voxels = self._read_volume(path) if is_volume else self._read_image(path)
+        return self._fitted(path, self._read_volume(path) if is_volume else self._read_image(path))
+
+    def _fitted(self, path: Path, voxels: Tensor) -> Tensor:
         if voxels.ndim - 1 != len(self.size):
             raise DataError(
                 f"{path}: has {voxels.ndim - 1} axes, expected {len(self.size)} as data.size {self.size} has. "

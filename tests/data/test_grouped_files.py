@@ -3,7 +3,9 @@ import pytest
 import torch
 from PIL import Image
 from reference.contrast_files import write_pictures
+from reference.dicom_files import write_series
 
+from medgraph.data.formats import case_file
 from medgraph.data.grouped_files import GroupedFilesData
 from medgraph.data.nifti import write_volume
 from medgraph.data.two_folders import TwoFoldersSource
@@ -70,6 +72,23 @@ def test_volumes_are_prepared(source, tmp_path):
     assert GroupedFilesData(source, size=(3, 3, 4), fit="resize").read(tmp_path / "v.nii.gz").shape == (1, 3, 3, 4)
     with pytest.raises(DataError, match="has 2 axes, expected 3"):
         data.read(tmp_path / "with/0.png")
+
+
+def test_a_new_case_may_be_a_series_and_is_prepared_as_its_volume(source, tmp_path):
+    for uid, seed in (("1.2.3", 0), ("1.2.4", 1)):
+        voxels = np.random.default_rng(seed).integers(0, 500, (6, 7, 8)).astype(np.int16)
+        write_series(tmp_path / "series", voxels, np.eye(4), uid=uid)
+    write_volume(tmp_path / "same.nii", voxels.astype(np.float32), np.eye(4))
+    data = GroupedFilesData(source, size=(6, 7, 8))
+    found = data.new_case(case_file(tmp_path / "series", "1.2.4")).images
+    assert found.shape == (1, 1, 6, 7, 8)
+    torch.testing.assert_close(found[0], data.read(tmp_path / "same.nii"))
+    assert torch.equal(data.new_case(case_file(tmp_path / "same.nii")).images[0], data.read(tmp_path / "same.nii"))
+    flat = GroupedFilesData(source, size=(12, 12))
+    picture = tmp_path / "with" / "0.png"
+    assert torch.equal(flat.new_case(case_file(picture)).images[0], flat.read(picture))
+    with pytest.raises(DataError, match=r"0.png: has 2 axes, expected 3"):
+        data.new_case(case_file(picture))
 
 
 def test_what_is_no_image_is_named(source, tmp_path):
