@@ -41,6 +41,12 @@ class GroupManifestSource:
     ):
         self.path = path
         self.common_attributes, self.salient_attributes = tuple(common_attributes), tuple(salient_attributes)
+        names = self.common_attributes + self.salient_attributes
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(
+                f"common_attributes, salient_attributes: {twice[0]!r} is named twice, expected once, as one of both"
+            )
         self.fractions = checks.parts("fractions", fractions)
         self.split_seed = split_seed
 

@@ -78,3 +78,9 @@ def test_a_file_of_excel_is_read_in_utf_8_alone(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match="no such file, expected a CSV file that lists images"):
         _ = GroupManifestSource(str(tmp_path / "none.csv")).files
+
+
+@pytest.mark.parametrize("names", [(("age",), ("age",)), (("age", "age"), ())])
+def test_a_column_in_two_roles_is_refused(tmp_path, names):
+    with pytest.raises(ValueError, match="'age' is named twice, expected once, as one of both"):
+        source(tmp_path, common_attributes=names[0], salient_attributes=names[1])
