@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from medgraph import checks
 from medgraph.data.batches import ImageBatch, StackBatch
-from medgraph.data.classified import Classified, draw_labelled, read_arrays
+from medgraph.data.classified import Classified, as_classes, draw_labelled, read_arrays
 from medgraph.data.label_counts import label_count
 from medgraph.data.numpy_files import open_arrays
 from medgraph.data.spec import ImageSpec
@@ -43,7 +43,7 @@ class StackedArrays:
         for part, (images, labels) in read_arrays(self.path).items():
             if images.ndim != 5 or images.dtype != torch.uint8 or min(images.shape[2:]) < self.pool:
                 raise self._mistake(tuple(images.shape[2:]), str(images.dtype))
-            found[part] = self._cut(images), labels.long()
+            found[part] = self._cut(images), as_classes(self.path, part, labels)
         return found
 
     def part(self, name: str) -> tuple[Tensor, Tensor]:
@@ -243,17 +243,12 @@ class ClassifiedStackData:
     def spec(self) -> ImageSpec:
         """Facts of the training part. Raises DataError where it has more classes than names."""
         facts = self.arrays.spec(self.num_labelled, self.classes)
-        highest = int(self._train_labels.max())
-        if highest >= len(self.classes):
-            raise DataError(
-                f"{self.arrays.path}: has the labels 0 to {highest}, but classes names {len(self.classes)}. "
-                "Name each of them."
-            )
+        self._check_named(int(self._train_labels.max()))
         return facts
 
     def train(self) -> Classified:
         """The labelled training volumes, `(b, slices, 1, h, w)`."""
-        stacks, labels = self.arrays.part("train")
+        stacks, labels = self._part("train")
         return Classified(stacks, labels, draw_labelled(labels, self.num_labelled, self.seed))
 
     def check_num_labelled(self, num_labelled: int | float) -> None:
@@ -262,11 +257,24 @@ class ClassifiedStackData:
 
     def validation(self) -> Classified:
         """The validation volumes."""
-        return Classified(*self.arrays.part("validation"))
+        return Classified(*self._part("validation"))
 
     def test(self) -> Classified:
         """The volumes to score."""
-        return Classified(*self.arrays.part(self.test_part))
+        return Classified(*self._part(self.test_part))
+
+    def _part(self, name: str) -> tuple[Tensor, Tensor]:
+        """Stacks and classes of one part. Raises DataError where it has more classes than names."""
+        stacks, labels = self.arrays.part(name)
+        self._check_named(int(labels.max()))
+        return stacks, labels
+
+    def _check_named(self, highest: int) -> None:
+        if highest >= len(self.classes):
+            raise DataError(
+                f"{self.arrays.path}: has the labels 0 to {highest}, but classes names {len(self.classes)}. "
+                "Name each of them."
+            )
 
     @property
     def _train_labels(self) -> Tensor:

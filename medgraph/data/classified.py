@@ -172,7 +172,8 @@ class ArrayParts(ABC):
 class ClassifiedArraysData(ArrayParts):
     """One .npz file with `train_images`, `train_labels` and the same for `val` and `test`, as MedMNIST's [1].
 
-    Images are `(n, h, w)`, `(n, h, w, 3)` or, of volumes, `(n, d, h, w)`, uint8; they are scaled to [0, 1].
+    Images are `(n, h, w)`, `(n, h, w, 3)` or, of volumes, `(n, d, h, w)`, uint8, which are scaled to [0, 1], or floats
+    that lie there already.
 
     [1] Yang et al., 2023, doi:10.1038/s41597-022-01721-8.
 
@@ -222,7 +223,8 @@ class ClassifiedArraysData(ArrayParts):
 
     @cached_property
     def _arrays(self) -> dict[str, tuple[Tensor, Tensor]]:
-        return {part: (images, labels.long()) for part, (images, labels) in read_arrays(self.path).items()}
+        read = read_arrays(self.path)
+        return {part: (images, as_classes(self.path, part, labels)) for part, (images, labels) in read.items()}
 
 
 def read_arrays(path: str) -> dict[str, tuple[Tensor, Tensor]]:
@@ -240,6 +242,18 @@ def read_arrays(path: str) -> dict[str, tuple[Tensor, Tensor]]:
         if "train" not in found:
             raise DataError(f"{file}: holds {', '.join(stored.files)}, expected train_images and train_labels.")
     return found
+
+
+def as_classes(path: str, part: str, labels: Tensor) -> Tensor:
+    """Labels (n,) as class indices. Raises DataError for one that is no whole number, or below 0."""
+    numbers = labels.double()
+    wrong = ~(numbers >= 0) | (numbers % 1 != 0)  # NaN and infinity, too
+    if wrong.any():
+        raise DataError(
+            f"{path}: {PREFIX[part]}_labels holds {numbers[wrong][0]:g}, expected classes: whole numbers from 0. "
+            "Number them so; what is measured is read by measured_arrays."
+        )
+    return labels.long()
 
 
 def draw_labelled(labels: Tensor, num_labelled: int | float | None, seed: int) -> np.ndarray:
@@ -276,8 +290,14 @@ def _check_arrays(file: Path, name: str, images: Any, labels: Any) -> None:
             f"{file}: {name}_images has the shape {images.shape} and {name}_labels {labels.shape}, expected (n, h, w), "
             "(n, h, w, 3) or (n, d, h, w), and one label for each of n images. Write the file again."
         )
+    low, high = (images.min(), images.max()) if images.size else (0, 0)
+    if images.dtype != np.uint8 and not (images.dtype.kind == "f" and 0 <= low <= high <= 1):
+        raise DataError(
+            f"{file}: {name}_images holds {images.dtype} from {low:g} to {high:g}, expected uint8, or floats from 0 to "
+            "1. Scale them, and write the file again."
+        )
 
 
 def _channels_first(images: np.ndarray) -> Tensor:
-    tensor = torch.from_numpy(images)
+    tensor = torch.from_numpy(images if images.dtype == np.uint8 else images.astype(np.float32))
     return tensor.movedim(-1, 1) if tensor.ndim == 4 and tensor.shape[-1] == 3 else tensor[:, None]

@@ -80,6 +80,16 @@ def test_a_share_of_the_volumes_is_labelled(path):
         data.check_num_labelled(7)
 
 
+def test_a_class_without_name_is_refused_in_any_part(path, volumes):
+    labels = {"train_labels": np.arange(6) % 2, "val_labels": np.array([0, 2])}
+    np.savez(path, **{f"{part}_images": x for part, x in volumes.items()}, **labels)
+    data = ClassifiedStackData(path, 0, ("a", "b"), test_part="validation")
+    assert len(data.train()) == 6
+    for part in (data.validation, data.test):
+        with pytest.raises(DataError, match="has the labels 0 to 2, but classes names 2"):
+            part()
+
+
 def test_parts_are_those_of_the_file(path):
     for data in (ArrayStackData(path), ArraySliceData(path)):
         assert len(data.validation()) in (2, 8)

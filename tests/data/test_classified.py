@@ -114,6 +114,38 @@ def test_a_class_that_only_other_parts_have_is_told_before_training(arrays):
         ClassifiedArraysData(str(path), seed=0, classes=("no", "yes")).spec  # noqa: B018
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float64])
+def test_floats_from_0_to_1_are_taken_as_they_are(arrays, kind):
+    path, stored = arrays
+    np.savez(path, **{**stored, "train_images": (stored["train_images"] / 255).astype(kind)})
+    images = ClassifiedArraysData(str(path), seed=0).train().__getitems__([3, 4]).images
+    assert images.dtype == torch.float32
+    np.testing.assert_allclose(images[:, 0].numpy() * 255, stored["train_images"][3:5], atol=0.2)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (np.full((4, 5, 5), 700, np.int16), "train_images holds int16 from 700 to 700, expected uint8, or floats"),
+        (np.linspace(0, 255, 100).reshape(4, 5, 5), "train_images holds float64 from 0 to 255, expected uint8"),
+        (np.full((4, 5, 5), np.nan), "train_images holds float64 from nan to nan"),
+        (np.ones((4, 5, 5), bool), "train_images holds bool from 1 to 1"),
+    ],
+)
+def test_images_of_another_scale_are_refused(tmp_path, images, words):
+    np.savez(tmp_path / "a.npz", train_images=images, train_labels=np.arange(4) % 2)
+    with pytest.raises(DataError, match=words):
+        ClassifiedArraysData(str(tmp_path / "a.npz"), seed=0).train()
+
+
+@pytest.mark.parametrize(("label", "told"), [(-1, "-1"), (0.5, "0.5"), (np.nan, "nan"), (np.inf, "inf")])
+def test_labels_that_are_no_classes_are_refused(arrays, label, told):
+    path, stored = arrays
+    np.savez(path, **{**stored, "val_labels": np.array([0, 1, 0, 1, 0, label])})
+    with pytest.raises(DataError, match=f"val_labels holds {told}, expected classes: whole numbers from 0"):
+        ClassifiedArraysData(str(path), seed=0).train()
+
+
 def test_what_is_missing_is_named(tmp_path, arrays, folder):
     with pytest.raises(DataError, match=r"has no test_images. Set test_part to validation"):
         ClassifiedArraysData(str(arrays[0]), seed=0).test()
