@@ -149,7 +149,7 @@ class LabelledImageData:
             raise DataError(f"{path}: {error}") from error
         size = (max(self.size[0], shape[0]), max(self.size[1], shape[1])) if whole else self.size
         record = Planes(Grid((*native, 1), np.eye(4)), (*shape, 1), _AXIS, size, upright=False)
-        channels = np.atleast_3d(voxels)  # (h, w, c)
+        channels = np.broadcast_to(np.atleast_3d(voxels), (*shape, self.channels))  # deep images are gray
         cut = [record.cut(channels[..., index : index + 1])[0] for index in range(self.channels)]
         return torch.from_numpy(np.stack(cut))[None], record
 
@@ -180,6 +180,7 @@ class LabelledImageData:
 
     def _with_masks(self, part: str) -> Sequence[ImageFile]:
         files = self.folder.of_part(part)
+        self._check_names()
         bare = [file for file in files if not self._mask(file).is_file()]
         if bare:
             raise DataError(
@@ -187,6 +188,17 @@ class LabelledImageData:
                 f"{self._mask(bare[0])}. Add it, or leave the image out."
             )
         return files
+
+    def _check_names(self) -> None:
+        """Raise DataError for two images of any part that would share a mask, and a name in tables."""
+        first: dict[Path, ImageFile] = {}
+        for file in self.folder.files:
+            other = first.setdefault(self._mask(file), file)
+            if other is not file:
+                raise DataError(
+                    f"{file.path}: has the mask {self._mask(file).name} as {other.path.name} has, expected one image "
+                    "for each mask. Rename one and its mask, or leave it out."
+                )
 
     def _mask(self, file: ImageFile) -> Path:
         """Where the mask of an image lies: the same name in `masks/`, as PNG."""

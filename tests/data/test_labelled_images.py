@@ -138,3 +138,22 @@ def test_what_does_not_fit_is_named_before_training(folder):
     (folder / "masks" / "0.png").unlink()
     with pytest.raises(DataError, match=r"0\.png: image without mask \(1 of 6 in the part 'train'\), expected "):
         made(folder).spec  # noqa: B018
+
+
+def test_a_deep_image_has_three_equal_channels_where_color_is_asked_for(folder):
+    for number in range(8):
+        shape = pixels.read_gray(folder / f"images/{number}.png").shape
+        deep = np.random.default_rng(number).integers(0, 60000, shape, dtype=np.uint16)
+        Image.fromarray(deep).save(folder / f"images/{number}.png")
+    gray, color = (made(folder, channels=channels).train().__getitems__([0, 3]).images for channels in (1, 3))
+    assert torch.equal(color, gray.expand(-1, 3, -1, -1))
+    assert gray.std() > 0.1
+
+
+def test_two_images_with_one_mask_are_refused(folder):
+    Image.fromarray(np.arange(96, dtype=np.uint8).reshape(8, 12)).save(folder / "images" / "7.jpg")
+    with (folder / "labels.csv").open("a") as index:
+        index.write("\n7.jpg,train")
+    for read in (lambda: made(folder).spec, made(folder).test):
+        with pytest.raises(DataError, match=r"7\.png: has the mask 7\.png as 7\.jpg has, expected one image for each"):
+            read()
