@@ -142,6 +142,7 @@ class Patches:
     ):
         self._pairs, self._size, self._per_volume = pairs, size, per_volume
         self._share, self._seed = foreground_share, seed
+        self._present = [np.unique(labels[labels > 0]) for _, labels in pairs]
         self.ids = torch.arange(len(pairs) * per_volume)
 
     def __len__(self) -> int:
@@ -156,10 +157,10 @@ class Patches:
     def _patch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         voxels, labels = self._pairs[index // self._per_volume]
         rng = np.random.default_rng([self._seed, index])
-        present = np.unique(labels[labels > 0])
+        present = self._present[index // self._per_volume]
         if rng.random() < self._share and len(present):
-            places = np.argwhere(labels == rng.choice(present))
-            centre = places[rng.integers(len(places))]
+            places = np.flatnonzero(labels == rng.choice(present))
+            centre = np.array(np.unravel_index(places[rng.integers(len(places))], labels.shape))
         else:
             centre = np.array([rng.integers(n) for n in voxels.shape])
         image, label = np.zeros(self._size, np.float32), np.zeros(self._size, labels.dtype)

@@ -58,6 +58,19 @@ def test_half_of_the_patches_hold_the_rare_class():
     assert (always.__getitems__(range(20)).labels == 2).flatten(1).any(dim=1).all()
 
 
+def test_a_patch_lies_around_the_voxel_that_its_id_draws():
+    """Drawn as first told: a class, then one of its voxels in their order."""
+    labels = np.random.default_rng(0).integers(0, 4, (12, 10, 9)).astype(np.uint8)
+    patches = Patches([(labels.astype(np.float32), labels)], (3, 3, 3), 12, 1.0, seed=5)
+    for index in range(12):
+        rng = np.random.default_rng([5, index])
+        rng.random()
+        places = np.argwhere(labels == rng.choice(np.array([1, 2, 3], np.uint8)))
+        first = np.clip(places[rng.integers(len(places))] - 1, 0, np.array(labels.shape) - 3)
+        expected = labels[tuple(slice(start, start + 3) for start in first)]
+        np.testing.assert_array_equal(patches.__getitems__([index]).labels[0], expected)
+
+
 def test_training_patches_of_files_carry_their_labels(labelled_folder):
     batch = data_of(labelled_folder, size=(8, 16, 8), patches_per_volume=2).train().__getitems__([0, 1, 5])
     assert batch.images.shape == (3, 1, 8, 16, 8)
