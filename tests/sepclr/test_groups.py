@@ -17,6 +17,18 @@ def test_every_batch_holds_both_groups_and_no_example_twice():
     assert len(set(targets)) == len(targets)
 
 
+@pytest.mark.parametrize("world", [2, 3, 4])
+def test_batches_that_processes_take_at_once_share_no_example(world):
+    is_target = torch.arange(100) >= 20  # a walk through the background gives 5 batches, and the targets 20
+    for epoch in range(5):
+        batches = grouped_batches(is_target, 8, 0.5, 1, epoch, num_processes=world)
+        assert len(batches) == 20 - 20 % world
+        for start in range(0, len(batches), world):
+            together = [n for batch in batches[start : start + world] for n in batch]
+            assert len(set(together)) == 8 * world
+    assert len(grouped_batches(is_target, 8, 0.5, 1, 0, num_processes=7)) == 14  # more than the background has
+
+
 def test_order_is_drawn_from_seed_and_epoch():
     first = grouped_batches(IS_TARGET, 12, 0.25, seed=3, epoch=0)
     assert first == grouped_batches(IS_TARGET, 12, 0.25, seed=3, epoch=0)
