@@ -74,7 +74,8 @@ class SegmentationScores:
                 f"model: predicts NaN or infinity in {case.id}, expected finite logits. Did the training diverge? "
                 "Lower its learning rate."
             )
-        return torch.cat([labels for _, labels in parts]).cpu().numpy().astype(np.uint8)
+        found = torch.cat([labels for _, labels in parts]).cpu().numpy()
+        return found.astype(np.uint8 if found.max() < 256 else np.int32)
 
 
 def dice(predicted: np.ndarray, truth: np.ndarray) -> float:

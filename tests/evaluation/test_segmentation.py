@@ -40,6 +40,29 @@ def test_surface_dice_is_the_share_of_surface_within_the_tolerance():
     assert surface_dice(cube((2, 2, 2), 0), cube((2, 2, 2), 0), (1.0, 1.0, 1.0), 3.0) == 1.0
 
 
+def surface(mask, spacing):
+    """Millimetres (n, axes) of the voxels of a mask that have a face to the outside."""
+    padded = np.pad(mask, 1)
+    inner = padded.copy()
+    for axis in range(mask.ndim):
+        for step in (-1, 1):
+            inner &= np.roll(padded, step, axis)
+    return np.argwhere(padded & ~inner) * np.array(spacing)
+
+
+@pytest.mark.parametrize(("shape", "spacing"), [((7, 9, 6), (2.0, 0.7, 1.3)), ((9, 11), (1.5, 0.8))])
+def test_distances_are_those_of_all_pairs_of_surface_voxels(shape, spacing):
+    rng = np.random.default_rng(0)
+    for share in (0.05, 0.3, 0.9):
+        predicted, truth = rng.random(shape) < share, rng.random(shape) < share
+        p, t = surface(predicted, spacing), surface(truth, spacing)
+        pairs = np.linalg.norm(p[:, None] - t, axis=2)
+        there, back = pairs.min(axis=1), pairs.min(axis=0)
+        assert hd95(predicted, truth, spacing) == pytest.approx(max(np.percentile(d, 95) for d in (there, back)))
+        near = (np.sum(there <= 1.45) + np.sum(back <= 1.45)) / (len(p) + len(t))
+        assert surface_dice(predicted, truth, spacing, 1.45) == pytest.approx(near)
+
+
 def test_a_single_slice_is_seen_as_an_image():
     """As a body all of it would be surface, and a hole would be near everything."""
     full, holed = cube((2, 2, 0), 12, (20, 20, 1)), cube((2, 2, 0), 12, (20, 20, 1))
@@ -97,6 +120,17 @@ def test_a_model_that_predicts_no_number_is_refused(value, tmp_path, monkeypatch
 
     with pytest.raises(DataError, match=f"model: predicts NaN or infinity in {cases[0].id}, expected finite logits"):
         SegmentationScores(batch_size=1000).evaluate(Diverged(cases), data)
+
+
+def test_classes_beyond_what_a_byte_holds_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDGRAPH_CACHE", str(tmp_path))
+    case = LabelledSliceData(SampleSource(), seed=0, size=(8, 8)).test()[0]
+
+    class Many(torch.nn.Module):
+        def predict(self, images):
+            return torch.nn.functional.one_hot(torch.full(images[:, 0].shape, 280), 300).movedim(-1, 1).float()
+
+    assert (SegmentationScores()._predict(Many(), case, "cpu") == 280).all()
 
 
 def test_slices_with_context_are_scored_with_all_of_their_stack(tmp_path, monkeypatch):
