@@ -50,7 +50,18 @@ def answers(model: Any, data: Any, batch_size: int, device: str, is_class: bool)
             f"model: answers {len(wrong)} of {len(outputs)} test examples, the first number {wrong[0]}, with NaN or "
             "infinity, expected finite numbers. Did the training diverge? Lower its learning rate."
         )
-    groups, first, number = np.unique(test.groups.numpy(), return_index=True, return_inverse=True)
+    return by_case(outputs, test)
+
+
+def by_case(outputs: np.ndarray, test: Any) -> Answers:
+    """The mean of the outputs (n, k) of a test part's examples over each case, with the case's label and name.
+
+    Args:
+        outputs: An answer to each example.
+        test: Has `ids` and `labels`; where several examples are of one case, `groups`, the case of each; at will
+            `names`, those of the cases.
+    """
+    groups, first, number = np.unique(getattr(test, "groups", test.ids).numpy(), return_index=True, return_inverse=True)
     total = np.zeros((len(groups), outputs.shape[1]))
     np.add.at(total, number, outputs)
     known = getattr(test, "names", None)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medgraph.errors import ConfigError
+from medgraph.errors import ConfigError, DataError
 
 
 @torch.no_grad()
@@ -25,6 +25,7 @@ def frozen_features(encoder: Any, dataset: Any, batch_size: int, device: str, ce
 
     Raises:
         ConfigError: `cells` of an encoder that gives one vector of a whole stack and no maps.
+        DataError: A feature is not finite.
     """
     starts = range(0, len(dataset), batch_size)
     if getattr(encoder, "takes_stacks", False) and dataset.__getitems__([0]).images.ndim == 4:
@@ -36,7 +37,18 @@ def frozen_features(encoder: Any, dataset: Any, batch_size: int, device: str, ce
         )
     batches = (dataset.__getitems__(range(i, min(i + batch_size, len(dataset)))) for i in starts)
     read = (_in_cells(encoder, batch.images.to(device), cells) for batch in batches)
-    return torch.cat([features.float().cpu() for features in read]).double().numpy()
+    return finite(torch.cat([features.float().cpu() for features in read]).double().numpy())
+
+
+def finite(features: np.ndarray) -> np.ndarray:
+    """The features (n, d) as they are. Raises DataError where one is NaN or infinite."""
+    wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(wrong):
+        raise DataError(
+            f"encoder: gives {len(wrong)} of {len(features)} examples, the first number {wrong[0]}, features of NaN or "
+            "infinity, expected finite numbers. Did the training diverge? Lower its learning rate."
+        )
+    return features
 
 
 def _in_cells(encoder: Any, images: Tensor, cells: int) -> Any:

@@ -8,7 +8,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medgraph import checks
+from medgraph.errors import DataError
 from medgraph.evaluation import classification, per_case
+from medgraph.evaluation.answers import by_case
 from medgraph.evaluation.frozen import frozen_features
 from medgraph.evaluation.scores import Scores
 
@@ -19,7 +21,8 @@ class LogisticProbe:
     Of a volume encoder, its slice encoder where an example is a single image.
 
     AUC, balanced accuracy (mean recall over classes) and accuracy of the test part. With more than two classes, AUC is
-    the mean over classes of each against the rest. A class that no training example has gets probability 0.
+    the mean over classes of each against the rest. A class that no training example has gets probability 0. A volume
+    seen slice by slice gets the mean of its slices' probabilities.
 
     Args:
         penalty_weight: Weight of the squared coefficients; larger gives a smoother classifier.
@@ -48,12 +51,18 @@ class LogisticProbe:
         """Scores of the probe on `model.encoder`, fitted on `data.train()`; the encoder is left in eval mode.
 
         Raises:
-            DataError: A class does not occur in the test part.
+            DataError: A class does not occur in the test part, or the training part has one alone; a feature is not
+                finite.
             ConfigError: `cells` of an encoder without maps.
         """
         encoder = model.encoder.eval().to(device)
         train, test = data.train(), data.test()
         classification.check_classes(test.labels.numpy(), data.spec.classes)
+        if len(np.unique(train.labels)) < 2:
+            raise DataError(
+                f"all {len(train.labels)} training examples are {data.spec.classes[int(train.labels[0])]!r}, expected "
+                "at least two classes. Change the training part."
+            )
         logistic = LogisticRegression(
             C=1 / self.penalty_weight,
             class_weight="balanced" if self.balanced else None,
@@ -61,13 +70,13 @@ class LogisticProbe:
         )
         features = [frozen_features(encoder, part, self.batch_size, device, self.cells) for part in (train, test)]
         fitted = make_pipeline(StandardScaler(), logistic).fit(features[0], train.labels.numpy())
-        truth = test.labels.numpy()
-        probabilities = np.zeros((len(truth), len(data.spec.classes)))
+        probabilities = np.zeros((len(test), len(data.spec.classes)))
         probabilities[:, fitted.classes_] = fitted.predict_proba(features[1])
-        predicted = probabilities.argmax(axis=1)
+        found = by_case(probabilities, test)
+        predicted = found.outputs.argmax(axis=1)
         shares = {
-            "auc": per_case.mean_auc(truth, probabilities),
-            "balanced_accuracy": per_case.balanced_accuracy(truth, predicted),
-            "accuracy": (truth == predicted).astype(float),
+            "auc": per_case.mean_auc(found.labels, found.outputs),
+            "balanced_accuracy": per_case.balanced_accuracy(found.labels, predicted),
+            "accuracy": (found.labels == predicted).astype(float),
         }
-        return Scores.of_whole("all", [str(number) for number in test.ids.tolist()], shares)
+        return Scores.of_whole("all", found.names, shares)

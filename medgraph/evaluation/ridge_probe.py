@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from medgraph import checks
 from medgraph.errors import DataError
 from medgraph.evaluation import per_case
+from medgraph.evaluation.answers import by_case
 from medgraph.evaluation.frozen import frozen_features
 from medgraph.evaluation.scores import Scores
 
@@ -19,7 +20,8 @@ class RidgeProbe:
     """Ridge regression on frozen features, standardised on the training part, where each example has one number.
 
     Mean absolute error, in the unit of the data, and R squared of the test part, see `regression`. Of a volume encoder,
-    its slice encoder where an example is a single image.
+    its slice encoder where an example is a single image. A volume seen slice by slice gets the mean of its slices'
+    numbers.
 
     Args:
         penalty_weights: Weights of the squared coefficients, of which leave-one-out on the training part chooses one.
@@ -43,7 +45,8 @@ class RidgeProbe:
         """Scores of the probe on `model.encoder`, fitted on `data.train()`; the encoder is left in eval mode.
 
         Raises:
-            DataError: The data have no number for each example; or fewer than two different ones to test on.
+            DataError: The data have no number for each example, or fewer than two different ones to test on; a feature
+                is not finite.
             ConfigError: `cells` of an encoder without maps.
         """
         if not data.spec.target:
@@ -53,11 +56,11 @@ class RidgeProbe:
         features = [frozen_features(encoder, part, self.batch_size, device, self.cells) for part in (train, test)]
         fitted = make_pipeline(StandardScaler(), RidgeCV(list(self.penalty_weights)))
         fitted.fit(features[0], train.labels.double().numpy())
-        truth, predicted = test.labels.double().numpy(), fitted.predict(features[1])
+        found = by_case(fitted.predict(features[1])[:, None], test)
+        truth, predicted = found.labels.astype(np.float64), found.outputs[:, 0]
         if len(np.unique(truth)) < 2:
             raise DataError(
                 f"the test part has {len(truth)} cases and one number, expected two or more different ones. Change it."
             )
         shares = {"mae": np.abs(truth - predicted), "r2": per_case.r_squared(truth, predicted)}
-        names = getattr(test, "names", None) or [str(number) for number in test.ids.tolist()]
-        return Scores.of_whole(data.spec.target, names, shares)
+        return Scores.of_whole(data.spec.target, found.names, shares)

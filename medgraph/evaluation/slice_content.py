@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from medgraph.errors import DataError
+from medgraph.evaluation.frozen import finite
 from medgraph.evaluation.scores import Scores
 
 
@@ -30,7 +31,8 @@ def read(encoder: nn.Module, data: Any, batch_size: int, device: str) -> SliceCo
     """Features of `data.train()` and `data.test()`; the encoder is left in eval mode, on `device`.
 
     Raises:
-        DataError: All training slices show the same class, so that there is nothing to tell apart.
+        DataError: All training slices show the same class, so that there is nothing to tell apart; a feature is not
+            finite.
     """
     encoder.eval().to(device)
     dataset = data.train()
@@ -74,4 +76,4 @@ def score(classifier: Any, found: SliceContent, classes: tuple[str, ...]) -> Sco
 @torch.no_grad()
 def _features(encoder: nn.Module, images: Tensor, batch_size: int, device: str) -> np.ndarray:
     parts = [encoder(part.to(device)).float().cpu() for part in images.split(batch_size)]
-    return torch.cat(parts).numpy().astype(np.float64)
+    return finite(torch.cat(parts).numpy().astype(np.float64))

@@ -10,6 +10,7 @@ import torch
 
 from medgraph.data.grouped import GroupedImages
 from medgraph.evaluation.contrastive_pca import fit_linear_spaces
+from medgraph.evaluation.frozen import finite
 
 CODES, UNTRAINED, NOISY = " z", "untrained ", " z with noise"  # marks in the names of spaces
 _NOISE = 0.1  # of the targets' size: what a code says below that, its size tells not to count on
@@ -54,6 +55,9 @@ def read_spaces(
 
     Spaces of codes end in " z"; the salient code is read once more with noise of a tenth of the training targets' root
     mean square, below which nothing should count as known. Spaces of the untrained encoder begin with "untrained ".
+
+    Raises:
+        DataError: A feature is not finite.
     """
     encoder = model.encoder.eval().to(device)
     fresh = untrained(encoder) if peers.untrained else None
@@ -108,7 +112,7 @@ def _read(
             found.setdefault(name, []).append(values.float().cpu().numpy().astype(np.float64))
         if with_voxels:
             voxels.append(images.flatten(1).numpy())
-    spaces = {name: np.concatenate(parts) for name, parts in found.items()}
+    spaces = {name: finite(np.concatenate(parts)) for name, parts in found.items()}
     facts = dataset.is_target.numpy(), dataset.attributes.numpy(), dataset.subjects.numpy()
     return Part(spaces, *facts), np.concatenate(voxels) if voxels else np.empty((0, 0))
 

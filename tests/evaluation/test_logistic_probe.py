@@ -73,6 +73,31 @@ def test_a_class_that_training_lacks_is_never_said_and_shifts_no_other():
     assert row["auc"] == pytest.approx((1 + 0.5 + 1) / 3)  # of the lacking class, nothing is known
 
 
+def test_a_volume_gets_the_mean_of_its_slices_and_is_one_case(rng):
+    data = made(rng)
+    for part in (data.train(), data.test()):
+        part.groups = torch.arange(len(part)) // 6 * 2 + part.labels  # three slices of each volume
+    data.test().names = [f"volume {number}" for number in range(10)]
+    scores = LogisticProbe().evaluate(SimpleNamespace(encoder=Means()), data)
+    assert [row["case"] for row in scores.per_case] == data.test().names
+    x, z = (p.__getitems__(range(len(p))).images.mean(dim=(2, 3)).double().numpy() for p in (data.train(), data.test()))
+    mean, std = x.mean(axis=0), x.std(axis=0)
+    model = LogisticRegression(max_iter=2000).fit((x - mean) / std, data.train().labels)
+    given = model.predict_proba((z - mean) / std)
+    groups = data.test().groups.numpy()
+    merged = np.stack([given[groups == group].mean(axis=0) for group in range(10)])
+    truth = np.arange(10) % 2
+    assert scores.rows[0]["auc"] == pytest.approx(roc_auc_score(truth, merged[:, 1]), abs=1e-6)
+    assert scores.rows[0]["accuracy"] == pytest.approx((merged.argmax(axis=1) == truth).mean())
+
+
+def test_one_class_to_train_on_is_refused(rng):
+    data = made(rng)
+    data.train().labels[:] = 1
+    with pytest.raises(DataError, match="all 60 training examples are 'class 1', expected at least two classes"):
+        LogisticProbe().evaluate(SimpleNamespace(encoder=Means()), data)
+
+
 def test_a_class_that_the_test_part_lacks_is_refused(rng):
     data = made(rng)
     with pytest.raises(DataError, match="the test part has no example of class 2, expected some of each class"):

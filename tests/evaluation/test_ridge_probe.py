@@ -52,6 +52,36 @@ def test_the_penalty_is_chosen_on_the_training_part(rng):
     assert chosen == best > worst + 0.5
 
 
+class Sliced(Classified):
+    """Slices of volumes, three of each, with the number of their volume."""
+
+    def __init__(self, images, labels, names):
+        super().__init__(images, labels.repeat_interleave(3))
+        self.groups, self.names = torch.arange(len(labels)).repeat_interleave(3), names
+
+
+def test_a_volume_gets_the_mean_of_its_slices_and_is_one_case(rng):
+    labels = torch.rand(12, generator=rng)
+    images = labels.repeat_interleave(3)[:, None, None, None] + 0.3 * torch.rand(36, 3, 4, 4, generator=rng)
+    part = Sliced(images, labels, [f"volume {number}" for number in range(12)])
+    data = SimpleNamespace(train=lambda: part, test=lambda: part, spec=SimpleNamespace(target="age"))
+    scores = RidgeProbe((0.5,)).evaluate(SimpleNamespace(encoder=Means()), data)
+    x, y = images.mean(dim=(2, 3)).double().numpy(), part.labels.double().numpy()
+    scaled = (x - x.mean(axis=0)) / x.std(axis=0)
+    slopes = np.linalg.solve(scaled.T @ scaled + 0.5 * np.eye(3), scaled.T @ (y - y.mean()))
+    predicted = (scaled @ slopes + y.mean()).reshape(12, 3).mean(axis=1)
+    assert scores.rows[0]["mae"] == pytest.approx(np.abs(predicted - labels.numpy()).mean())
+    assert [row["case"] for row in scores.per_case] == part.names
+    assert np.mean([row["mae"] for row in scores.per_case]) == pytest.approx(scores.rows[0]["mae"])
+
+
+def test_features_that_are_not_finite_are_told(rng):
+    data = made(rng)
+    data.test()._images[4] = torch.nan
+    with pytest.raises(DataError, match="encoder: gives 1 of 20 examples, the first number 4, features of NaN or"):
+        RidgeProbe().evaluate(SimpleNamespace(encoder=Means()), data)
+
+
 def test_data_without_a_number_are_refused(rng):
     with pytest.raises(DataError, match="ridge_probe: the data name no number of each example"):
         RidgeProbe().evaluate(SimpleNamespace(encoder=Means()), made(rng, target=""))

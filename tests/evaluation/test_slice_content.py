@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from reference.content_data import Blind, Brightness, ContentData
 
 from medgraph.errors import DataError
@@ -52,3 +53,16 @@ def test_features_that_tell_the_classes_apart_score_one(probe):
 def test_a_blind_encoder_finds_one_class_only(probe):
     rows = probe.evaluate(SimpleNamespace(encoder=Blind()), ContentData()).rows
     assert sorted(row["recall"] for row in rows if row["case"] == "a") == [0.0, 0.0, 1.0]
+
+
+class Diverged(Brightness):
+    """All features NaN."""
+
+    def forward(self, x):
+        return super().forward(x) * torch.nan
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: type(probe).__name__)
+def test_features_that_are_not_finite_are_told(probe):
+    with pytest.raises(DataError, match="encoder: gives 30 of 30 examples, the first number 0, features of NaN or inf"):
+        probe.evaluate(SimpleNamespace(encoder=Diverged()), ContentData())

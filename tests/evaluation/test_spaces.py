@@ -8,6 +8,7 @@ import torch
 from reference.separation_data import FactorData, SplitEncoder
 from torch import nn
 
+from medgraph.errors import DataError
 from medgraph.evaluation.spaces import Peers, read_spaces, untrained
 
 
@@ -89,3 +90,10 @@ def test_a_weight_that_nothing_draws_anew_is_told():
 
     with pytest.warns(UserWarning, match="part: draws no weights anew, so no untrained encoder is probed beside"):
         assert untrained(nn.ModuleDict({"part": Bare()})) is None
+
+
+def test_features_that_are_not_finite_are_told():
+    encoder = Layers()
+    nn.init.constant_(encoder.layers[1].weight, torch.nan)
+    with pytest.raises(DataError, match=r"encoder: gives .* examples, the first number 0, features of NaN or infinity"):
+        read(SimpleNamespace(encoder=encoder))
