@@ -14,6 +14,7 @@ from medgraph.method import Step
 from medgraph.runner.train import _Loop
 from medgraph.sepclr.encoder import CommonSalientEncoder
 from medgraph.sepclr.sepclr import SepCLR
+from medgraph.sepclr.supervised import SupervisedSepCLR
 from medgraph.transforms.image_views import ImageViews
 from medgraph.transforms.volume_views import VolumeViews
 
@@ -112,6 +113,44 @@ def _check_equals_one_process(queue_size):
         torch.testing.assert_close(averaged[name], gradient, rtol=1e-8, atol=1e-9)
     if queue_size:  # every process holds the same 20 newest codes, in the same order
         torch.testing.assert_close(held, expected_held, rtol=1e-9, atol=1e-9)
+
+
+def supervised():
+    """A small supervised SepCLR: one number, one category, of three attributes."""
+    torch.manual_seed(0)
+    settings = {"number_attributes": ("radius",), "category_attributes": ("kind",)}
+    facts = spec(attributes=("age", "radius", "kind"))
+    return SupervisedSepCLR(facts, encoder(salient_dim=2), views(), KernelJointEntropy(), hidden_dim=8, **settings)
+
+
+def _supervised_gradients(rows):
+    model = supervised()
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    whole = batch(attributes=3)
+    whole.attributes[:, 2] = torch.arange(12) % 2
+    whole.attributes[7, 1] = torch.nan
+    part = GroupedImageBatch(*(x[rows] for x in (whole.ids, whole.images, whole.is_target, whole.attributes)))
+    outputs = model(part, Step(1, 0, 0))
+    outputs["loss"].backward()
+    return outputs, {name: p.grad for name, p in model.named_parameters()}, (model.low, model.high)
+
+
+def check_supervised_equals_one_process():
+    """As `check_equals_one_process`, in single precision; the range of a number is that of all processes."""
+    world, rank = processes.world_size(), processes.rank()
+    outputs, found, ranges = _supervised_gradients(torch.arange(12) % world == rank)
+    averaged = {name: processes.all_reduce_sum(gradient) / world for name, gradient in found.items()}
+    alone = processes.world_size, processes.rank
+    processes.world_size, processes.rank = lambda group=None: 1, lambda group=None: 0
+    expected_outputs, expected, expected_ranges = _supervised_gradients(torch.arange(12))
+    processes.world_size, processes.rank = alone
+    torch.testing.assert_close(outputs["loss"], expected_outputs["loss"])
+    torch.testing.assert_close(ranges, expected_ranges, rtol=0, atol=0)
+    assert max(float(g.abs().max()) for g in expected.values()) > 1e-3
+    for name, gradient in expected.items():
+        torch.testing.assert_close(averaged[name], gradient, rtol=1e-4, atol=1e-4)
 
 
 def check_each_process_holds_both_groups():

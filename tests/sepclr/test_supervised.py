@@ -1,8 +1,13 @@
 """Supervised SepCLR: one dimension for each attribute, missing ones left out."""
 
+import itertools
+import math
+
 import pytest
 import torch
+from reference.losses_sepclr import loop_joint_entropy
 from reference.sepclr_parts import batch, dataset, encoder, spec, views
+from spawned import run_in_processes
 
 from medgraph.losses.kernel_joint_entropy import KernelJointEntropy
 from medgraph.method import Step
@@ -39,6 +44,50 @@ def test_a_dimension_that_follows_its_attribute_costs_less(rng):
     shuffled[30:] = shuffled[30:][torch.randperm(30, generator=rng)]
     costs = [model.loss(plain, changed, s, radius, is_target)["salient"].item() for s in (code, shuffled)]
     assert costs[0] < costs[1]
+
+
+def loop_uniformity(x):
+    n = len(x)
+    gaps = [float((x[i] - x[j]).square().sum()) for i in range(n) for j in range(n) if i != j]
+    return math.log(math.fsum(math.exp(-gap) for gap in gaps) / (n * (n - 1)))
+
+
+def loop_salient_loss(code, attribute, is_target, is_number):
+    """Uniformity of one dimension and half of the pull of like attributes and of the collapse, pair by pair."""
+    known = [i for i in range(len(code)) if is_target[i] and not attribute[i].isnan()]
+    extent = float(attribute[known].max() - attribute[known].min())
+    pull = weights = 0.0
+    for i, j in itertools.combinations(known, 2):
+        gap = float(attribute[i] - attribute[j])
+        weight = math.exp(-((gap / extent) ** 2) / (2 * 0.025)) if is_number else float(gap == 0)
+        pull, weights = pull + weight * float(code[i] - code[j]) ** 2, weights + weight
+    collapse = float(code[~is_target].square().mean()) / (2 * (0.025 if is_number else 0.5))
+    clamped = torch.where(is_target, code, 0.0)[:, None]
+    return loop_uniformity(clamped) + (pull / weights + collapse) / 2
+
+
+def test_the_loss_is_the_published_formula(rng):
+    n, is_target = 14, torch.arange(14) % 3 > 0
+    plain, changed = torch.nn.functional.normalize(torch.randn(2, n, 6, generator=rng, dtype=torch.float64), dim=2)
+    salient = torch.randn(n, 2, generator=rng, dtype=torch.float64)
+    numbers = 2 + 5 * torch.rand(n, generator=rng, dtype=torch.float64)
+    age, radius, kind = torch.full((n,), torch.nan), numbers, torch.arange(n).double() % 4
+    radius[5], radius[~is_target], kind[~is_target] = torch.nan, torch.nan, torch.nan
+    model = make()
+    known = torch.stack([age, radius, kind], dim=1)[:, model.columns]
+    found = model.loss(plain, changed, salient, known, is_target)
+    parts = [loop_salient_loss(salient[:, k], known[:, k], is_target, is_number=k == 0) for k in (0, 1)]
+    common = float((plain - changed).square().sum(dim=1).mean())
+    common += (loop_uniformity(plain) + loop_uniformity(changed)) / 2
+    joint = loop_joint_entropy(plain, torch.where(is_target[:, None], salient, 0.0), (0.5, 0.5), None)
+    assert found["common"].item() == pytest.approx(common, rel=1e-10)
+    assert found["salient"].item() == pytest.approx(sum(parts) / 2, rel=1e-10)
+    assert found["loss"].item() == pytest.approx(common + 100 * sum(parts) / 2 + 10 * float(joint), rel=1e-10)
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(tmp_path):
+    run_in_processes("reference.sepclr_parts", "check_supervised_equals_one_process", 2, tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:all . examples have no other of like attribute")  # categories drawn at random
