@@ -29,6 +29,8 @@ class AtrophyVolumesData(LesionVolumesData):
             validation part beside its test part.
     """
 
+    _name = "atrophy_volumes"
+
     def __init__(
         self,
         source: Source,

@@ -57,9 +57,10 @@ class GroupedImages:
         num_targets = int(is_target.sum())
         for group, count in (("target", num_targets), ("background", len(is_target) - num_targets)):
             if count == 0:
+                remedy = "Give images without and with the pattern of interest" if len(is_target) else "Split otherwise"
                 raise DataError(
-                    f"{name}: the {group} group is empty, expected examples of both groups. "
-                    f"Give images without and with the pattern of interest; {len(is_target)} examples were found."
+                    f"{name}: the {group} group is empty, expected examples of both groups. {remedy}; {len(is_target)} "
+                    "examples were found."
                 )
         self._make, self._redraw = make, redraw
         self.is_target, self.attributes, self.subjects = is_target, attributes.float(), subjects

@@ -20,7 +20,8 @@ from medgraph.errors import DataError
 
 _PERCENTILES = (1.0, 99.0)
 _EDGE = 0.5  # mm, width of a lesion's logistic edge
-_FRESH = 3  # stream of draws; 1 and 2 are the fixed lesions of training and testing, 4 those of validation
+_STREAMS = {"train": 1, "test": 2, "validation": 4}  # of draws: fixed lesions
+_FRESH = 3  # stream of lesions drawn anew
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,8 @@ class LesionVolumesData:
             validation part beside its test part.
         seed: Draws fresh lesions; filled by the builder.
     """
+
+    _name = "lesion_volumes"
 
     def __init__(
         self,
@@ -110,21 +113,21 @@ class LesionVolumesData:
     def train(self) -> GroupedImages:
         """Each training subject is either background or, `lesions_per_subject` times, target."""
         cases = self._cases("train")
-        return self._part(cases, *_groups(cases, self.paired), stream=1, fresh=self.fresh)
+        return self._part(cases, *_groups(cases, self.paired), "train", self.fresh)
 
     def validation(self) -> GroupedImages:
         """The source's validation subjects, else training subjects kept aside, as in testing. Raises DataError."""
         cases = self._cases("validation")
         if not cases:
-            raise no_validation("lesion_volumes")
+            raise no_validation(self._name)
         everyone = list(range(len(cases)))
-        return self._part(cases, everyone, everyone, stream=4)
+        return self._part(cases, everyone, everyone, "validation")
 
     def test(self) -> GroupedImages:
         """Each test subject is once background and `lesions_per_subject` times target; validation subjects if none."""
         cases = self._cases("test")
         everyone = list(range(len(cases)))
-        return self._part(cases, everyone, everyone, stream=2)
+        return self._part(cases, everyone, everyone, "test")
 
     def _cases(self, part: str) -> tuple[Case, ...]:
         """Cases of a part. A source without a test part tests on its validation part; then training cases validate."""
@@ -138,12 +141,12 @@ class LesionVolumesData:
         return tuple(case for case in of_part["train"] if (case.subject in aside) == (part == "validation"))
 
     def _part(
-        self, cases: Sequence[Case], background: list[int], target: list[int], stream: int, fresh: bool = False
+        self, cases: Sequence[Case], background: list[int], target: list[int], part: str, fresh: bool = False
     ) -> GroupedImages:
         crops = [self._crop(case) for case in cases]
         crop_of = np.concatenate([background, np.repeat(target, self.lesions_per_subject)]).astype(int)
         is_target = np.arange(len(crop_of)) >= len(background)
-        lesions = [self._lesion(crops[c], np.random.default_rng([stream, n]), n) for n, c in enumerate(crop_of)]
+        lesions = [self._lesion(crops[c], np.random.default_rng([_STREAMS[part], n]), n) for n, c in enumerate(crop_of)]
 
         def images_of(indices: Sequence[int], drawn: Sequence[Any]) -> Tensor:
             made = [
@@ -170,7 +173,7 @@ class LesionVolumesData:
         subjects = torch.tensor([names.index(cases[c].subject) for c in crop_of], dtype=torch.long)
         attributes = facts_of(range(len(crop_of)), lesions)
         groups = torch.from_numpy(is_target)
-        return GroupedImages(make, groups, attributes, subjects, "lesion_volumes", redraw if fresh else None)
+        return GroupedImages(make, groups, attributes, subjects, f"{self._name}, {part}", redraw if fresh else None)
 
     def _lesion(self, crop: Crop, rng: np.random.Generator, number: int) -> Any:
         """Middle in voxels of the window, radius in mm and intensity of the lesion of example `number`."""

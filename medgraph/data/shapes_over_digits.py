@@ -14,8 +14,10 @@ from medgraph.data.digits import read_digits
 from medgraph.data.grouped import Attribute, GroupedImages, no_validation
 from medgraph.data.spec import ImageSpec
 from medgraph.data.splits import kept_aside
+from medgraph.errors import DataError
 
 SHAPES = ("square", "ellipse", "heart")
+_HANDS = 4  # digits of a grid, each by another one
 _FACTORS = ("shape", "scale", "rotation", "x", "y")
 _STREAMS = {"test": 0, "train": 1, "validation": 2}
 
@@ -92,7 +94,13 @@ class ShapesOverDigitsData:
         rng = np.random.default_rng([count, _STREAMS[part]])
         digit = rng.integers(10, size=2 * count)
         members = [np.flatnonzero(classes == number) for number in range(10)]
-        hands = np.stack([rng.choice(members[number], size=4, replace=False) for number in digit])  # (n, 4)
+        fewest = min(range(10), key=lambda number: len(members[number]))
+        if len(members[fewest]) < _HANDS:
+            raise DataError(
+                f"shapes_over_digits, {part}: {len(members[fewest])} digits of class {fewest}, expected {_HANDS} for "
+                "a grid. Change data.validation_share, or fetch the digits again."
+            )
+        hands = np.stack([rng.choice(members[number], size=_HANDS, replace=False) for number in digit])  # (n, 4)
         is_target = np.arange(2 * count) >= count
         scale = rng.uniform(*self.scale, size=2 * count)
         factors = np.stack(

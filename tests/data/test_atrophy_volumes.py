@@ -5,6 +5,7 @@ from reference.six_volumes import six_volumes
 
 from medgraph.data.atrophy_volumes import AtrophyVolumesData, shrink
 from medgraph.data.samples import SampleSource
+from medgraph.errors import DataError
 
 
 @pytest.fixture
@@ -75,3 +76,11 @@ def test_the_shipped_volumes_fit():
     batch = data.train().__getitems__([0, len(data.train()) - 1])
     assert batch.images.isfinite().all()
     assert batch.is_target.tolist() == [False, True]
+
+
+def test_messages_name_this_set(source):
+    with pytest.raises(DataError, match=r"^atrophy_volumes: nothing is kept aside for validation"):
+        make(source).validation()
+    source.cases = tuple(case for case in source.cases if case.part == "train")
+    with pytest.raises(DataError, match=r"^atrophy_volumes, test: the target group is empty"):
+        make(source).test()

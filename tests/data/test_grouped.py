@@ -11,7 +11,7 @@ def grouped(is_target):
     def make(indices):
         return torch.tensor([float(i) for i in indices]).view(-1, 1, 1, 1)
 
-    return GroupedImages(make, torch.tensor(is_target), torch.zeros(n, 2), torch.arange(n), "toy")
+    return GroupedImages(make, torch.tensor(is_target, dtype=torch.bool), torch.zeros(n, 2), torch.arange(n), "toy")
 
 
 def test_a_batch_holds_what_was_asked_for():
@@ -26,6 +26,13 @@ def test_a_batch_holds_what_was_asked_for():
 def test_an_empty_group_is_refused(is_target, group):
     with pytest.raises(DataError, match=f"toy: the {group} group is empty, expected examples of both groups"):
         grouped(is_target)
+
+
+def test_an_empty_part_is_told_from_an_empty_group():
+    with pytest.raises(DataError, match=r"toy: the target group is empty, .* Split otherwise; 0 examples were found"):
+        grouped([])
+    with pytest.raises(DataError, match=r"Give images without and with the pattern of interest; 2 examples were found"):
+        grouped([True, True])
 
 
 def test_marked_batches_are_drawn_for_their_epoch():

@@ -168,3 +168,9 @@ def test_a_source_that_names_no_structure_is_refused(source):
 def test_a_pool_wider_than_the_window_is_refused(source):
     with pytest.raises(ValueError, match="pool: expected a number from 1 to 10, got 11"):
         make(source, pool=11)
+
+
+def test_a_part_without_cases_is_named(source):
+    source.cases = tuple(case for case in source.cases if case.part == "train")
+    with pytest.raises(DataError, match=r"lesion_volumes, test: the target group is empty, .* Split otherwise"):
+        make(source).test()

@@ -43,6 +43,13 @@ def test_validation_draws_on_training_digits_that_were_kept_aside(root):
         plain.validation()
 
 
+@pytest.mark.parametrize(("share", "part"), [(0.001, "validation"), (1.0, "train")])
+def test_too_few_digits_for_a_grid_are_refused(root, share, part):
+    data = ShapesOverDigitsData(root, num_examples=5, num_test=5, validation_share=share)
+    with pytest.raises(DataError, match=rf"shapes_over_digits, {part}: [01] digits of class 0, expected 4 for a grid"):
+        getattr(data, part)()
+
+
 def test_a_shape_lies_where_its_factors_say():
     factors = torch.tensor([[0, 0.2, 0.0, 0.25, -0.1], [1, 0.2, 0.5, -0.2, 0.2], [2, 0.2, 0.0, 0.0, 0.0]])
     drawn = draw_shapes(factors, 64)[:, 0]
