@@ -11,6 +11,7 @@ from medgraph.data.classified import ClassBatch
 from medgraph.data.spec import ImageSpec
 from medgraph.method import Method, Step
 from medgraph.nn.projector import MLPProjector
+from medgraph.transforms.whole_views import check_whole_views
 
 
 class Contrast(Method):
@@ -40,6 +41,7 @@ class Contrast(Method):
         embedding_dim: int = 128,
     ):
         super().__init__()
+        check_whole_views(spec, views)
         self.encoder, self.views, self.loss = encoder, views, loss
         self._arguments = arguments_of(loss)
         if "labels" in self._arguments and not (spec.num_classes or spec.target):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from medgraph.data.spec import ImageSpec
 from medgraph.method import Step
+from medgraph.transforms.whole_views import check_whole_views
 from medgraph.volume.fine_tuning import FineTuning
 
 
@@ -45,6 +46,8 @@ class HeadedMethod(FineTuning):
         if views is not None and getattr(views, "takes_stacks", False) != stacks:
             given, fit = ("stacks of slices", "stack_views") if stacks else ("single images", "image or volume views")
             raise ValueError(f"views: the data give {given}, expected {fit}, or none.")
+        if views is not None and not stacks:
+            check_whole_views(spec, views)
         if stacks and views is not None and views.shows_windows:
             raise ValueError("views: num_slices, stride: here whole volumes are seen; leave both out.")
         super().__init__(encoder, freeze, encoder_lr_scale, head_warmup, layer_decay)

@@ -30,6 +30,8 @@ def test_an_encoder_that_looks_across_slices_and_stacks_go_together_alone():
         Classification(stacks, volume, views=ImageViews())
     with pytest.raises(ValueError, match="views: the data give single images, expected image or volume views"):
         make(views=StackViews())
+    with pytest.raises(ValueError, match="views: saturation, gray_probability: are for 3 channels, the images have 1"):
+        make(views=ImageViews(saturation=0.4))
     with pytest.raises(ValueError, match="views: num_slices, stride: here whole volumes are seen"):
         Classification(stacks, volume, views=StackViews(num_slices=3))
     images = torch.rand(3, 5, 1, 16, 16)

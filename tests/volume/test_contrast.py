@@ -9,6 +9,7 @@ from medgraph.losses import InfoNCE, NTXent, RankNContrast, SupCon, SupReMix, We
 from medgraph.method import Step
 from medgraph.nn.encoders import ResNetEncoder
 from medgraph.transforms.image_views import ImageViews
+from medgraph.transforms.stack_views import StackViews
 from medgraph.transforms.volume_views import VolumeViews
 from medgraph.volume.contrast import Contrast, arguments_of, contrast
 
@@ -56,3 +57,10 @@ def test_losses_that_need_more_or_know_nothing_are_refused():
     make(NTXent(), spec, ImageViews())
     with pytest.raises(ValueError, match=r"loss: WeightedInfoNCE compares .*; expected a loss of two views"):
         make(WeightedInfoNCE(), spec, ImageViews())
+
+
+def test_views_that_do_not_suit_the_data_are_refused():
+    with pytest.raises(ValueError, match=r"views: expected volumes .* use image_views"):
+        make(NTXent(), ImageSpec(2, 1, (16, 16), 4), VolumeViews())
+    with pytest.raises(ValueError, match="views: StackViews are for stacks of slices, the data give none"):
+        make(NTXent(), ImageSpec(2, 1, (16, 16), 4), StackViews())
