@@ -7,6 +7,7 @@ from typing import Any
 from medgraph.data.folder import FolderSource, any_case
 from medgraph.data.formats import VOLUME_SUFFIXES
 from medgraph.data.itk import list_series
+from medgraph.data.listing import matching
 from medgraph.data.pixels import SUFFIXES
 from medgraph.data.spec import ImageSpec
 from medgraph.data.splits import PARTS
@@ -28,13 +29,14 @@ def recognize(path: Path) -> Any:
             from medgraph.data.heco_folder import HeCoGraph
 
             return HeCoGraph(str(path))
-        suffix = next((suffix for suffix in VOLUME_SUFFIXES if next(path.rglob(any_case(f"*{suffix}")), None)), None)
+        names = [file.name.lower() for file in matching(path, "**/*")]
+        suffix = next((suffix for suffix in VOLUME_SUFFIXES if any(name.endswith(suffix) for name in names)), None)
         if suffix is not None:
             ending = ".nii*" if suffix.startswith(".nii") else suffix
             if (path / "images").is_dir() and (path / "labels").is_dir():
                 return _folder(path, f"images/*{ending}", f"labels/*{ending}")
             return _folder(path, f"**/*{ending}")
-        if any(file.suffix.lower() in SUFFIXES for file in path.rglob("*")):
+        if any(name.endswith(SUFFIXES) for name in names):
             from medgraph.data.images import ImageFolderData
 
             if (path / "labels.csv").is_file():
@@ -77,7 +79,7 @@ def lines(source: Any, **settings: Any) -> list[str]:
 
 def _folder(root: Path, images: str, labels: str | None = None) -> Any:
     """A source of volumes; with fewer than three, which cannot be split, all of them are for training."""
-    if sum(1 for _ in root.glob(any_case(images))) < len(PARTS):
+    if len(matching(root, any_case(images))) < len(PARTS):
         return FolderSource(str(root), images, labels, fractions=(1.0, 0.0, 0.0))
     return FolderSource(str(root), images, labels)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from medgraph import checks
 from medgraph.data.cases import Case, with_parts
+from medgraph.data.listing import matching
 from medgraph.errors import DataError
 
 
@@ -19,7 +20,7 @@ class FolderSource:
 
     Args:
         root: The folder that the globs are relative to.
-        images: Glob of the images; `**` stands for any folders.
+        images: Glob of the images; `**` stands for any folders, linked ones too. Hidden files are left out.
         labels: Glob of the label files; None for images alone.
         classes: Names of the label values 0, 1, ..., background first.
         frame: Which volume of files with four axes.
@@ -82,7 +83,7 @@ class FolderSource:
             raise DataError(f"{root}: no such folder, expected one with volumes. Check root.")
         varying = _varying(pattern)
         found: dict[str, Path] = {}
-        for file in sorted(root.glob(any_case(pattern))):
+        for file in matching(root, any_case(pattern)):
             match = varying.fullmatch(file.relative_to(root).as_posix())
             name = "-".join(group.strip("/") for group in match.groups() if group) if match else file.name
             if name in found:

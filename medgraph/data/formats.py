@@ -67,7 +67,7 @@ def case_file(path: str | os.PathLike[str], series: str | None = None) -> CaseFi
 
 def find_cases(folder: str | os.PathLike[str], series: str | None = None) -> tuple[list[CaseFile], list[Path]]:
     """The cases of a folder, sorted by id, and what lies there besides: either files of one kind, or DICOM series, each
-    in a folder of its own or all files of one in the folder itself.
+    in a folder of its own or all files of one in the folder itself. What is hidden is neither.
 
     Raises:
         DataError: No such folder; no case; several kinds of file; two files with one id; a name that is not UTF-8.
@@ -75,14 +75,14 @@ def find_cases(folder: str | os.PathLike[str], series: str | None = None) -> tup
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder, expected one with the cases. Check the path.")
-    paths = sorted(folder.iterdir())
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     _check_names([folder.resolve(), *paths])
     cases, rest = [], []
     for path in paths:
         is_file = any(path.name.lower().endswith(suffix) for some in _SUFFIXES.values() for suffix in some)
         if is_file or (path.is_dir() and itk.list_series(path)):
             cases.append(case_file(path, series))
-        elif not path.name.startswith("."):
+        else:
             rest.append(path)
     if rest and itk.list_series(folder):
         cases.append(case_file(folder, series))

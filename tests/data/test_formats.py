@@ -116,6 +116,7 @@ def test_an_image_is_one_slice_and_its_labels_have_its_pixels(tmp_path):
 def test_cases_are_found_beside_other_files(tmp_path, kind):
     put(tmp_path, kind, np.eye(4))
     (tmp_path / "README.md").write_text("about")
+    (tmp_path / f"._case.{kind}").write_bytes(b"what another system keeps beside a file")
     cases, rest = formats.find_cases(tmp_path)
     assert [case.id for case in cases] == ["case"]
     assert [path.name for path in rest] == ["README.md"]
