@@ -187,4 +187,6 @@ def _check_spacing(folder: Path, reader: sitk.ImageSeriesReader, image: sitk.Ima
 
 def _unreadable(path: Path, error: RuntimeError) -> DataError:
     words = str(error).strip().splitlines()[-1].strip()
+    if "No such file" in words and path.exists():  # what MetaImage says
+        words = "its voxels are not there, or end early"
     return DataError(f"{path}: cannot be read ({words}), expected an NRRD, MetaImage or DICOM volume. Fetch it again.")

@@ -68,8 +68,9 @@ class Grid:
         return np.ascontiguousarray(orientations.apply_orientation(voxels, back))
 
     def same_as(self, other: "Grid") -> bool:
-        """Both grids have one shape, and their voxels lie at the same places to a thousandth of a millimetre."""
-        return self.shape == other.shape and np.allclose(self.affine, other.affine, rtol=0, atol=1e-3)
+        """Both grids have one shape, and their affines agree to a thousandth of a millimetre and a tenth of a voxel."""
+        close = min(1e-3, 0.1 * min(self.spacing))
+        return self.shape == other.shape and np.allclose(self.affine, other.affine, rtol=0, atol=close)
 
     def told_as(self, other: "Grid") -> bool:
         """Both headers tell their grid alike, to the precision of a NIfTI file."""
@@ -208,7 +209,7 @@ def _open(path: Path) -> Any:
         raise DataError(f"{path}: no such file, expected a NIfTI volume. Check the path and the data's root.")
     try:
         return nib.load(path)
-    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError) as error:
+    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError, OverflowError) as error:
         raise DataError(
             f"{path}: is not a NIfTI file ({_one_line(error)}), expected a .nii or .nii.gz volume. "
             "Fetch it again, or convert it."
@@ -225,7 +226,8 @@ def _grid(path: Path, image: Any) -> Grid:
         raise DataError(
             f"{path}: its voxels are {what}, expected one number for each. Save one channel, or magnitudes."
         )
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    good = np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) >= 1e-9
+    if not good or np.isnan(orientations.io_orientation(affine)).any():  # two axes all but along one line
         raise DataError(f"{path}: its affine cannot be inverted, expected one voxel size per axis. Repair the header.")
     return Grid(_three([int(n) for n in image.shape[:3]]), affine, _forms(image.header))
 
@@ -250,7 +252,7 @@ def _decode(path: Path, image: Any, frame: int | None) -> np.ndarray:
         raise DataError(f"{path}: frame {frame} asked for, expected 0 to {num_frames - 1}. Change frame.")
     try:
         voxels = np.asanyarray(image.dataobj if len(image.shape) == 3 else image.dataobj[..., frame or 0])
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, OverflowError) as error:
         raise DataError(
             f"{path}: ends early or is damaged ({_one_line(error)}), expected {image.shape} voxels. Fetch it again."
         ) from error

@@ -110,3 +110,12 @@ def test_files_that_are_no_volume_are_refused(tmp_path):
     itk.write_volume(tmp_path / "c.mha", np.zeros((3, 3, 3), np.float32), np.eye(4))
     with pytest.raises(DataError, match="all voxels are 0, expected an image with contrast"):
         itk.read_volume(tmp_path / "c.mha")
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.mhd"])
+def test_voxels_that_end_early_are_not_called_a_missing_file(tmp_path, name):
+    itk.write_volume(tmp_path / name, np.arange(480, dtype=np.int16).reshape(6, 8, 10), np.eye(4))
+    (voxels,) = tmp_path.glob("*.*raw") if name == "a.mhd" else [tmp_path / name]
+    voxels.write_bytes(voxels.read_bytes()[:-50])
+    with pytest.raises(DataError, match=f"{name}: cannot be read .its voxels are not there, or end early"):
+        itk.read_volume(tmp_path / name)

@@ -139,6 +139,21 @@ def test_flat_affine(tmp_path, voxels):
         nifti.read_grid(path)
 
 
+def test_an_affine_whose_axes_lie_along_one_line_is_named(tmp_path, voxels):
+    affine = np.eye(4)
+    affine[:2, :2] = [[1e8, 1e8], [0, 1e-8]]
+    with pytest.raises(DataError, match="its affine cannot be inverted"):
+        nifti.read_volume(write(tmp_path / "a.nii.gz", voxels, affine))
+
+
+@pytest.mark.parametrize("spacing", [1.0, 1e-3])
+def test_grids_a_voxel_apart_are_two_however_small_it_is(spacing):
+    here, there = np.diag([spacing] * 3 + [1]), np.diag([spacing] * 3 + [1])
+    there[1, 3] = spacing
+    assert nifti.Grid((9, 9, 9), here).same_as(nifti.Grid((9, 9, 9), here + 1e-6))
+    assert not nifti.Grid((9, 9, 9), here).same_as(nifti.Grid((9, 9, 9), there))
+
+
 def test_labels_on_another_grid(tmp_path, voxels):
     image = nifti.read_grid(write(tmp_path / "a.nii.gz", voxels))
     labels = write(tmp_path / "b.nii.gz", np.zeros((6, 8, 9), np.uint8))
