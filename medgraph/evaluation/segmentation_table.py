@@ -46,7 +46,7 @@ def segmentation_table(folders: Sequence[Path], against: str | None = None, merg
     scored_seeds = [seeds for found in (*arms.values(), *twins.values()) for seeds in found.values()]
     if not scored_seeds:
         raise DataError("folders: got none, expected the folder of a run or compare stage.")
-    labels = _labels(scored_seeds[0])
+    labels = sorted({row["label"] for seeds in scored_seeds for scores in seeds.values() for row in scores.rows})
     heads = ["labelled", "arm", "seeds", "mean Dice", *labels, f"minus {_SCRATCH}"]
     heads += [] if against is None else [f"minus {against}"]
     lines = [f"| {' | '.join(heads)} |", "|---:|---|---:|" + "---:|" * (len(heads) - 3)]
@@ -113,25 +113,21 @@ def _twin_rows(
     return [f"| {' | '.join(row)} | |{' |' if wide else ''}" for row in rows]
 
 
-def _labels(found: Seeds) -> list[str]:
-    return sorted({row["label"] for scores in found.values() for row in scores.rows})
-
-
 def _figures(found: Seeds, labels: Sequence[str]) -> list[str]:
-    """Number of seeds, and Dice: mean over labels, then label by label; over seeds and volumes."""
+    """Number of seeds, and Dice: mean over labels, then label by label, if there is one; over seeds and volumes."""
     summaries = [scores.summary() for scores in found.values()]
-    means = [sum(s[f"{label} {_METRIC}"] for s in summaries) / len(summaries) for label in ("mean", *labels)]
-    return [str(len(summaries)), *(f"{mean:.3f}" for mean in means)]
+    figures = [[s[key] for s in summaries if key in s] for key in (f"{label} {_METRIC}" for label in ("mean", *labels))]
+    return [str(len(summaries)), *(f"{sum(values) / len(values):.3f}" if values else "" for values in figures)]
 
 
 def _difference(first: Seeds, second: Seeds) -> str:
-    """Paired over volumes, of the seeds that both have; nothing where they share none."""
+    """Paired over the volumes that both have, of the seeds that both have; nothing where they share none."""
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
         return ""
     rows = paired_rows([first[seed] for seed in seeds], [second[seed] for seed in seeds])
-    wanted = next(row["difference"] for row in rows if row["chief"] and row["metric"] == _METRIC)
-    return told(wanted, 3)
+    wanted = [row["difference"] for row in rows if row["chief"] and row["metric"] == _METRIC]
+    return told(wanted[0], 3) if wanted else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

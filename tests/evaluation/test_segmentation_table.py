@@ -120,6 +120,16 @@ def test_only_seeds_that_both_have_are_paired(runs):
     assert line.endswith(f"| {interval([0.2, 0.2, 0.1])} |")
 
 
+def test_runs_on_other_volumes_and_labels_stand_side_by_side_and_are_not_set_against_each_other(runs):
+    folder = runs / "liver" / "segment" / "pretrained-2-seed0"
+    folder.mkdir(parents=True)
+    Scores([{"case": case, "label": "lesion", "dice": 0.3} for case in "xyz"]).to_json(folder / "scores.json")
+    lines = segmentation_table([runs / "swav", runs / "liver"], against="swav/segment").splitlines()
+    assert lines[0].startswith("| labelled | arm | seeds | mean Dice | back | front | lesion | minus from scratch |")
+    assert lines[3].startswith("| 2 | swav/segment | 2 | 0.583 | 0.500 | 0.667 |  |")
+    assert lines[4] == "| 2 | liver/segment | 1 | 0.300 |  |  | 0.300 |  |  |"
+
+
 def test_it_is_a_command(runs, capsys):
     main([str(runs / "swav"), "--against", "swav/segment"])
     assert "swav/segment" in capsys.readouterr().out
