@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from medgraph.data.splits import split_subjects
 from medgraph.errors import DataError
@@ -40,6 +40,12 @@ class Source(Protocol):
     @property
     def cases(self) -> tuple[Case, ...]:
         """All cases, sorted by id, each with its part."""
+
+
+def frame_of(source: Any) -> int | None:
+    """Which volume of files with several a source takes; None where it does not say."""
+    frame: int | None = getattr(source, "frame", None)
+    return frame
 
 
 def with_parts(cases: Sequence[Case], fractions: Sequence[float], seed: int) -> tuple[Case, ...]:

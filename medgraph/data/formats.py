@@ -153,10 +153,15 @@ def read_labels(path: str | os.PathLike[str], image: Grid, classes: tuple[str, .
     return (nifti if file.kind == "NIfTI" else itk).read_labels(file.path, image, classes)
 
 
-def read(file: CaseFile) -> Volume:
-    """The case in RAS axis order; an image as a volume of one slice along the last axis. Raises DataError."""
+def read(file: CaseFile, frame: int | None = None) -> Volume:
+    """The case in RAS axis order; an image as a volume of one slice along the last axis. Raises DataError.
+
+    Args:
+        file: The case.
+        frame: Which volume, where a NIfTI file has several.
+    """
     if file.kind == "NIfTI":
-        return nifti.read_volume(file.path)
+        return nifti.read_volume(file.path, frame if nifti.num_frames(file.path) > 1 else None)
     if file.kind == "DICOM":
         return itk.read_series(file.path, file.series)
     if file.kind == "image":

@@ -14,7 +14,7 @@ from torch import Tensor
 from medgraph import checks
 from medgraph.data import formats
 from medgraph.data.batches import LabelledImageBatch, VolumeCase
-from medgraph.data.cases import Case, Source, of_part
+from medgraph.data.cases import Case, Source, frame_of, of_part
 from medgraph.data.formats import CaseFile, Grid
 from medgraph.data.label_counts import label_count
 from medgraph.data.preparation import Preparation
@@ -158,7 +158,8 @@ class LabelledSliceData:
 
     def new_case(self, file: CaseFile, whole: bool = False) -> NewCase:
         """A file of no part, prepared like the others; `whole` crops nothing. Raises DataError."""
-        return slice_case(file, self.cache, self.axis, self.size, whole, upright=self.upright)
+        frame = frame_of(self.source)
+        return slice_case(file, self.cache, self.axis, self.size, whole, upright=self.upright, frame=frame)
 
     def _volumes(self, part: str) -> "VolumeCases":
         return VolumeCases(self, self.part_cases(part))

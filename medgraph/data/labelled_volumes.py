@@ -13,7 +13,7 @@ from medgraph import checks
 from medgraph.data import formats, planes
 from medgraph.data.batches import LabelledImageBatch, VolumeCase
 from medgraph.data.blocks import Block
-from medgraph.data.cases import Case, Source
+from medgraph.data.cases import Case, Source, frame_of
 from medgraph.data.formats import CaseFile
 from medgraph.data.labelled_slices import LabelledSliceData
 from medgraph.data.spec import ImageSpec
@@ -118,7 +118,7 @@ class LabelledVolumeData:
 
         `whole` is for data that crop: a volume is never cropped here.
         """
-        return volume_case(file, self.cache)
+        return volume_case(file, self.cache, frame_of(self.source))
 
 
 class Patches:

@@ -120,6 +120,13 @@ def read_grid(path: str | os.PathLike[str]) -> Grid:
     return _grid(Path(path), _open(Path(path)))
 
 
+def num_frames(path: str | os.PathLike[str]) -> int:
+    """Volumes of a file, from its header alone: 1 with three axes. Raises DataError."""
+    image = _open(Path(path))
+    _grid(Path(path), image)
+    return _num_frames(image)
+
+
 def read_volume(path: str | os.PathLike[str], frame: int | None = None) -> Volume:
     """Read a volume, reoriented to RAS.
 
@@ -242,14 +249,14 @@ def _forms(header: Any) -> dict[str, np.ndarray] | None:
 
 def _decode(path: Path, image: Any, frame: int | None) -> np.ndarray:
     """The voxels of one frame; scl_slope and scl_inter applied, where NaN means none."""
-    num_frames = image.shape[3] if len(image.shape) == 4 else 1
-    if num_frames > 1 and frame is None:
+    count = _num_frames(image)
+    if count > 1 and frame is None:
         raise DataError(
-            f"{path}: has 4 axes with {num_frames} frames, expected 3 (depth, height, width). "
-            f"Name the one to read: frame, 0 to {num_frames - 1}."
+            f"{path}: has 4 axes with {count} frames, expected 3 (depth, height, width). "
+            f"Name the one to read: frame, 0 to {count - 1}."
         )
-    if frame is not None and not 0 <= frame < num_frames:
-        raise DataError(f"{path}: frame {frame} asked for, expected 0 to {num_frames - 1}. Change frame.")
+    if frame is not None and not 0 <= frame < count:
+        raise DataError(f"{path}: frame {frame} asked for, expected 0 to {count - 1}. Change frame.")
     try:
         voxels = np.asanyarray(image.dataobj if len(image.shape) == 3 else image.dataobj[..., frame or 0])
     except (OSError, EOFError, zlib.error, ValueError, OverflowError) as error:
@@ -257,6 +264,10 @@ def _decode(path: Path, image: Any, frame: int | None) -> np.ndarray:
             f"{path}: ends early or is damaged ({_one_line(error)}), expected {image.shape} voxels. Fetch it again."
         ) from error
     return voxels
+
+
+def _num_frames(image: Any) -> int:
+    return image.shape[3] if len(image.shape) == 4 else 1
 
 
 def _three(values: Any) -> tuple[Any, Any, Any]:

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from medgraph import checks
 from medgraph.data.batches import StackBatch
-from medgraph.data.cases import Case, Source, of_part
+from medgraph.data.cases import Case, Source, frame_of, of_part
 from medgraph.data.formats import CaseFile
 from medgraph.data.planes import Planes
 from medgraph.data.preparation import Preparation
@@ -87,7 +87,8 @@ class StackData:
 
     def new_case(self, file: CaseFile, whole: bool = False) -> NewCase:
         """A file of no part, prepared like the others; `whole` crops nothing. Raises DataError."""
-        return slice_case(file, self.cache, self.axis, self.size, whole, self.channels, upright=self.upright)
+        frame = frame_of(self.source)
+        return slice_case(file, self.cache, self.axis, self.size, whole, self.channels, self.upright, frame)
 
     def _planes(self, cases: Sequence[Case]) -> list[Planes]:
         return [planes_of(case, self.cache, self.axis, self.size, self.upright) for case in cases]

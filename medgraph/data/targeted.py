@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medgraph import checks
 from medgraph.data.blocks import centered
-from medgraph.data.cases import Case, Source, of_part
+from medgraph.data.cases import Case, Source, frame_of, of_part
 from medgraph.data.classified import ClassBatch, draw_labelled
 from medgraph.data.formats import CaseFile
 from medgraph.data.label_counts import label_count
@@ -91,7 +91,7 @@ class TargetedVolumeData(Targeted):
 
     def new_case(self, file: CaseFile, whole: bool = False) -> NewImage:
         """A file of no part, prepared like the others; never `whole`, as the answer is about the same field of view."""
-        images = volume_case(file, self.cache).images
+        images = volume_case(file, self.cache, frame_of(self.source)).images
         return NewImage(file, torch.from_numpy(centered(images[0, 0].numpy(), self.size))[None, None])
 
     def _part(self, cases: Sequence[Case], labels: Tensor) -> "TargetedVolumes":
@@ -148,7 +148,8 @@ class TargetedSliceData(Targeted):
 
     def new_case(self, file: CaseFile, whole: bool = False) -> NewCase:
         """A file of no part, prepared like the others; never `whole`. Raises DataError."""
-        return slice_case(file, self.cache, self.axis, self.size, whole=False, upright=self.upright)
+        frame = frame_of(self.source)
+        return slice_case(file, self.cache, self.axis, self.size, whole=False, upright=self.upright, frame=frame)
 
     def _part(self, cases: Sequence[Case], labels: Tensor) -> "TargetedSlices":
         cuts = [planes_of(case, self.cache, self.axis, self.size, self.upright) for case in cases]

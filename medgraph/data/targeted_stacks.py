@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medgraph import checks
-from medgraph.data.cases import Case, Source
+from medgraph.data.cases import Case, Source, frame_of
 from medgraph.data.classified import ClassBatch
 from medgraph.data.formats import CaseFile
 from medgraph.data.planes import Planes
@@ -83,7 +83,9 @@ class TargetedStackData(Targeted):
 
     def new_case(self, file: CaseFile, whole: bool = False) -> NewImage:
         """The stack of a file of no part, `(num_slices, c, h, w)`; never `whole`. Raises DataError."""
-        images = slice_case(file, self.cache, self.axis, self.size, whole=False, upright=self.upright).images
+        frame = frame_of(self.source)
+        new = slice_case(file, self.cache, self.axis, self.size, whole=False, upright=self.upright, frame=frame)
+        images = new.images
         return NewImage(file, images[torch.from_numpy(self._numbers(len(images), str(file.path)))])
 
     def _part(self, cases: Sequence[Case], labels: Tensor) -> "TargetedStacks":

@@ -64,6 +64,7 @@ def slice_case(
     whole: bool,
     channels: int = 1,
     upright: bool = True,
+    frame: int | None = None,
 ) -> NewCase:
     """A file as slices, prepared like the volumes of `cache`; an image is one slice.
 
@@ -75,11 +76,12 @@ def slice_case(
         whole: Enlarge `size` where the plane is larger, so that nothing is cropped.
         channels: Equal channels of a slice.
         upright: How slices lie, see `Planes`; an image stays as it is.
+        frame: Which volume, where the file has several.
 
     Raises:
         DataError: The file cannot be read; shows nothing; is an image, but the training had a spacing.
     """
-    voxels, shape, grid = _prepared(file, cache)
+    voxels, shape, grid = _prepared(file, cache, frame)
     if file.kind == "image":
         axis, upright = 2, False
     record = Planes(grid, shape, axis, size, upright)
@@ -88,22 +90,22 @@ def slice_case(
     return NewCase(file, torch.from_numpy(record.cut(voxels))[:, None].repeat(1, channels, 1, 1), record)
 
 
-def volume_case(file: CaseFile, cache: VolumeCache) -> NewCase:
+def volume_case(file: CaseFile, cache: VolumeCache, frame: int | None = None) -> NewCase:
     """A file as one volume, prepared like those of `cache`. Raises DataError for an image, else as `slice_case`."""
     if file.kind == "image":
         raise DataError(f"{file.path}: is an image, but the model was trained on volumes. Give volume files.")
-    voxels, shape, grid = _prepared(file, cache)
+    voxels, shape, grid = _prepared(file, cache, frame)
     return NewCase(file, torch.from_numpy(voxels)[None, None], Block(grid, shape))
 
 
-def _prepared(file: CaseFile, cache: VolumeCache) -> tuple[np.ndarray, tuple[int, int, int], Grid]:
+def _prepared(file: CaseFile, cache: VolumeCache, frame: int | None) -> tuple[np.ndarray, tuple[int, int, int], Grid]:
     """Prepared voxels, their shape, and the native grid."""
     if file.kind == "image" and cache.spacing is not None:
         raise DataError(
             f"{file.path}: an image has no millimetres, but the model was trained at a spacing of "
             f"{cache.spacing} mm. Give NIfTI, NRRD, MetaImage or DICOM files."
         )
-    volume = formats.read(file)
+    volume = formats.read(file, frame)
     shape = planes.resampled_shape(volume.grid, cache.spacing)
     try:
         voxels = prepare(planes.resample(volume.voxels, shape), cache.percentiles, cache.score_range)

@@ -1,5 +1,6 @@
 """New files are prepared to the last bit as the files of the training were."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -9,8 +10,12 @@ from reference.nifti_files import rotation, write
 from medgraph.data import formats
 from medgraph.data.folder import FolderSource
 from medgraph.data.labelled_slices import LabelledSliceData
+from medgraph.data.labelled_volumes import LabelledVolumeData
 from medgraph.data.slices import SliceData
 from medgraph.data.stacks import StackData
+from medgraph.data.targeted import TargetedSliceData, TargetedVolumeData
+from medgraph.data.targeted_stacks import TargetedStackData
+from medgraph.data.targets import ColumnTarget
 from medgraph.errors import DataError
 
 
@@ -62,3 +67,28 @@ def test_a_case_that_shows_nothing_is_named(tmp_path, labelled_folder):
     file = formats.case_file(write(tmp_path / "a.nii.gz", voxels, rotation(10)))
     with pytest.raises(DataError, match=r"a\.nii\.gz: all voxels are 0 between percentiles"):
         data_of(labelled_folder).new_case(file)
+
+
+def test_of_a_file_with_several_volumes_the_one_that_was_trained_on_is_taken(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        write(tmp_path / f"{number}.nii.gz", rng.normal(size=(9, 12, 11, 3)).astype(np.float32))
+    source = FolderSource(str(tmp_path), frame=1, fractions=(1.0, 0.0, 0.0))
+    target = ColumnTarget(str(tmp_path / "ages.csv"), "age")
+    several = formats.case_file(tmp_path / "2.nii.gz")
+    single = write(tmp_path / "single" / "a.nii.gz", np.asanyarray(nib.load(several.path).dataobj)[..., 1].copy())
+    for data in (
+        SliceData(source, size=(8, 8)),
+        StackData(source, size=(8, 8)),
+        LabelledSliceData(source, 0, size=(8, 8)),
+        LabelledVolumeData(source, 0, size=(8, 8, 8)),
+        TargetedSliceData(source, target, 0, size=(8, 8)),
+        TargetedVolumeData(source, target, 0, size=(8, 8, 8)),
+        TargetedStackData(source, target, 0, size=(8, 8), num_slices=4),
+    ):
+        assert torch.equal(data.new_case(several).images, data.new_case(formats.case_file(single)).images)
+    stack = StackData(source, size=(8, 8))
+    assert torch.equal(stack.train().__getitems__([2]).slices[0], stack.new_case(several).images)
+    source.frame = None
+    with pytest.raises(DataError, match=r"2.nii.gz: has 4 axes with 3 frames, expected 3"):
+        stack.new_case(several)
