@@ -43,6 +43,10 @@ class SegmentationAugment(LabelledAugment):
 
     def draw(self, seed: int, number: int, ids: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
         """A dictionary whose entries have a row per example of `ids` (n,); `shape` is (c, h, w)."""
+        if len(shape) != 3:
+            raise ValueError(
+                f"expected slices (c, h, w), got examples of shape {tuple(shape)}; use volume_segmentation_augment"
+            )
         u = uniforms(seed, number, ids, 11, stream=101)
         scale = between(u[:, 1], *self.scale)
         return {

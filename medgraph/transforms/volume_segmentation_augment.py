@@ -43,6 +43,10 @@ class VolumeSegmentationAugment(LabelledAugment):
 
     def draw(self, seed: int, number: int, ids: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
         """A dictionary whose entries have a row per example of `ids` (n,); `shape` is (c, d, h, w)."""
+        if len(shape) != 4:
+            raise ValueError(
+                f"expected volumes (c, d, h, w), got examples of shape {tuple(shape)}; use segmentation_augment"
+            )
         u = uniforms(seed, number, ids, 14, stream=501)
         mirror = torch.zeros_like(u[:, :3])
         if self.flip_axis is not None:

@@ -7,12 +7,12 @@ import torch
 from medgraph.data.spec import ImageSpec
 
 
-def check_whole_views(spec: ImageSpec, views: Any) -> None:
-    """Raise ValueError where `views` do not suit examples as `spec` has them, before any is read."""
+def check_whole_views(spec: ImageSpec, views: Any, key: str = "views") -> None:
+    """Raise ValueError, which names the `key`, where `views` do not suit examples as `spec` has them."""
     if getattr(views, "takes_stacks", False):
         fit = "image_views" if spec.spatial_dims == 2 else "volume_views"
-        raise ValueError(f"views: {type(views).__name__} are for stacks of slices, the data give none; expected {fit}.")
+        raise ValueError(f"{key}: {type(views).__name__} are for stacks of slices, the data give none; expected {fit}.")
     try:
         views.draw(0, 0, torch.zeros(1, dtype=torch.long, device="cpu"), (spec.channels, *spec.size))
     except ValueError as error:
-        raise ValueError(f"views: {error}") from error
+        raise ValueError(f"{key}: {error}") from error

@@ -10,6 +10,7 @@ from medgraph.data.spec import ImageSpec
 from medgraph.method import Step
 from medgraph.nn import flips
 from medgraph.nn.unet import UNetDecoder
+from medgraph.transforms.whole_views import check_whole_views
 from medgraph.volume.fine_tuning import FineTuning
 
 
@@ -40,6 +41,7 @@ class DecodedMethod(FineTuning):
         layer_decay: float,
     ):
         super().__init__(encoder, freeze, encoder_lr_scale, head_warmup, layer_decay)
+        check_whole_views(spec, transform, key="transform")
         self.transform, self.loss, self.test_flips = transform, loss, test_flips
         self.decoder = UNetDecoder(
             maps_from.pyramid_dims,

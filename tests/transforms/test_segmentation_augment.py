@@ -68,3 +68,8 @@ def test_the_same_id_gets_the_same_change():
     part = transform.draw(5, 1, IDS[[4, 1]], (1, 40, 24))
     for name in whole:
         assert torch.equal(whole[name][[4, 1]], part[name])
+
+
+def test_volumes_are_refused():
+    with pytest.raises(ValueError, match=r"expected slices \(c, h, w\), got examples of shape \(1, 8, 8, 8\)"):
+        SegmentationAugment().draw(0, 0, IDS, (1, 8, 8, 8))

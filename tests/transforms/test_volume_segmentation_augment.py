@@ -36,3 +36,8 @@ def test_intensities_change_and_labels_do_not(rng):
     views, moved = augment.apply(images, labels, augment.draw(1, 2, torch.arange(2), (1, 6, 6, 6)))
     assert torch.equal(moved, labels)
     assert not torch.allclose(views, images)
+
+
+def test_slices_are_refused():
+    with pytest.raises(ValueError, match=r"expected volumes \(c, d, h, w\), got examples of shape \(1, 8, 8\)"):
+        VolumeSegmentationAugment().draw(0, 0, torch.arange(2), (1, 8, 8))

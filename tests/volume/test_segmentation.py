@@ -8,6 +8,7 @@ from medgraph.method import Step
 from medgraph.nn.encoders import ResNetEncoder
 from medgraph.runner.export import export_encoder, transfer
 from medgraph.transforms.segmentation_augment import SegmentationAugment
+from medgraph.transforms.volume_segmentation_augment import VolumeSegmentationAugment
 from medgraph.volume.encoder import VolumeEncoder
 from medgraph.volume.segmentation import Segmentation
 from medgraph.volume.slice_attention import MultiScale
@@ -134,6 +135,11 @@ def test_data_without_classes_is_refused():
     spec = ImageSpec(spatial_dims=2, channels=1, size=(32, 32), num_examples=8)
     with pytest.raises(ValueError, match="the data declares 0 classes"):
         Segmentation(spec, ResNetEncoder(SPEC, width=8), SegmentationAugment(), DiceCrossEntropy())
+
+
+def test_an_augmentation_of_volumes_is_refused():
+    with pytest.raises(ValueError, match=r"transform: expected volumes .* use segmentation_augment"):
+        Segmentation(SPEC, ResNetEncoder(SPEC, width=8), VolumeSegmentationAugment(), DiceCrossEntropy())
 
 
 def test_flips_change_predictions_and_not_training(rng):
