@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medgraph import checks
 from medgraph.data.cases import Case, with_parts
-from medgraph.data.listing import matching
+from medgraph.data.listing import check_name, matching
 from medgraph.errors import DataError
 
 
@@ -83,7 +83,7 @@ class FolderSource:
             raise DataError(f"{root}: no such folder, expected one with volumes. Check root.")
         varying = _varying(pattern)
         found: dict[str, Path] = {}
-        for file in matching(root, any_case(pattern)):
+        for file in map(check_name, matching(root, any_case(pattern))):
             match = varying.fullmatch(file.relative_to(root).as_posix())
             name = "-".join(group.strip("/") for group in match.groups() if group) if match else file.name
             if name in found:

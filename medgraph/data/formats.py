@@ -12,6 +12,7 @@ import numpy as np
 
 from medgraph import files
 from medgraph.data import itk, nifti, pixels
+from medgraph.data.listing import check_name
 from medgraph.data.nifti import Grid, Volume
 from medgraph.errors import DataError
 
@@ -76,7 +77,8 @@ def find_cases(folder: str | os.PathLike[str], series: str | None = None) -> tup
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder, expected one with the cases. Check the path.")
     paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    _check_names([folder.resolve(), *paths])
+    for path in (folder.resolve(), *paths):
+        check_name(path)
     cases, rest = [], []
     for path in paths:
         is_file = any(path.name.lower().endswith(suffix) for some in _SUFFIXES.values() for suffix in some)
@@ -218,18 +220,6 @@ def _named_in(header: Path) -> set[Path]:
     if words and "%" in first:
         return set(header.parent.glob(re.sub(r"%\d*d", "*", glob.escape(first))))
     return {header.parent / told[1].strip()}
-
-
-def _check_names(paths: Sequence[Path]) -> None:
-    """Raise DataError for a path that no table can hold, and on which ITK ends the process."""
-    for path in paths:
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            shown = os.fsencode(path).decode(errors="backslashreplace")
-            raise DataError(
-                f"{shown}: this path is not UTF-8, expected one that a table can hold. Rename it."
-            ) from None
 
 
 def _check_cases(folder: Path, cases: Sequence[CaseFile]) -> None:

@@ -14,7 +14,7 @@ from medgraph import checks
 from medgraph.data.batches import ImageBatch
 from medgraph.data.csv_rows import read_rows
 from medgraph.data.formats import CaseFile
-from medgraph.data.listing import matching
+from medgraph.data.listing import check_name, matching
 from medgraph.data.pixels import SUFFIXES, open_image
 from medgraph.data.spec import ImageSpec
 from medgraph.data.splits import PARTS, split_subjects
@@ -132,7 +132,7 @@ class ImageFolderData:
             raise DataError(f"{self._folder}: no such folder, expected one with PNG or JPEG images. Check root.")
         if self.labels is not None:
             return _read_list(self._folder, self._folder / self.labels)
-        paths = [path for path in matching(self._folder, "**/*") if path.suffix.lower() in SUFFIXES]
+        paths = [check_name(path) for path in matching(self._folder, "**/*") if path.suffix.lower() in SUFFIXES]
         if not paths:
             raise DataError(f"{self._folder}: holds no PNG or JPEG image. Check root.")
         parts = split_subjects(map(str, paths), self.fractions, self.split_seed)

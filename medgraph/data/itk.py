@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
+from medgraph.data.listing import check_name
 from medgraph.data.nifti import Grid, Volume, as_labels, check_intensities
 from medgraph.errors import DataError
 
@@ -96,7 +97,7 @@ def _reader(path: Path) -> sitk.ImageFileReader:
     if not path.is_file():
         raise DataError(f"{path}: no such file, expected an NRRD or MetaImage volume. Check the path.")
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(str(check_name(path)))
     return reader
 
 
@@ -122,7 +123,7 @@ def _grid(path: Path, image: sitk.Image | sitk.ImageFileReader, num_values: int)
 
 def _files_by_series(folder: Path) -> dict[str, tuple[str, ...]]:
     """The files of each DICOM series, in order of position; a file that cannot be read is in none."""
-    known = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    known = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(check_name(folder)))
     return {uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in sorted(known)}
 
 

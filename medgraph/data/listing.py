@@ -1,8 +1,11 @@
 """What lies below a folder: linked folders are looked into, hidden files and folders are not."""
 
 import glob
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from medgraph.errors import DataError
 
 
 def matching(root: Path, pattern: str) -> list[Path]:
@@ -12,6 +15,16 @@ def matching(root: Path, pattern: str) -> list[Path]:
         return sorted({root / name for name in glob.glob(pattern, root_dir=root)}) if pattern else [root]
     bases = [base for base in matching(root, head) if base.is_dir()]
     return sorted({path for base in bases for folder in _folders(base) for path in matching(folder, tail)})
+
+
+def check_name(path: Path) -> Path:
+    """A path that is UTF-8. Raises DataError for one that no table can hold, and on which ITK ends the process."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        raise DataError(f"{shown}: this path is not UTF-8, expected one that a table can hold. Rename it.") from None
+    return path
 
 
 def _folders(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from medgraph import checks
 from medgraph.data.grouped import Attribute
 from medgraph.data.grouped_files import ENDINGS, GroupedFile
-from medgraph.data.listing import matching
+from medgraph.data.listing import check_name, matching
 from medgraph.data.splits import split_subjects
 from medgraph.errors import DataError
 
@@ -86,7 +86,7 @@ def _listing(folder: str) -> list[Path]:
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise DataError(f"{root}: no such folder, expected one of images or volumes. Check source.background, target.")
-    files = [file for file in matching(root, "**/*") if file.name.lower().endswith(ENDINGS)]
+    files = [check_name(file) for file in matching(root, "**/*") if file.name.lower().endswith(ENDINGS)]
     if not files:
         raise DataError(f"{root}: holds no file that ends in {', '.join(ENDINGS)}, so one group would be empty.")
     return files

@@ -1,8 +1,14 @@
 """Files are found through links to folders, once, and never where they are hidden."""
 
+import numpy as np
 import pytest
 
+from medgraph.data import formats, itk
+from medgraph.data.folder import FolderSource
+from medgraph.data.images import ImageFolderData
 from medgraph.data.listing import matching
+from medgraph.data.two_folders import TwoFoldersSource
+from medgraph.errors import DataError
 
 
 @pytest.fixture
@@ -36,3 +42,19 @@ def root(tmp_path):
 )
 def test_a_glob_finds_what_is_not_hidden_and_goes_nowhere_twice(root, pattern, names):
     assert [path.relative_to(root).as_posix() for path in matching(root, pattern)] == names
+
+
+def test_a_name_of_another_alphabet_is_told_before_itk_ends_the_process(tmp_path):
+    itk.write_volume(tmp_path / "a.nrrd", np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.eye(4))
+    strange = (tmp_path / "a.nrrd").rename(tmp_path / "caf\udce9.nrrd")  # \xe9 on disk, Latin-1 for e with an accent
+    picture = tmp_path / "caf\udce9.png"
+    picture.write_bytes(b"")
+    for read in (
+        lambda: formats.read_volume(strange),
+        lambda: formats.read_grid(strange),
+        lambda: FolderSource(str(tmp_path), "*.nrrd").cases,
+        lambda: ImageFolderData(str(tmp_path), None).files,
+        lambda: TwoFoldersSource(str(tmp_path), str(tmp_path)).files,
+    ):
+        with pytest.raises(DataError, match=r"caf\\xe9\.(nrrd|png): this path is not UTF-8, expected one that"):
+            read()
