@@ -10,8 +10,8 @@ from medgraph.data.spec import ImageSpec
 def check_whole_views(spec: ImageSpec, views: Any, key: str = "views") -> None:
     """Raise ValueError, which names the `key`, where `views` do not suit examples as `spec` has them."""
     if getattr(views, "takes_stacks", False):
-        fit = "image_views" if spec.spatial_dims == 2 else "volume_views"
-        raise ValueError(f"{key}: {type(views).__name__} are for stacks of slices, the data give none; expected {fit}.")
+        whole = "images" if spec.spatial_dims == 2 else "volumes"
+        raise ValueError(f"{key}: {type(views).__name__} are for stacks of slices, expected views of single {whole}.")
     try:
         views.draw(0, 0, torch.zeros(1, dtype=torch.long, device="cpu"), (spec.channels, *spec.size))
     except ValueError as error:

@@ -49,6 +49,11 @@ def require_slices(spec: ImageSpec, transform: Any) -> int:
     """Fewest slices of a view. Raises ValueError where the data holds no volumes, or some too short for the window."""
     if not spec.num_volumes:
         raise ValueError("spec: the data hands out no volumes; expected the data `stacks`, or one that holds it.")
+    if not getattr(transform, "takes_stacks", False):
+        raise ValueError(
+            f"views: {type(transform).__name__} are for single images or volumes, expected views of stacks such as "
+            "stack_views."
+        )
     fewest = spec.num_slices[0]
     if fewest < transform.span and not transform.allow_short:
         raise ValueError(

@@ -11,6 +11,7 @@ from medgraph.data.batches import ImageBatch
 from medgraph.data.spec import ImageSpec
 from medgraph.method import Method, Step
 from medgraph.nn.projector import MLPProjector
+from medgraph.transforms.whole_views import check_whole_views
 from medgraph.volume.assigner import fill
 
 
@@ -48,6 +49,7 @@ class Intra(Method):
     ):
         super().__init__()
         require_fewer_prototypes("assigner", assigner, spec)
+        check_whole_views(spec, views)
         self.encoder = encoder
         self.views = views
         self.loss = loss

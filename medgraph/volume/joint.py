@@ -12,6 +12,7 @@ from medgraph.data.batches import ImageBatch, ImageStackBatch
 from medgraph.data.spec import ImageSpec
 from medgraph.method import Method, Step
 from medgraph.nn.projector import MLPProjector
+from medgraph.transforms.whole_views import check_whole_views
 from medgraph.volume.assigner import filling
 from medgraph.volume.batch import VolumeViews, make_views, require_slices
 from medgraph.volume.cross import cross_loss
@@ -90,6 +91,7 @@ class Joint(Method):
             )
         if image_weight == volume_weight == 0:
             raise ValueError("image_weight: and volume_weight are 0; the masked term alone cannot train the encoder.")
+        check_whole_views(spec, image_views, key="image_views")
         fewest = require_slices(spec, volume_views)
         self.masker = Masker(encoder.out_dim, mask_ratio, scope, fewest) if mask_weight else None
         require_fewer_prototypes("image_assigner", image_assigner, spec)

@@ -27,7 +27,7 @@ def test_views_of_the_kind_of_the_data_suit():
         ),
         (GRAY, VolumeViews(), r"expected volumes \(c, d, h, w\), got examples of shape \(1, 16, 16\); use image_views"),
         (GRAY, ImageViews(saturation=0.4), "saturation, gray_probability: are for 3 channels, the images have 1"),
-        (VOLUMES, StackViews(), "StackViews are for stacks of slices, the data give none; expected volume_views"),
+        (VOLUMES, StackViews(), "StackViews are for stacks of slices, expected views of single volumes"),
     ],
 )
 def test_other_views_are_refused(spec, views, message):

@@ -4,6 +4,7 @@ import torch
 from medgraph.data.batches import StackBatch
 from medgraph.data.spec import ImageSpec
 from medgraph.method import Step
+from medgraph.transforms.image_views import ImageViews
 from medgraph.transforms.stack_views import StackViews
 from medgraph.volume.batch import make_views, require_slices
 
@@ -58,3 +59,10 @@ def test_volumes_with_fewer_slices_than_asked_are_refused():
 def test_data_without_volumes_is_refused():
     with pytest.raises(ValueError, match="the data hands out no volumes"):
         require_slices(spec(num_volumes=0), StackViews())
+
+
+def test_views_of_single_images_are_refused():
+    with pytest.raises(
+        ValueError, match="views: ImageViews are for single images or volumes, expected views of stacks"
+    ):
+        require_slices(spec(), ImageViews())

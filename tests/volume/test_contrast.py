@@ -62,5 +62,5 @@ def test_losses_that_need_more_or_know_nothing_are_refused():
 def test_views_that_do_not_suit_the_data_are_refused():
     with pytest.raises(ValueError, match=r"views: expected volumes .* use image_views"):
         make(NTXent(), ImageSpec(2, 1, (16, 16), 4), VolumeViews())
-    with pytest.raises(ValueError, match="views: StackViews are for stacks of slices, the data give none"):
+    with pytest.raises(ValueError, match="views: StackViews are for stacks of slices, expected views of single images"):
         make(NTXent(), ImageSpec(2, 1, (16, 16), 4), StackViews())

@@ -9,6 +9,7 @@ from medgraph.losses.prototype_cross_entropy import PrototypeCrossEntropy
 from medgraph.method import Step
 from medgraph.nn.encoders import ResNetEncoder
 from medgraph.transforms.crops import MultiCrop
+from medgraph.transforms.stack_views import StackViews
 from medgraph.volume.assigner import DeepCluster, SwAV
 from medgraph.volume.intra import Intra
 
@@ -16,10 +17,10 @@ SPEC = ImageSpec(spatial_dims=2, channels=1, size=(32, 32), num_examples=64)
 FLAVOURS = {"swav": SwAV(num_prototypes=8, queue_size=0), "deepcluster": DeepCluster(num_prototypes=4, num_heads=2)}
 
 
-def make(assigner=FLAVOURS["swav"]) -> Intra:
+def make(assigner=FLAVOURS["swav"], views=None) -> Intra:
     torch.manual_seed(3)
     encoder = ResNetEncoder(SPEC, depth=18, width=8)
-    views = MultiCrop(sizes=(32, 16), counts=(2, 1))
+    views = views or MultiCrop(sizes=(32, 16), counts=(2, 1))
     return Intra(SPEC, encoder, views, PrototypeCrossEntropy(temperature=0.1), assigner, embedding_dim=16)
 
 
@@ -86,3 +87,8 @@ def test_same_step_same_loss(flavour, batch):
 def test_more_prototypes_than_examples_are_refused():
     with pytest.raises(ValueError, match=r"assigner.num_prototypes: 65 prototypes for 64 training examples"):
         make(SwAV(num_prototypes=65))
+
+
+def test_views_of_stacks_are_refused():
+    with pytest.raises(ValueError, match="views: StackViews are for stacks of slices, expected views of single images"):
+        make(views=StackViews())

@@ -16,8 +16,8 @@ SWAV, CLUSTER = SwAV(num_prototypes=4, queue_size=0), DeepCluster(num_prototypes
 
 @pytest.fixture
 def make(spec, make_encoder):
-    def make(images=CLUSTER, volumes=CLUSTER, **arguments) -> Joint:
-        crops = MultiCrop(sizes=(16,), counts=(2,), areas=((0.4, 1.0),))
+    def make(images=CLUSTER, volumes=CLUSTER, crops=None, **arguments) -> Joint:
+        crops = crops or MultiCrop(sizes=(16,), counts=(2,), areas=((0.4, 1.0),))
         losses = PrototypeCrossEntropy(temperature=0.1), MaskedPrediction()
         arguments = {"embedding_dim": 8, **arguments}
         return Joint(spec, make_encoder(), crops, StackViews(), *losses, images, volumes, **arguments)
@@ -161,6 +161,7 @@ def test_every_parameter_is_in_one_group(make):
     [
         ({"images": SwAV(num_prototypes=17)}, "image_assigner.num_prototypes: 17 prototypes for 16 training examples"),
         ({"volumes": SwAV(num_prototypes=5)}, "volume_assigner.num_prototypes: 5 prototypes for 16 training volumes"),
+        ({"crops": StackViews()}, "image_views: StackViews are for stacks of slices, expected views of single images"),
         ({"mask_ratio": 1.0}, "mask_ratio: 1.0 hides 5 of the 5 slices"),
         ({"image_weight": -1.0}, "image_weight: expected 0 or more"),
         ({"volume_weight": -1.0}, "volume_weight: expected 0 or more"),
