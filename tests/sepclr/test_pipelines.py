@@ -1,15 +1,17 @@
 """The smoke pipeline from YAML to table and report; every arm of the comparison passes the check."""
 
 import json
+import shlex
 
 import pytest
 import torch
 from reference.contrast_files import write_pictures
 
-from medgraph import config, load_encoder
+from medgraph import config, load_encoder, shipped
 from medgraph.errors import DataError
 from medgraph.runner.runner import run
 from medgraph.runner.summary import curves
+from medgraph.sepclr.groups import grouped_batches
 
 SHORT = ["pretrain.train.epochs=1", "pretrain.train.steps_per_epoch=1", "pretrain.data.lesions_per_subject=2"]
 QUICK = [*SHORT, "pretrain.evaluator.probes=[linear]", "pretrain.evaluator.with_pca=false"]
@@ -71,6 +73,15 @@ def test_every_arm_passes_the_check(arm):
     loaded = config.load(pipeline, [*(f"pretrain.{change}" for change in changes), "seed=3"])
     config.dry_build(loaded)
     assert loaded.seed == 3
+
+
+@pytest.mark.parametrize("name", ["sepclr-lesion", "simclr-lesion"])
+def test_volumes_that_ship_can_be_tried_as_the_config_says(name):
+    (file,) = config.config_files(shipped.pipelines()[name]).values()
+    words = file.read_text(encoding="utf-8").partition("To try them: ")[2].partition("kind:")[0].replace("#", "")
+    stage = config.load(name, [word.rstrip(".") for word in shlex.split(words)]).stages["pretrain"]
+    train = config.build(stage.data, "data", seed=1).train()
+    assert len(grouped_batches(train.is_target, stage.train.batch_size, 0.5, seed=1, epoch=0)) > 10
 
 
 CASES_WITHOUT_ATTRIBUTES = {"group, AUC", "group, gap", "delta", "dependence, HSIC", "norm, background over target"}
