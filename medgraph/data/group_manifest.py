@@ -1,6 +1,7 @@
 """A CSV file that names the group of each image: subject, image, group, and what else is known."""
 
 import math
+import os
 from functools import cached_property
 from pathlib import Path
 
@@ -99,10 +100,11 @@ class GroupManifestSource:
         for line, row in rows.items():
             if not row["subject"] or not row["image"]:
                 raise DataError(f"{self._file}, line {line}: subject or image is empty, expected both. Fill it in.")
-            if lines.setdefault(row["image"], line) != line:
+            first = lines.setdefault(os.path.normpath(self._file.parent / row["image"]), line)
+            if first != line:
                 raise DataError(
-                    f"{self._file}, line {line}: lists the image {row['image']!r} again, which line "
-                    f"{lines[row['image']]} lists, expected each once. Remove a line."
+                    f"{self._file}, line {line}: lists the image {row['image']!r} again, which line {first} lists, "
+                    "expected each once. Remove a line."
                 )
         return rows
 

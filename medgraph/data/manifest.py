@@ -59,9 +59,10 @@ class ManifestSource:
         """All cases, sorted by id, each with its part."""
         rows, has_split = self._rows()
         cases = [self._case(line, row) for line, row in rows.items()]
-        twice = [name for name, count in Counter(case.id for case in cases).items() if count > 1]
-        if twice:
-            raise DataError(f"{self._file}: lists the image {twice[0]!r} twice, expected each once. Remove a line.")
+        for names in ([case.id for case in cases], [os.path.normpath(case.image) for case in cases]):
+            twice = [name for name, count in Counter(names).items() if count > 1]
+            if twice:
+                raise DataError(f"{self._file}: lists the image {twice[0]!r} twice, expected each once. Remove a line.")
         if not has_split:
             return with_parts(cases, self.fractions, self.split_seed)
         parts = [self._part(line, row) for line, row in rows.items()]

@@ -59,6 +59,7 @@ def test_without_split_subjects_are_split_by_fractions(tmp_path):
             ROWS.replace("c.png", "b.png"),
             "line 4: lists the image 'b.png' again, which line 3 lists",
         ),
+        (ROWS.replace("c.png", "./x/../b.png"), "line 4: lists the image './x/../b.png' again, which line 3 lists"),
     ],
 )
 def test_wrong_files_are_named(tmp_path, text, message):

@@ -52,6 +52,7 @@ def test_without_split_subjects_are_split(tmp_path):
         ),
         ("subject,image,split\ns1,a.nii,train\ns1,b.nii,test\n", "subject 's1' lies in test and train"),
         ("subject,image\ns1,a.nii\ns1,a.nii\n", "lists the image 'a' twice"),
+        ("subject,image,split\ns1,x/a.nii,train\ns2,x/../x/a.nii,test\n", "lists the image '/.*/x/a.nii' twice"),
         ("subject,image,split\ns1,a.nii\n", "line 2: has 2 cells, expected 3 for the columns subject, image, split"),
     ],
 )
