@@ -46,8 +46,14 @@ def arm_table(folders: Sequence[Path], rows: Sequence[str] = (), metric: str = "
         metric: Which figure of a row, e.g. "mae"; rows without it are left out. Bootstrap intervals are of "score".
 
     Raises:
-        DataError: A folder holds no finished run or several scores, a seed comes twice, or no row is left.
+        DataError: A folder holds no finished run or several scores, a seed comes twice, no row is left, or a row is no
+            regular expression.
     """
+    for row in rows:
+        try:
+            re.compile(row)
+        except re.error as error:
+            raise DataError(f"rows {row}: is no regular expression: {error}. Put a backslash before ( or [.") from error
     arms = _arms([_read(folder, metric) for folder in folders])
     first = next(iter(arms))
     places = list(dict.fromkeys(place for runs in arms.values() for run in runs for place in run.scores))

@@ -53,7 +53,7 @@ def test_folders_without_seed_in_their_name_are_told_apart_by_their_overrides(wr
     assert header == "| case | label | toy (2) | plain (1) | minus toy | toy, epochs=9, weight=0 (1) | minus toy |"
 
 
-def test_rows_are_chosen_by_pattern(write, capsys):
+def test_rows_are_chosen_by_pattern(write, capsys, tmp_path):
     folder = str(write("full-s1", 1, 0.5))
     main([folder, "--rows", "^digit", "--rows", "nothing"])
     assert len(capsys.readouterr().out.splitlines()) == 3
@@ -61,6 +61,8 @@ def test_rows_are_chosen_by_pattern(write, capsys):
         main([folder, "--rows", "nothing"])
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("rows nothing: found in none of 2 rows, e.g. 'digit, common'")
+    with pytest.raises(DataError, match=r"rows z \(: is no regular expression: missing \), unterminated subpattern"):
+        arm_table([tmp_path / "full-s1"], rows=("z (",))
 
 
 def test_another_figure_of_the_rows_may_be_shown(write, capsys):
