@@ -20,6 +20,7 @@ from medgraph.data.thinning import every_nth
 from medgraph.errors import DataError
 
 _EXPECTED = "an .npz file with train_images and train_labels"
+_AT_ONCE = 4096  # slices looked at: a float of each voxel of all of them would take four times their memory
 
 
 class StackedArrays:
@@ -195,7 +196,7 @@ class ArraySlices:
 
     def __init__(self, stacks: Tensor, min_foreground: float, stride: int = 1):
         self._slices, self._num_slices, self._stride = stacks.flatten(0, 1), stacks.shape[1], stride
-        shown = (self._slices > 0).float().mean(dim=(1, 2, 3))
+        shown = torch.cat([(some > 0).float().mean(dim=(1, 2, 3)) for some in self._slices.split(_AT_ONCE)])
         self.ids = (shown >= min_foreground).nonzero().flatten()
 
     def __len__(self) -> int:

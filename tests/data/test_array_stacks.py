@@ -53,6 +53,12 @@ def test_slices_keep_the_ids_of_their_places_and_empty_ones_are_dropped(path, vo
     np.testing.assert_allclose(255 * batch.images[0, 0].numpy(), volumes["train"][1, 1], atol=1e-4)
 
 
+def test_slices_are_looked_at_a_few_at_a_time(path, monkeypatch):
+    ids = ArraySliceData(path).train().ids
+    monkeypatch.setattr(array_stacks, "_AT_ONCE", 7)
+    assert torch.equal(ArraySliceData(path).train().ids, ids)
+
+
 def test_an_epoch_shows_no_two_neighbours(path):
     train = ArraySliceData(path, min_foreground=0.0, stride=2).train()
     shown = train.ids[torch.from_numpy(train.shown(seed=0, epoch=3))].reshape(6, 2)
