@@ -15,6 +15,25 @@ def test_a_quarter_turn_is_exact_on_any_shape():
     torch.testing.assert_close(turned[..., 10:40], expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_quarter_turn_of_a_volume_is_about_its_axis_and_exact_on_any_shape(axis):
+    volume = torch.rand(1, 1, 10, 14, 18, generator=torch.Generator().manual_seed(1))
+    zeros = torch.zeros(1, 3)
+    angles = 90.0 * torch.nn.functional.one_hot(torch.tensor([axis]), 3)
+    matrix = spatial.volume_affine(volume.shape[2:], angles, torch.ones(1), zeros, zeros)
+    turned = spatial.resample(volume, matrix, volume.shape[2:])
+    first, second = (2 + other for other in range(3) if other != axis)
+    side = min(volume.shape[first], volume.shape[second])  # the square that stays inside
+
+    def middle(x):
+        for place in (first, second):
+            x = x.narrow(place, (x.shape[place] - side) // 2, side)
+        return x
+
+    expected = middle(volume).rot90(-1, (first, second))
+    torch.testing.assert_close(middle(turned), expected, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("size", [(5, 8), (4, 7, 6), (1, 1)])
 def test_the_grid_is_that_of_torch(size):
     matrices = torch.randn(3, len(size), len(size) + 1, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
