@@ -15,6 +15,9 @@ from medgraph.data.components import largest_component
 from medgraph.errors import DataError
 from medgraph.evaluation.scores import Scores
 
+_WIDEST = 256  # pixels along a side of a picture; of a larger one every second is shown, or every third ...
+_MOST_PIXELS = 2**20  # of all pictures: each is stored as three numbers, for every arm
+
 
 class SegmentationScores:
     """Predict every test volume, put the labels back on the native grid, and score them there.
@@ -39,13 +42,15 @@ class SegmentationScores:
     def evaluate(self, model: Any, data: Any, device: str = "cpu") -> Scores:
         """Scores of `model.predict` (n, c, *size) -> logits (n, classes, *size) on `data.test()`.
 
-        The model is left in eval mode, on `device`.
+        The model is left in eval mode, on `device`. The first cases have pictures, up to a million pixels in all.
 
         Raises:
             DataError: The logits of a voxel are not finite.
         """
         model.eval().to(device)
-        rows, overlays = [], []
+        rows: list[dict[str, Any]] = []
+        overlays: list[dict[str, Any]] = []
+        pixels = 0
         for case in data.test():
             slices = self._predict(model, case, device)
             predicted = case.to_native(slices)
@@ -62,7 +67,9 @@ class SegmentationScores:
                 else:
                     row["volume_error"] = volume_error(p, t, case.spacing)
                 rows.append(row)
-            overlays.append(_overlay(case, slices))
+            if pixels < _MOST_PIXELS:
+                overlays.append(_overlay(case, slices))
+                pixels += len(overlays[-1]["image"]) * len(overlays[-1]["image"][0])
         return Scores(rows, overlays)
 
     @torch.no_grad()
@@ -147,9 +154,6 @@ def _overlay(case: VolumeCase, slices: np.ndarray) -> dict[str, Any]:
     slices = slices.reshape(truth.shape)
     number = int((truth > 0).sum(axis=(1, 2)).argmax())
     image = (images[number].clamp(0, 1) * 255).round().to(torch.uint8)
-    return {
-        "case": case.id,
-        "image": image.tolist(),
-        "truth": truth[number].tolist(),
-        "prediction": slices[number].tolist(),
-    }
+    step = -(-max(image.shape) // _WIDEST)
+    pictures = {"image": image, "truth": truth[number], "prediction": slices[number]}
+    return {"case": case.id, **{name: picture[::step, ::step].tolist() for name, picture in pictures.items()}}

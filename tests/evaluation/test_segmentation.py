@@ -5,6 +5,7 @@ import torch
 from medgraph.data.labelled_slices import LabelledSliceData
 from medgraph.data.samples import SampleSource
 from medgraph.errors import DataError
+from medgraph.evaluation import segmentation
 from medgraph.evaluation.segmentation import SegmentationScores, dice, hd95, surface_dice, volume_error
 
 
@@ -103,6 +104,19 @@ def test_the_truth_scores_one_on_the_native_grid(tmp_path, monkeypatch):
     assert all(row["dice"] == 1.0 and row["hd95"] == 0.0 for row in scores.rows)
     assert all(row["surface_dice"] == 1.0 and row["volume_error"] == 0.0 for row in scores.rows)
     assert scores.overlays[0]["truth"] == scores.overlays[0]["prediction"]
+
+
+def test_pictures_stay_small_however_large_and_many_the_cases_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDGRAPH_CACHE", str(tmp_path))
+    data = LabelledSliceData(SampleSource(), seed=0, size=(64, 64), num_labelled=1)
+    whole = SegmentationScores(batch_size=1000).evaluate(Cheat(data.test()), data).overlays
+    assert len(whole) == len(data.test())
+    monkeypatch.setattr(segmentation, "_WIDEST", 30)
+    monkeypatch.setattr(segmentation, "_MOST_PIXELS", 3 * 22 * 22 - 1)
+    few = SegmentationScores(batch_size=1000).evaluate(Cheat(data.test()), data).overlays
+    assert [picture["case"] for picture in few] == [picture["case"] for picture in whole[:3]]
+    for name in ("image", "truth", "prediction"):
+        assert few[1][name] == [row[::3] for row in whole[1][name][::3]]
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
