@@ -139,7 +139,7 @@ class DecathlonSource:
         if self.subject_pattern is None:
             return name
         match = re.search(self.subject_pattern, name)
-        if match is None or not match.groups():
+        if match is None or match[1] is None:
             raise DataError(
                 f"{self._file}: subject_pattern {self.subject_pattern!r} finds no group in the id {name!r}, "
                 "expected the subject in its first group."

@@ -227,6 +227,8 @@ def _grid(path: Path, image: Any) -> Grid:
     affine = np.asarray(image.affine, dtype=np.float64)
     if len(image.shape) not in (3, 4):
         raise DataError(f"{path}: has {len(image.shape)} axes, expected 3 (depth, height, width). Is it a volume?")
+    if min(image.shape) < 1:
+        raise DataError(f"{path}: has the shape {image.shape}, expected one voxel or more along each axis. Repair it.")
     kind = image.get_data_dtype()
     if kind.fields is not None or kind.kind == "c":
         what = "complex numbers" if kind.kind == "c" else "colors"

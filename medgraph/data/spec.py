@@ -1,7 +1,10 @@
 """Frozen facts that a source of data answers from headers and index files alone."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
+
+from medgraph.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,9 @@ class ImageSpec:
         num_volumes: Number of training volumes, of data that hands out volumes as stacks of slices; else 0.
         num_slices: Fewest and most slices of those volumes; none without.
         target: Name of the number that is known of each example, with its unit; empty without.
+
+    Raises:
+        DataError: Two classes of one name.
     """
 
     spatial_dims: int
@@ -29,6 +35,14 @@ class ImageSpec:
     num_volumes: int = 0
     num_slices: tuple[int, ...] = ()
     target: str = ""
+
+    def __post_init__(self) -> None:
+        twice = [name for name, count in Counter(self.classes).items() if count > 1]
+        if twice:
+            raise DataError(
+                f"the classes {', '.join(self.classes)}: {twice[0]!r} comes twice, expected a name of its own for "
+                "each, as scores are told by it. Rename one."
+            )
 
     @property
     def num_classes(self) -> int:

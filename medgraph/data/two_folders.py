@@ -74,7 +74,7 @@ class TwoFoldersSource:
         if self.subject_pattern is None:
             return f"{group}/{path.parts[0]}"
         match = re.search(self.subject_pattern, path.as_posix())
-        if match is None or not match.groups():
+        if match is None or match[1] is None:
             raise DataError(
                 f"{file}: subject_pattern {self.subject_pattern!r} finds no group in {path.as_posix()!r}, "
                 "expected the subject in its first group."

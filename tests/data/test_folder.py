@@ -80,3 +80,5 @@ def test_a_pattern_that_finds_no_subject(tmp_path):
     touch(tmp_path, "a.nii")
     with pytest.raises(DataError, match=r"subject_pattern '\(x\)' finds no group in the id 'a'"):
         _ = FolderSource(str(tmp_path), "*.nii", subject_pattern="(x)").cases
+    with pytest.raises(DataError, match=r"subject_pattern '\(x\)\?a' finds no group in the id 'a'"):
+        _ = FolderSource(str(tmp_path), "*.nii", subject_pattern="(x)?a").cases

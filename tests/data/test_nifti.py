@@ -154,6 +154,13 @@ def test_grids_a_voxel_apart_are_two_however_small_it_is(spacing):
     assert not nifti.Grid((9, 9, 9), here).same_as(nifti.Grid((9, 9, 9), there))
 
 
+def test_a_volume_without_voxels_is_named(tmp_path):
+    path = write(tmp_path / "a.nii.gz", np.zeros((0, 4, 4), np.float32))
+    for read in (nifti.read_grid, nifti.read_volume):
+        with pytest.raises(DataError, match=r"a.nii.gz: has the shape \(0, 4, 4\), expected one voxel or more"):
+            read(path)
+
+
 def test_labels_on_another_grid(tmp_path, voxels):
     image = nifti.read_grid(write(tmp_path / "a.nii.gz", voxels))
     labels = write(tmp_path / "b.nii.gz", np.zeros((6, 8, 9), np.uint8))

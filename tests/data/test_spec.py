@@ -4,6 +4,7 @@ from dataclasses import asdict
 import pytest
 
 from medgraph.data.spec import GraphSpec, ImageSpec, MetapathSpec, as_stored, spec_from_dict
+from medgraph.errors import DataError
 
 EDGES = (("paper", "to", "author"), ("author", "rev_to", "paper"))
 COUNTS = {"paper": 3, "author": 2}
@@ -29,3 +30,8 @@ def test_slices_of_data_stored_before_they_were_laid_upright_are_not():
     assert mixed["data"] == [{"upright": False, **slices}, {"name": "images", "size": [48, 48]}]
     assert as_stored({**slices, "upright": True})["upright"] is True
     assert as_stored({"name": "array_stacks", "axis": 0, "pool": 2}) == {"name": "array_stacks", "axis": 0, "pool": 2}
+
+
+def test_two_classes_of_one_name_are_refused():
+    with pytest.raises(DataError, match="the classes background, lesion, lesion: 'lesion' comes twice"):
+        ImageSpec(2, 1, (4, 4), 3, ("background", "lesion", "lesion"))
