@@ -16,9 +16,11 @@ class Independence(Loss, ABC):
 
     Attributes:
         takes_fixed: Whether `forward` also takes both codes and the group of fixed points, e.g. of past batches.
+        moves_salient: Whether `forward` sends a gradient to the salient code too.
     """
 
     takes_fixed = False
+    moves_salient = True
 
     def connect(self, common_dim: int, salient_dim: int) -> None:
         """Build the term's own networks, if it has any, for codes of these widths. Called once, by the method."""

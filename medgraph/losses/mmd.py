@@ -28,6 +28,8 @@ class MMD(Independence):
         0.0
     """
 
+    moves_salient = False
+
     def __init__(self, exponents: tuple[int, int] = (-6, 6)):
         super().__init__()
         low, high = checks.interval("exponents", exponents)

@@ -21,6 +21,8 @@ class VUB(PredictedSalient):
         hidden_dim: Width of the hidden layers of q.
     """
 
+    moves_salient = False
+
     def __init__(self, hidden_dim: int = 64):
         super().__init__(hidden_dim)
 

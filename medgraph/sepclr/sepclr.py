@@ -108,6 +108,7 @@ class SepCLR(Method):
         self.independence_loss = independence_loss
         independence: Any = independence_loss
         if independence is not None:
+            _check_moves(independence, salient_independence_weight, stop_gradient)
             independence.connect(encoder.common_dim, encoder.salient_dim)
         checks.at_least("queue_size", queue_size, 0)
         width = 2 * (encoder.common_dim + encoder.salient_dim)  # codes of both views
@@ -218,6 +219,17 @@ def _weights(weight: float, salient_weight: float | None, stop_gradient: str) ->
             raise ValueError("salient_independence_weight: has no effect beside stop_gradient; give one of them")
     salient = weight if salient_weight is None else salient_weight
     return (0.0 if stop_gradient == "common" else weight), (0.0 if stop_gradient == "salient" else salient)
+
+
+def _check_moves(term: Any, salient_weight: float | None, stop_gradient: str) -> None:
+    """Raise ValueError for settings of the salient code where `term` moves the common one alone."""
+    settings = {"salient_independence_weight": salient_weight is not None, "stop_gradient": stop_gradient == "common"}
+    for name, is_set in settings.items():
+        if is_set and not getattr(term, "moves_salient", True):
+            default = "null" if name == "salient_independence_weight" else "none"
+            raise ValueError(
+                f"{name}: has no effect, as {type(term).__name__} moves the common code alone; set it to {default}"
+            )
 
 
 def _with_gradient(x: Tensor, share: float) -> Tensor:

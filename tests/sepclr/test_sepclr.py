@@ -9,8 +9,10 @@ from spawned import run_in_processes
 
 from medgraph.data.batches import GroupedImageBatch
 from medgraph.losses.hsic import HSIC
+from medgraph.losses.mmd import MMD
 from medgraph.losses.total_correlation import TotalCorrelation
 from medgraph.losses.vclub import VCLUB
+from medgraph.losses.vub import VUB
 from medgraph.method import Step
 from medgraph.runner.grad_cache import encoder_in_chunks
 from medgraph.sepclr.batch import Codes
@@ -84,6 +86,19 @@ def test_each_encoder_may_have_its_own_strength():
     own, none, same = (gradients[name]["salient"] for name in ("own", "none", "same"))
     assert (same - none).abs().max() > 1e-3
     torch.testing.assert_close(own - none, 0.2 * (same - none), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("term", [VUB, MMD])
+def test_settings_of_the_salient_code_are_refused_of_a_term_that_leaves_it_alone(term):
+    model = method(term=term())
+    model(batch(), STEP)["independence"].backward()
+    assert norm(model.encoder.common.parameters()) > 0
+    assert norm(model.encoder.salient.parameters()) == 0
+    method(term=term(), stop_gradient="salient")
+    with pytest.raises(ValueError, match=f"salient_independence_weight: .* as {term.__name__} moves the common code"):
+        method(term=term(), salient_independence_weight=1.0)
+    with pytest.raises(ValueError, match=f"stop_gradient: .* as {term.__name__} moves the common code"):
+        method(term=term(), stop_gradient="common")
 
 
 def test_the_ramp_grows_linearly(rng):
