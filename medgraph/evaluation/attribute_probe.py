@@ -75,11 +75,12 @@ def probe_number(data: ProbeData, probe: str, seed: int = 0) -> ProbeScore:
     values = data.values.astype(float)
     misses = _fitted(data, probe, False, seed).predict(data.features) - values
     errors = np.square(misses)
+    apart = values - values.mean()  # squares of dates themselves leave no digits for how far they lie apart
 
     def score(weights: np.ndarray) -> np.ndarray:
         total = weights.sum(axis=1)
-        mean = weights @ values / total
-        spread = weights @ np.square(values) / total - np.square(mean)
+        mean = weights @ apart / total
+        spread = weights @ np.square(apart) / total - np.square(mean)
         return 1 - weights @ errors / total / np.maximum(spread, 1e-12)
 
     absolute = float(np.abs(misses).mean()), float(np.abs(values - values.mean()).mean())

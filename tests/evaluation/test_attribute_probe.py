@@ -63,6 +63,17 @@ def test_large_sets_are_fitted_on_a_part():
     assert attribute_probe.probe_category(every, "rbf").score == score
 
 
+@pytest.mark.parametrize("start", [0.0, 1.7e9])
+def test_dates_are_scored_like_the_days_between_them(start):
+    rng = np.random.default_rng(0)
+    features = rng.random((200, 3))
+    days = features @ np.array([3.0, 1.0, 2.0]) + start
+    data = ProbeData(features[:100], days[:100], features[100:], days[100:], np.arange(100))
+    score = attribute_probe.probe_number(data, "linear")
+    assert score.score == pytest.approx(1, abs=1e-6)
+    assert score.resampled == pytest.approx(np.ones(300), abs=1e-6)
+
+
 def test_numbers_have_a_mean_absolute_error_beside_that_of_their_mean():
     data = ring()
     blind = ProbeData(
