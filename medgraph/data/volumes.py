@@ -125,13 +125,16 @@ def prepare(
         ValueError: Nothing is left to scale by: the voxels are equal once clipped.
     """
     low, high = np.percentile(voxels, percentiles)
-    clipped = np.clip(voxels.astype(np.float64), low, high)
-    std = clipped.std()
+    scores = voxels.astype(np.float64)  # the one copy: a whole body has hundreds of millions of voxels
+    std = np.clip(scores, low, high, out=scores).std()
     if std == 0:
         raise ValueError(
             f"all voxels are {low:g} between percentiles {percentiles[0]:g} and {percentiles[1]:g}, expected contrast. "
             "Widen percentiles, or leave this volume out."
         )
-    scores = (clipped - clipped.mean()) / std
     first, last = score_range
-    return np.clip((scores - first) / (last - first), 0, 1).astype(np.float32)
+    scores -= scores.mean()
+    scores /= std
+    scores -= first
+    scores /= last - first
+    return np.clip(scores, 0, 1, out=scores).astype(np.float32)

@@ -32,6 +32,16 @@ def test_the_range_of_scores_is_a_setting(voxels):
     np.testing.assert_allclose(prepare(voxels, (0.5, 99.5), (0.0, 10.0)), np.clip(scores / 10, 0, 1), atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_preparing_is_exact_and_leaves_the_voxels_as_they_are(voxels, kind):
+    given = voxels.astype(kind)
+    found = prepare(given, (0.5, 99.5), (-2.0, 5.0))
+    np.testing.assert_array_equal(given, voxels)
+    clipped = np.clip(voxels.astype(np.float64), *np.percentile(voxels, (0.5, 99.5)))
+    scores = (clipped - clipped.mean()) / clipped.std()
+    np.testing.assert_array_equal(found, np.clip((scores + 2) / 7, 0, 1).astype(np.float32))
+
+
 def test_scale_and_shift_of_intensities_do_not_matter(voxels):
     np.testing.assert_allclose(prepare(voxels * 1e4 + 7, (0.5, 99.5)), prepare(voxels, (0.5, 99.5)), atol=1e-5)
 
