@@ -171,8 +171,6 @@ TABLES: dict[str, dict[str, str]] = {
         "volume_segmentation_augment": "medgraph.transforms.volume_segmentation_augment:VolumeSegmentationAugment",
         "image_views": "medgraph.transforms.image_views:ImageViews",
         "volume_views": "medgraph.transforms.volume_views:VolumeViews",
-        "feature_mask": "medgraph.transforms.graph_masks:FeatureMask",
-        "edge_mask": "medgraph.transforms.graph_masks:EdgeMask",
     },
     "evaluators": {
         "segmentation": "medgraph.evaluation.segmentation:SegmentationScores",

@@ -22,6 +22,8 @@ class LabelledAugment:
         elastic: Largest shift of each control point of an elastic deformation, as a share of the image.
     """
 
+    takes_labels = True
+
     def __init__(
         self,
         rotation: float,

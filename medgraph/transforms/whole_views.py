@@ -7,11 +7,16 @@ import torch
 from medgraph.data.spec import ImageSpec
 
 
-def check_whole_views(spec: ImageSpec, views: Any, key: str = "views") -> None:
-    """Raise ValueError, which names the `key`, where `views` do not suit examples as `spec` has them."""
+def check_whole_views(spec: ImageSpec, views: Any, key: str = "views", labelled: bool = False) -> None:
+    """Raise ValueError, which names the `key`, where `views` do not suit examples as `spec` has them, or their labels
+    where examples are `labelled` voxel by voxel."""
+    name, whole = type(views).__name__, "images" if spec.spatial_dims == 2 else "volumes"
     if getattr(views, "takes_stacks", False):
-        whole = "images" if spec.spatial_dims == 2 else "volumes"
-        raise ValueError(f"{key}: {type(views).__name__} are for stacks of slices, expected views of single {whole}.")
+        raise ValueError(f"{key}: {name} are for stacks of slices, expected views of single {whole}.")
+    if getattr(views, "takes_labels", False) != labelled:
+        augment = "segmentation_augment" if spec.spatial_dims == 2 else "volume_segmentation_augment"
+        fit = f"an augmentation of {whole} and their label maps, {augment}" if labelled else f"views of {whole} alone"
+        raise ValueError(f"{key}: expected {fit}, got {name}.")
     try:
         views.draw(0, 0, torch.zeros(1, dtype=torch.long, device="cpu"), (spec.channels, *spec.size))
     except ValueError as error:

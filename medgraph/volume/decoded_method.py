@@ -41,7 +41,7 @@ class DecodedMethod(FineTuning):
         layer_decay: float,
     ):
         super().__init__(encoder, freeze, encoder_lr_scale, head_warmup, layer_decay)
-        check_whole_views(spec, transform, key="transform")
+        check_whole_views(spec, transform, key="transform", labelled=True)
         self.transform, self.loss, self.test_flips = transform, loss, test_flips
         self.decoder = UNetDecoder(
             maps_from.pyramid_dims,
