@@ -21,6 +21,7 @@ _FORMS = (  # fields of a header that say where voxels lie; readers differ in wh
     *("sform_code", "srow_x", "srow_y", "srow_z"),
 )
 _UNIT_OF_LENGTH = 0b111  # of xyzt_units, whose other bits are the unit of time
+_MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}  # in a metre, a millimetre, a micron
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +225,7 @@ def _open(path: Path) -> Any:
 
 
 def _grid(path: Path, image: Any) -> Grid:
-    affine = np.asarray(image.affine, dtype=np.float64)
+    affine = np.array(image.affine, dtype=np.float64)
     if len(image.shape) not in (3, 4):
         raise DataError(f"{path}: has {len(image.shape)} axes, expected 3 (depth, height, width). Is it a volume?")
     if min(image.shape) < 1:
@@ -238,7 +239,10 @@ def _grid(path: Path, image: Any) -> Grid:
     good = np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) >= 1e-9
     if not good or np.isnan(orientations.io_orientation(affine)).any():  # two axes all but along one line
         raise DataError(f"{path}: its affine cannot be inverted, expected one voxel size per axis. Repair the header.")
-    return Grid(_three([int(n) for n in image.shape[:3]]), affine, _forms(image.header))
+    forms = _forms(image.header)
+    unit = 2 if forms is None else int(forms["xyzt_units"])
+    affine[:3] *= _MILLIMETRES.get(unit, 1.0)  # nibabel leaves the unit to us; a header that tells none means mm
+    return Grid(_three([int(n) for n in image.shape[:3]]), affine, forms)
 
 
 def _forms(header: Any) -> dict[str, np.ndarray] | None:

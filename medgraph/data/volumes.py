@@ -16,7 +16,7 @@ from medgraph.errors import DataError
 
 _NAME = "voxels"
 Spacing = tuple[float | None, float | None, float | None] | None  # millimetres by RAS axis; None keeps an axis, or all
-_VERSION = 1  # raise it when `prepare` computes something else: old cache files are then not found
+_VERSION = 2  # raise it when `prepare` computes something else: old cache files are then not found
 
 
 @dataclass(frozen=True)

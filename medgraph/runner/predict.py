@@ -257,8 +257,9 @@ def _write_case(job: _Job, case: Any) -> dict[str, Any]:
     if not _segments(loaded):
         return _answered(loaded, case.file, torch.cat(list(_logits(job, case))))
     labels, values = [], []
+    stored = torch.uint8 if len(loaded.spec.classes) <= 256 else torch.int32
     for logits in _logits(job, case):
-        labels.append(logits.argmax(dim=1).to(torch.uint8))
+        labels.append(logits.argmax(dim=1).to(stored))
         values += [logits.softmax(dim=1)] if job.probabilities else []
     along = 1 if case.images.ndim == 5 else 0  # slabs of a volume, or slices
     native = case.to_native(torch.cat(labels, dim=along))

@@ -46,7 +46,7 @@ by Student's t of fewer and of seeds, none of fewer than 3.</p>
 <figcaption>{{ plot.title }}: mean over seeds, a point for each seed.</figcaption></figure>
 {% endfor %}{% endif %}
 {% if overlays %}<h2>Prediction and truth</h2>
-<p>Of each volume the slice that holds most truth, from the pretrained arm:
+<p>Of each volume, of the first ones where there are many, the slice that holds most truth, from the pretrained arm:
 the slice, the truth, the prediction.</p><div class="overlays">
 {% for overlay in overlays %}<figure><img alt="{{ overlay.case }}" src="data:image/png;base64,{{ overlay.png }}">
 <figcaption>{{ overlay.case }}</figcaption></figure>

@@ -3,6 +3,7 @@ import gzip
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 from reference.nifti_files import FLIPPED, rotation, write
 
 from medgraph.data import nifti
@@ -70,6 +71,23 @@ def test_written_labels_read_back_with_their_affine(tmp_path):
     assert image.get_data_dtype() == np.uint8
     np.testing.assert_allclose(image.get_qform(), FLIPPED, atol=1e-5)
     np.testing.assert_allclose(image.get_sform(), FLIPPED)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("meter", 1000), ("mm", 1), ("micron", 0.001), ("unknown", 1)])
+def test_lengths_are_millimetres_whatever_unit_the_header_has(tmp_path, voxels, unit, factor):
+    affine = np.array([[0, 2.0, 0, 7], [3.0, 0, 0, -5], [0, 0, -4.0, 1], [0, 0, 0, 1]])
+    image = nib.Nifti1Image(voxels, affine)
+    image.header.set_xyzt_units(unit, "sec")
+    nib.save(image, tmp_path / "image.nii")
+    grid = nifti.read_grid(tmp_path / "image.nii")
+    np.testing.assert_allclose(grid.affine[:3], factor * affine[:3], rtol=1e-6)
+    theirs = sitk.ReadImage(str(tmp_path / "image.nii"))
+    np.testing.assert_allclose(grid.spacing, theirs.GetSpacing(), rtol=1e-6)
+    np.testing.assert_allclose(grid.affine[:3, 3] * [-1, -1, 1], theirs.GetOrigin(), rtol=1e-6)
+    nifti.write_volume(tmp_path / "labels.nii", np.ones(grid.shape, np.uint8), grid.affine, grid.forms)
+    again = nifti.read_grid(tmp_path / "labels.nii")
+    assert again.same_as(grid)
+    assert again.told_as(grid)
 
 
 def test_a_frame_of_four_axes(tmp_path, voxels):
