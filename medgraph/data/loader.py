@@ -1,5 +1,6 @@
 """Seeded loaders: which examples form which batch, and how a batch is fetched."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,10 @@ def shown_of(dataset: Any, seed: int, epoch: int) -> np.ndarray | None:
 
 def load(dataset: Any, batches: list[list[int]], num_workers: int = 0) -> DataLoader:
     """A loader of exactly these batches, each fetched whole by `dataset.__getitems__`."""
-    return DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=_unchanged)
+    forked = "fork" if num_workers and sys.platform == "linux" else None  # else Python 3.14 would pickle the data
+    return DataLoader(
+        dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=_unchanged, multiprocessing_context=forked
+    )
 
 
 def _unchanged(batch: Any) -> Any:

@@ -1,3 +1,6 @@
+import multiprocessing
+import sys
+
 import pytest
 import torch
 
@@ -6,11 +9,14 @@ from medgraph.errors import DataError
 
 
 class Squares:
+    def __init__(self):
+        self.made = lambda indices: torch.tensor(indices) ** 2  # as grouped data do, which no process could be sent
+
     def __len__(self):
         return 10
 
     def __getitems__(self, indices):
-        return torch.tensor(indices) ** 2
+        return self.made(indices)
 
 
 def test_every_example_comes_once_and_the_incomplete_batch_only_when_kept():
@@ -37,3 +43,13 @@ def test_fewer_examples_than_a_batch():
 def test_batches_arrive_whole_and_in_order(num_workers):
     loaded = list(load(Squares(), [[1, 2], [9, 0, 3]], num_workers))
     assert [batch.tolist() for batch in loaded] == [[1, 4], [81, 0, 9]]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere data are sent to the processes")
+def test_processes_that_load_see_the_data_whatever_starts_processes():
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        assert [batch.tolist() for batch in load(Squares(), [[1, 2]], 1)] == [[1, 4]]
+    finally:
+        multiprocessing.set_start_method(before, force=True)
