@@ -92,5 +92,10 @@ class Method(nn.Module, ABC):
         """
         return {}
 
+    def left_unused(self) -> list[str]:
+        """Settings that had no effect in the training that has just ended, in words; the runner warns of each. Default:
+        what the parts tell by a method of this name."""
+        return [line for part in self.modules() if part is not self for line in getattr(part, "left_unused", list)()]
+
     def illustrate(self, folder: Path, batch: Any) -> None:
         """Leave pictures of what was learned in `folder`, from a few training examples. Default: none."""

@@ -162,6 +162,8 @@ class _Loop:
                         bar.say(line)
             finally:
                 log.close()
+        for line in [] if quiet else self.method.left_unused():
+            warnings.warn(f"{self.title}: {line}", stacklevel=2)
         if self.patience is not None and self.plan.keep == "best" and self.patience.has_best:
             self.patience.restore(self.method)
         elif self.average is not None:

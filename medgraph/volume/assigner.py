@@ -107,9 +107,21 @@ class SwAVAssigner(nn.Module):
         self.queues = nn.ModuleList(Queue(settings.queue_size, dim) for _ in range(2 if settings.queue_size else 0))
         self.watch = SourceWatch(num_examples)
         self.scores = torch.empty(0)
+        self._queue_served: bool | None = None  # in the last step; None before the first one
 
     def start_epoch(self, step: Step) -> None:
         """Nothing to do: codes are made batch by batch."""
+
+    def left_unused(self) -> list[str]:
+        """The queue, where it did not serve in the last step, and so in none: once it does, it always does."""
+        settings, queues = self.settings, self._queues()
+        if not queues or self._queue_served is not False:
+            return []
+        return [
+            f"the queue of {settings.queue_size} embeddings never took part: at the end it holds {len(queues[0])}, and "
+            f"it serves when full, from epoch {settings.queue_from_epoch} on. Lower the assigner's queue_size or "
+            "queue_from_epoch, or set queue_size to 0."
+        ]
 
     def forward(
         self, embeddings: Sequence[Tensor], ids: Tensor, sources: Tensor, loss: nn.Module, step: Step
@@ -146,7 +158,8 @@ class SwAVAssigner(nn.Module):
         """Codes of the batch (b, k); the queue's rows take part in the balancing and are dropped."""
         settings, queues, rows = self.settings, self._queues(), scores.detach()
         weights = rows.new_ones(len(rows))
-        if queues and step.epoch >= settings.queue_from_epoch and queues[view].full:
+        self._queue_served = bool(queues) and step.epoch >= settings.queue_from_epoch and queues[view].full
+        if self._queue_served:
             past = self.prototypes.scores(queues[view].vectors())
             rows = torch.cat([rows, past])
             # Every process holds the same queue: one copy of it is to count.

@@ -219,6 +219,18 @@ def test_an_accumulated_step_logs_the_mean_and_draws_for_each_batch(tmp_path):
     assert len(set(method.drawn)) == 4
 
 
+class Idle(nn.Module):
+    def left_unused(self):
+        return ["the spare part never took part. Leave it out."]
+
+
+def test_what_had_no_effect_is_told_at_the_end(tmp_path):
+    method = Toy()
+    method.spare = Idle()
+    with pytest.warns(UserWarning, match="^toy: the spare part never took part. Leave it out.$"):
+        fit(method, tmp_path)
+
+
 def test_fp16_needs_a_gpu(tmp_path):
     with pytest.raises(ConfigError, match=r"train\.precision: fp16 needs a GPU; on a CPU take fp32, or bf16"):
         fit(Toy(), tmp_path, precision="fp16")

@@ -90,6 +90,18 @@ def test_the_queue_fills_and_then_takes_part(rng):
         queue.push(vectors.flip(0))
     after = assigner(views, IDS, NONE, LOSS, Step(0, 1, 4))[0]
     assert before != after
+    assert assigner.left_unused() == []
+
+
+@pytest.mark.parametrize(("size", "start", "held"), [(33, 0, 32), (16, 2, 16)])
+def test_a_queue_that_never_took_part_is_told(rng, size, start, held):
+    assigner = SwAV(num_prototypes=4, queue_size=size, queue_from_epoch=start).make(8, 16)
+    assert assigner.left_unused() == []  # nothing was trained
+    for number in range(2):
+        assigner([unit(rng), unit(rng)], IDS, NONE, LOSS, Step(0, number, number))
+    (line,) = assigner.left_unused()
+    assert line.startswith(f"the queue of {size} embeddings never took part: at the end it holds {held}, ")
+    assert f"from epoch {start} on" in line
 
 
 def test_deepcluster_is_the_mean_over_heads_views_and_examples(rng):
