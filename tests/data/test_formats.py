@@ -89,7 +89,8 @@ def test_a_frame_is_written_with_the_place_of_its_series(tmp_path):
     written = nib.load(tmp_path / "b.nii.gz")
     assert written.header.get_zooms() == (1, 1.5, 2)
     assert written.header.get_xyzt_units() == ("micron", "unknown")
-    np.testing.assert_array_equal(written.affine, grid.affine)
+    np.testing.assert_array_equal(written.affine, nib.load(tmp_path / "a.nii.gz").affine)
+    assert formats.read_grid(tmp_path / "b.nii.gz").same_as(grid)
 
 
 def test_a_header_that_tells_the_grid_otherwise_is_refused_and_nothing_is_left(tmp_path, monkeypatch):

@@ -27,6 +27,7 @@ SHORT = [
     "pretrain.method.encoder.width=8",
     "pretrain.method.assigner.num_prototypes=8",
     "pretrain.method.assigner.queue_size=16",
+    "pretrain.method.assigner.queue_from_epoch=1",
     "verdict.compare.seeds=[0]",
     "verdict.train.epochs=2",
     "verdict.train.steps_per_epoch=2",
