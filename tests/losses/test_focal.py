@@ -21,9 +21,11 @@ def test_equals_monai(gamma, rng):
     assert found.item() == pytest.approx(3 * expected.item(), rel=1e-6)  # MONAI takes the mean over classes too
 
 
-def test_gamma_zero_is_dice_and_cross_entropy(rng):
+@pytest.mark.parametrize(("weight", "background"), [(1.0, False), (0.3, True)])
+def test_gamma_zero_is_dice_and_cross_entropy(weight, background, rng):
     logits, labels = example(rng)
-    torch.testing.assert_close(Focal(gamma=0.0)(logits, labels), DiceCrossEntropy()(logits, labels))
+    expected = DiceCrossEntropy(weight, background)(logits, labels)
+    torch.testing.assert_close(Focal(0.0, weight, background)(logits, labels), expected)
 
 
 def test_unknown_voxels_get_no_gradient(rng):

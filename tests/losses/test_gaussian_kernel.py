@@ -31,4 +31,5 @@ def test_median_is_over_pairs_that_differ():
 
 def test_median_of_many_rows_is_taken_over_some(rng):
     points = torch.randn(3000, 4, generator=rng)
-    assert median_bandwidth(points) == pytest.approx(median_bandwidth(points[:500]), rel=0.1)
+    points[torch.arange(3000) % 6 > 0] *= 100  # every sixth row counts: 500, of at most 512
+    assert median_bandwidth(points) == pytest.approx(median_bandwidth(points[::6]))

@@ -20,6 +20,12 @@ def test_equals_monai(background, rng):
     assert found.item() == pytest.approx(monai(logits, labels[:, None]).item(), rel=1e-5)
 
 
+def test_the_cross_entropy_is_added_by_its_weight(rng):
+    logits, labels = example(rng)
+    expected = GeneralizedDice(0.0)(logits, labels) + 0.3 * F.cross_entropy(logits, labels)
+    torch.testing.assert_close(GeneralizedDice(0.3)(logits, labels), expected)
+
+
 def test_a_class_that_does_not_occur_is_left_out(rng):
     logits, labels = example(rng, num_classes=4)
     labels[labels == 3] = 0

@@ -32,6 +32,7 @@ def test_the_term_moves_codes_and_never_its_networks(kind, rng):
     common, salient, is_target = example(rng)
     term(common, salient, is_target).backward()
     assert common.grad.abs().sum() > 0
+    assert (salient.grad is not None and bool(salient.grad.any())) == (kind not in (VUB, MMD)) == term.moves_salient
     assert all(p.grad is None for p in term.parameters())
 
 
@@ -103,6 +104,13 @@ def test_a_fitted_term_tells_copied_codes_from_independent_ones(kind, rng):
             optimizer.step()
         values[name] = term(common, salient, is_target).item()
     assert values["copied"] > values["independent"] + 0.5
+
+
+def test_total_correlation_is_the_mean_logit_of_its_discriminator(rng):
+    term = make(TotalCorrelation)
+    common, salient, is_target = example(rng)
+    logits = term.discriminator(torch.cat([common, salient], dim=1))
+    torch.testing.assert_close(term(common, salient, is_target), logits.mean())
 
 
 @pytest.mark.parametrize("kind", LEARNED)

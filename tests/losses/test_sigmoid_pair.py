@@ -35,6 +35,13 @@ def test_gradcheck(rng):
     assert torch.autograd.gradcheck(SigmoidPairLoss(0.5, -1.0).double(), inputs)
 
 
+@pytest.mark.parametrize("learnable", [True, False])
+def test_it_starts_at_its_settings(learnable, rng):
+    queries, keys = torch.randn(2, 5, 3, generator=rng, dtype=torch.float64)
+    found = SigmoidPairLoss(0.3, -2.0, learnable)(queries, keys)
+    assert found.item() == pytest.approx(float(loop_sigmoid_pair(queries, keys, 0.3, -2.0)), rel=1e-6)
+
+
 def test_only_a_learnable_loss_has_parameters():
     assert [name for name, _ in SigmoidPairLoss().named_parameters()] == ["log_scale", "bias"]
     assert list(SigmoidPairLoss(learnable=False).parameters()) == []

@@ -22,9 +22,11 @@ def test_equals_monai(rng):
     assert found.item() == pytest.approx(monai(logits, labels[:, None]).item(), rel=1e-6)
 
 
-def test_halves_are_dice(rng):
+@pytest.mark.parametrize(("weight", "background"), [(1.0, False), (0.4, True)])
+def test_halves_are_dice(weight, background, rng):
     logits, labels = example(rng)
-    torch.testing.assert_close(Tversky(0.5, 0.5)(logits, labels), DiceCrossEntropy()(logits, labels))
+    expected = weight * DiceCrossEntropy(1 / weight, background)(logits, labels)  # the weight is of the other term
+    torch.testing.assert_close(Tversky(0.5, 0.5, weight, background)(logits, labels), expected)
 
 
 def test_missed_voxels_cost_more(rng):
