@@ -95,6 +95,8 @@ def test_more_splits_than_rows_leave_single_rows_alone():
 
 
 def test_plus_plus_draws_distinct_rows_even_among_equal_ones():
+    rows = kmeans._Rows.of(F.normalize(torch.ones(12, 2), dim=1), together=False)
+    assert sorted(kmeans._distant_rows(rows, 12, _seed()).tolist()) == list(range(12))
     labels, centroids = spherical_kmeans(torch.ones(3, 2), 3, rng=_seed(), start="plus_plus")
     assert labels.tolist() == [0, 0, 0]
     torch.testing.assert_close(centroids, torch.full((3, 2), 0.5**0.5))
