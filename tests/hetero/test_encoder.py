@@ -75,6 +75,7 @@ def test_norms(norm, data):
         assert coarse.var(unbiased=False).item() == pytest.approx(1.0, abs=1e-3)
     elif norm == "row":
         torch.testing.assert_close(coarse.mean(1), torch.zeros(90), atol=1e-5, rtol=0)
+        torch.testing.assert_close(coarse.var(1, unbiased=False), torch.ones(90), atol=1e-3, rtol=0)
     else:
         assert coarse.std() > 2
 

@@ -119,6 +119,16 @@ def test_warm_up_leaves_clusters_out(data):
     assert [sorted(epoch.keys() & {"prototype"}) for epoch in curve] == [[], [], ["prototype"]]
 
 
+def test_warm_up_weighs_all_other_nodes_alike(data):
+    method = make(data, warmup_epochs=2, encoder=encoder_for(data))
+    found = method(data.views, Step(0, 0, 0))["contrast"]
+    encoded = method.encoder.encode(data.views)
+    scores = method.projector(encoded.coarse) @ method.projector(encoded.fine).T / 0.5
+    others = scores.masked_fill(torch.eye(90, dtype=torch.bool), -torch.inf).logsumexp(1)
+    weight = torch.tensor(2.0)  # both clusterings tell every other node apart
+    torch.testing.assert_close(found, (others - scores.diagonal()).mean() + weight.log())
+
+
 def test_a_clustering_serves_so_many_epochs(data):
     method = make(data, recluster_every=3)
     seen = []

@@ -14,6 +14,8 @@ from medgraph.losses.info_nce import InfoNCE
 from medgraph.losses.weighted_info_nce import WeightedInfoNCE
 from medgraph.method import Step
 
+BATCHES = range(30, 60), range(30)  # the second of an epoch, and the one before
+
 
 def make(data, loss=None, encoder=None, **arguments) -> SampledMEOW:
     settings = {
@@ -121,6 +123,13 @@ def test_warm_up_weighs_all_other_nodes_alike_and_leaves_clusters_out():
     data = planted_batches()
     method = make(data, warmup_epochs=1, num_clusters=(4, 9), queue_size=30)
     outputs = epoch(method, data, 0)[1]
+    encoded, past = (method.encoder.encode(data.train().__getitems__(ids).sample(0, 0)) for ids in BATCHES)
+    coarse, fine, old = (method.projector(x) for x in (encoded.coarse, encoded.fine, past.fine.flip(0)))
+    keys = torch.cat([fine, torch.nn.functional.normalize(old + fine.mean(0) - old.mean(0), dim=1)])
+    scores = coarse @ keys.T / 0.5
+    others = scores.masked_fill(torch.eye(30, 60, dtype=torch.bool), -torch.inf).logsumexp(1)
+    weight = torch.tensor(2.0)  # both clusterings tell every other node apart
+    torch.testing.assert_close(outputs["contrast"], (others - scores.diagonal()).mean() + weight.log())
     assert "prototype" not in outputs
     assert not method.clusterings.known
     assert "prototype" in epoch(method, data, 1)[0]
@@ -131,8 +140,10 @@ def test_equal_weights_need_no_clusters():
     data = planted_batches()
     method = make(data, InfoNCE(0.5), prototype_weight=0.0)
     outputs = epoch(method, data)[0]
+    encoded = method.encoder.encode(data.train().__getitems__(range(30)).sample(0, 0))
+    expected = InfoNCE(0.5)(method.projector(encoded.coarse), method.projector(encoded.fine))
     assert not method.clusterings.known
-    assert outputs["loss"] > 0
+    torch.testing.assert_close(outputs["loss"], expected)
 
 
 def test_a_clustering_serves_so_many_epochs():

@@ -55,6 +55,13 @@ def test_edge_mask_keeps_the_exact_number_of_edges_and_the_whole_diagonal(matrix
     assert ((masked.toarray() > 0) <= ((matrix.toarray() > 0) | np.eye(30, dtype=bool))).all()
 
 
+def test_features_are_masked_anew_for_another_seed_or_epoch(features):
+    mask, tensor = FeatureMask(0.5), sparse.to_torch(features)
+    drawn = [mask.draw(seed, epoch, tensor)["dropped"] for seed, epoch in ((1, 2), (1, 2), (2, 2), (1, 3))]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not any(torch.equal(drawn[0], other) for other in drawn[2:])
+
+
 def test_draws_depend_on_seed_epoch_and_stream_only(matrix):
     mask = EdgeMask(0.5)
     draw = [mask.draw(seed, epoch, matrix, stream)["dropped"] for seed, epoch, stream in ((1, 2, 0), (1, 2, 0))]
