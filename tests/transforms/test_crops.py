@@ -41,6 +41,25 @@ def test_nothing_asked_for_is_the_identity():
         torch.testing.assert_close(view, IMAGES, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"areas": ((0.5, 0.6),)},
+        {"rotation": 30.0},
+        {"aspect": 1.5},
+        {"brightness": 0.3},
+        {"contrast": 0.5},
+        {"gamma": (1.5, 2.0)},
+        {"noise": 0.2},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_each_setting_alone_changes_the_crops(changes):
+    intensities = {"intensity_probability": 1.0, "brightness": 0.0, "contrast": 0.0, "gamma": (1.0, 1.0)}
+    for view in views(MultiCrop(**{**PLAIN, **intensities, **changes}), torch.arange(12), IMAGES):
+        assert (view - IMAGES).abs().mean() > 0.005
+
+
 def test_a_flip_mirrors_left_and_right():
     view = views(MultiCrop(**{**PLAIN, "flip_probability": 1.0}), torch.arange(12), IMAGES)[0]
     torch.testing.assert_close(view, IMAGES.flip(3), rtol=0, atol=1e-5)

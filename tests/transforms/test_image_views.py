@@ -24,6 +24,31 @@ def test_without_changes_both_views_are_the_image(rng):
         torch.testing.assert_close(view, images, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"area": (0.5, 0.6)},
+        {"aspect": 1.5},
+        {"rotation": 30.0},
+        {"brightness": 0.3},
+        {"contrast": 0.5},
+        {"blur_probability": 1.0},
+        {"noise": 0.2},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_each_setting_alone_changes_the_views(changes, rng):
+    images = torch.rand(12, 1, 12, 10, generator=rng)
+    for view in views_of(still(change_probability=1.0, **changes), images, torch.arange(12)):
+        assert (view - images).abs().mean() > 0.005
+
+
+def test_a_flip_mirrors_left_and_right(rng):
+    images = torch.rand(3, 1, 12, 10, generator=rng)
+    for view in views_of(still(flip_probability=1.0), images):
+        torch.testing.assert_close(view, images.flip(3), atol=1e-5, rtol=0)
+
+
 def test_an_example_depends_on_seed_epoch_and_id_alone(rng):
     images = torch.rand(3, 1, 12, 12, generator=rng)
     views = ImageViews(rotation=15.0, flip_probability=0.5, blur_probability=0.5)

@@ -55,6 +55,19 @@ def test_nothing_asked_for_is_the_identity():
     assert torch.equal(moved_labels, labels)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"brightness": 0.3}, {"contrast": 0.5}, {"gamma": (1.5, 2.0)}, {"noise": 0.2}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_each_change_of_the_values_alone_leaves_labels(changes):
+    images, labels = square()
+    transform = SegmentationAugment(**{**STILL, **changes})
+    changed, kept = transform.apply(images, labels, transform.draw(1, 2, IDS, images.shape[1:]))
+    assert (changed - images).abs().mean() > 0.005
+    assert torch.equal(kept, labels)
+
+
 def test_a_rotation_keeps_areas_on_slices_that_are_not_square():
     images, labels = square()
     transform = SegmentationAugment(**{**STILL, "rotation": 20.0})

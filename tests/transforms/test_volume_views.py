@@ -27,6 +27,25 @@ def test_without_changes_both_views_are_the_volume(volumes):
         torch.testing.assert_close(view, volumes, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rotation": 30.0},
+        {"shift": 0.2},
+        {"scale": (0.7, 0.8)},
+        {"brightness": 0.3},
+        {"contrast": 0.5},
+        {"gamma": (1.5, 2.0)},
+        {"blur_probability": 1.0},
+        {"noise": 0.2},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_each_setting_alone_changes_the_views(changes, volumes):
+    for view in views_of(still(**changes), volumes):
+        assert (view - volumes).abs().mean() > 0.005
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_each_view_is_the_volume_or_its_mirror(axis, volumes):
     seen = set()
