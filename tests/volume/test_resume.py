@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
+from reference import killed
 
 from medgraph.runner import checkpoint
 
@@ -45,12 +45,9 @@ def finished(tmp_path_factory):
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_killed_stage_goes_on_to_the_same_state(finished, tmp_path, stage):
     out = tmp_path / "run"
-    process = subprocess.Popen(command(tmp_path, out), env=ENVIRONMENT, stdout=subprocess.DEVNULL)
-    while not (out / stage / checkpoint.FILE).exists() and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL  # in the second of its epochs, not at the end
-    assert not (out / stage / "done.json").exists()
+    dying = killed.command(stage, *command(tmp_path, out)[3:])
+    assert subprocess.run(dying, env=ENVIRONMENT, stdout=subprocess.DEVNULL).returncode == -signal.SIGKILL
+    assert killed.epochs_done(out / stage) == 1
     subprocess.run([*command(tmp_path, out), "--resume"], check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
     for name in STAGES:
         for file in (checkpoint.FILE, "encoder/encoder.safetensors"):
