@@ -64,7 +64,11 @@ def test_an_encoder_of_volumes_gives_a_row_for_each(tmp_path, cases, data):
     encoder = medgraph.load_encoder(folder)
     assert encoder.preprocess(cases / "case2.nii.gz").shape == (1, 18, 1, 16, 16)
     embed(folder, cases, tmp_path / "out", device="cpu")
-    assert np.load(tmp_path / "out" / "cases.npy").shape == (3, 8)
+    with torch.no_grad():
+        expected = torch.cat([encoder(encoder.preprocess(path)) for path in sorted(cases.iterdir())]).numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "cases.npy"), expected, atol=1e-6)
+    assert expected.shape == (3, 8)
+    assert expected.std(axis=0).min() > 1e-3  # volumes that differ
     assert not (tmp_path / "out" / "slices.npy").exists()
 
 
