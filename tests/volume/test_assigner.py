@@ -5,6 +5,7 @@ import torch
 from spawned import run_in_processes
 from torch.nn import functional as F
 
+from medgraph.clustering.sinkhorn import sinkhorn
 from medgraph.losses.prototype_cross_entropy import PrototypeCrossEntropy
 from medgraph.method import Step
 from medgraph.volume.assigner import DeepCluster, SwAV
@@ -83,13 +84,21 @@ def test_the_queue_fills_and_then_takes_part(rng):
     for number in range(3):
         assigner([unit(rng), unit(rng)], IDS, NONE, LOSS, Step(0, 0, number))
     assert assigner.queues[0].full
+    again, alone = (SwAV(4, queue_size=size, queue_from_epoch=1).make(8, 16) for size in (32, 0))
+    again.load_state_dict(assigner.state_dict())
+    alone.prototypes.load_state_dict(assigner.prototypes.state_dict())
     views = [unit(rng), unit(rng)]
-    held = [queue.vectors().clone() for queue in assigner.queues]
-    before = assigner(views, IDS, NONE, LOSS, Step(0, 0, 3))[0]
-    for queue, vectors in zip(assigner.queues, held, strict=True):
-        queue.push(vectors.flip(0))
-    after = assigner(views, IDS, NONE, LOSS, Step(0, 1, 4))[0]
-    assert before != after
+    plain = alone(views, IDS, NONE, LOSS, Step(0, 0, 3))[0]
+    assert torch.equal(assigner(views, IDS, NONE, LOSS, Step(0, 0, 3))[0], plain)  # full, but before its epoch
+    expected, prototypes = [], again.prototypes.weight.detach()
+    for a in range(2):
+        rows = torch.cat([views[a], again.queues[a].vectors()]) @ prototypes.T
+        codes = sinkhorn(rows, 0.05, 3)[:16]
+        expected.append(-(codes * (views[1 - a] @ prototypes.T / 0.1).log_softmax(dim=1)).sum(dim=1).mean())
+    found = again(views, IDS, NONE, LOSS, Step(0, 1, 3))[0]
+    torch.testing.assert_close(found, torch.stack(expected).mean(), rtol=1e-5, atol=1e-5)
+    assert abs(found.item() - plain.item()) > 1e-3
+    assigner(views, IDS, NONE, LOSS, Step(0, 1, 4))
     assert assigner.left_unused() == []
 
 
