@@ -1,9 +1,11 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and what tells their content."""
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -24,3 +26,15 @@ def whole(path: Path) -> Iterator[Path]:
         raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def content_hash(path: Path) -> str:
+    """sha256 of the content of a file, which is read once for each of its states. Raises OSError."""
+    state = path.stat()
+    return _content_hash(str(path), state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
+
+
+@lru_cache(maxsize=100_000)
+def _content_hash(path: str, *state: int) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -2,9 +2,7 @@
 
 import hashlib
 import math
-import os
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,7 @@ import torch
 from torch import Tensor
 
 from medgraph.data import formats
-
-_BLOCK = 2**20
+from medgraph.files import content_hash
 
 
 def fingerprint(data: Any) -> dict[str, Any] | None:
@@ -25,7 +22,7 @@ def fingerprint(data: Any) -> dict[str, Any] | None:
     paths = sorted({file for path in _paths(data) for file in formats.files_of(path) if file.is_file()})
     if not paths:
         return None
-    hashes = sorted(_content(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
+    hashes = sorted(content_hash(path) for path in paths)
     return {"num_files": len(paths), "sha256": hashlib.sha256("".join(hashes).encode()).hexdigest()}
 
 
@@ -119,13 +116,3 @@ def _hash(features: Tensor | None) -> str:
 def _size(path: Path | None) -> int:
     """Bytes of the files of a case; 0 for one that has none."""
     return 0 if path is None else sum(file.stat().st_size for file in formats.files_of(path) if file.is_file())
-
-
-@lru_cache(maxsize=100_000)
-def _content(path: str, mtime: int, size: int) -> str:
-    """sha256 of a file's content, remembered while time and size stay."""
-    found = hashlib.sha256()
-    with open(os.fspath(path), "rb") as stream:
-        while block := stream.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()

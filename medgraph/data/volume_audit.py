@@ -1,6 +1,5 @@
 """What a source of volumes or images holds: parts, pairing with labels, geometry, and files that are the same."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from medgraph.data import formats
 from medgraph.data.cases import Case
 from medgraph.data.splits import PARTS
+from medgraph.files import content_hash
 
 _AXES = "right x anterior x superior"
 
@@ -72,5 +72,5 @@ def _same_files(images: Sequence[Path]) -> list[list[Path]]:
     groups: dict[tuple[str, ...], list[Path]] = defaultdict(list)
     for image, mine in files.items():
         if mine and counts[sizes[image]] > 1:
-            groups[tuple(sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in mine))].append(image)
+            groups[tuple(sorted(content_hash(file) for file in mine))].append(image)
     return [group for group in groups.values() if len(group) > 1]

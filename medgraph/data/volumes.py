@@ -1,18 +1,16 @@
 """Prepared volumes: the deterministic part of reading (spacing, clip, scale), cached on disk as mapped arrays."""
 
-import hashlib
-import json
 import os
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from medgraph import checks
 from medgraph.data import formats, planes
-from medgraph.data.array_cache import ArrayCache
+from medgraph.data.array_cache import ArrayCache, content_key
 from medgraph.errors import DataError
+from medgraph.files import content_hash
 
 _NAME = "voxels"
 Spacing = tuple[float | None, float | None, float | None] | None  # millimetres by RAS axis; None keeps an axis, or all
@@ -93,19 +91,8 @@ class VolumeCache:
 
     def _key(self, path: Path, frame: int | None) -> str:
         formats.read_grid(path)  # a missing or foreign file gets its message here
-        states = [(str(file), file.stat()) for file in formats.files_of(path)]
-        known = tuple((name, s.st_size, s.st_ino, s.st_mtime_ns, s.st_ctime_ns) for name, s in states)
-        return _hashed(known, json.dumps([_VERSION, self.percentiles, self.spacing, frame, self.score_range]))
-
-
-@lru_cache(maxsize=100_000)
-def _hashed(states: tuple[tuple[str, int, int, int, int], ...], settings: str) -> str:
-    """sha256 over the content of files and over settings, read once for each state of the files: epochs ask again."""
-    found = hashlib.sha256()
-    for name, *_ in states:
-        found.update(Path(name).read_bytes())
-    found.update(settings.encode())
-    return found.hexdigest()
+        hashes = [content_hash(file) for file in formats.files_of(path)]
+        return content_key([], [*hashes, _VERSION, self.percentiles, self.spacing, frame, self.score_range])
 
 
 def score_interval(score_range: tuple[float, float]) -> tuple[float, float]:

@@ -1,14 +1,18 @@
+import hashlib
 import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 from reference.nifti_files import FLIPPED, write
 
-from medgraph.data.volumes import VolumeCache, _hashed, prepare
+from medgraph import files
+from medgraph.data.fingerprint import fingerprint
+from medgraph.data.volumes import VolumeCache, prepare
 from medgraph.errors import DataError
 
 
@@ -151,10 +155,13 @@ def test_processes_share_a_folder(tmp_path, cache_folder):
     assert nib.load(path).shape == VolumeCache().prepared(path).shape
 
 
-def test_a_file_is_hashed_once_for_each_of_its_states(tmp_path, voxels):
+def test_a_file_is_hashed_once_for_each_of_its_states_whoever_asks(tmp_path, voxels):
     path = write(tmp_path / "a.nii.gz", voxels)
-    cache, before = VolumeCache(), _hashed.cache_info()
-    for _ in range(3):
-        cache.prepared(path)
-    after = _hashed.cache_info()
-    assert (after.misses - before.misses, after.hits - before.hits) == (1, 2)
+    before = files._content_hash.cache_info()
+    spreads = [VolumeCache(percentiles).prepared(path).std() for percentiles in ((1, 99), (1, 99), (5, 95))]
+    found = fingerprint(SimpleNamespace(source=SimpleNamespace(cases=[SimpleNamespace(image=path, label=None)])))
+    after = files._content_hash.cache_info()
+    assert (after.misses - before.misses, after.hits - before.hits) == (1, 3)
+    assert spreads[0] == spreads[1] != spreads[2]
+    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert found == {"num_files": 1, "sha256": hashlib.sha256(content.encode()).hexdigest()}
