@@ -185,9 +185,10 @@ class _Loop:
                 continue
             step += 1
             log.write(step, metrics)
-            self.losses.append(self._over_processes(metrics["loss"]))
+            loss, is_asked = self._over_processes(metrics["loss"], stop.is_set())
+            self.losses.append(loss)
             bar.update(loss=metrics["loss"], examples=self.plan.batch_size * self.plan.accumulate)
-            if stop.is_set():
+            if is_asked:
                 self._save(Position(epoch, index, step, tuple(self.losses)), log)
                 raise Stopped(f"{self.title}: stopped after step {step} of {self.num_steps}.")
         if self.patience is not None and epoch >= self.method.num_warmup_epochs:
@@ -205,11 +206,13 @@ class _Loop:
     def _is_over(self, epochs: int) -> bool:
         return self.patience is not None and epochs > 0 and self.patience.is_over(epochs)
 
-    def _over_processes(self, loss: float) -> float:
+    def _over_processes(self, loss: float, is_asked: bool) -> tuple[float, bool]:
+        """The mean loss, and whether any process was asked to stop: then all stop after the same step."""
         if self.accelerator.num_processes == 1:
-            return loss
-        value = torch.tensor(loss, dtype=torch.float32, device=self.accelerator.device)
-        return float(self.accelerator.reduce(value, reduction="mean"))
+            return loss, is_asked
+        values = torch.tensor([loss, is_asked], dtype=torch.float32, device=self.accelerator.device)
+        loss, share = self.accelerator.reduce(values, reduction="mean").tolist()
+        return loss, share > 0
 
     def _batches(self, epoch: int) -> list[list[int]]:
         """This process's batches of example indices of one epoch."""

@@ -1,4 +1,7 @@
-"""A run that is killed in the second epoch of one stage, after a checkpoint of the first, on however fast a machine."""
+"""A run that ends early on purpose, at the same step on however fast a machine.
+
+It is killed in the second epoch of one stage, after a checkpoint of the first; or asked to stop in its first step.
+"""
 
 import json
 import os
@@ -30,7 +33,20 @@ def run(stage: str) -> None:
     cli.main()
 
 
-def epochs_done(folder: Path) -> int:
-    """Epochs that the checkpoint of a stage has finished."""
+def run_asked_to_stop(rank: int) -> None:
+    """`medgraph` with the arguments of this process; that rank alone is asked to stop during the first step."""
+    step = train._Loop._step
+
+    def step_and_ask(loop, batch, views, number):
+        if number.number == 0 and loop.accelerator.process_index == rank:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(loop, batch, views, number)
+
+    train._Loop._step = step_and_ask
+    cli.main()
+
+
+def position(folder: Path) -> dict:
+    """Where the checkpoint of a stage stands."""
     (file,) = folder.rglob(checkpoint.FILE)
-    return json.loads(checkpoint.read_tensors(file)[1]["facts"])["position"]["epoch"]
+    return json.loads(checkpoint.read_tensors(file)[1]["facts"])["position"]

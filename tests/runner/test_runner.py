@@ -222,7 +222,7 @@ def test_a_run_killed_in_its_second_epoch_ends_with_the_same_table(finished, tmp
     arguments, out = arguments_of(tmp_path / "run"), tmp_path / "run"
     dead = subprocess.run(killed.command(stage, *arguments), env=ENVIRONMENT)
     assert dead.returncode == -signal.SIGKILL
-    assert killed.epochs_done(out / stage) == 1
+    assert killed.position(out / stage)["epoch"] == 1
     check_it_goes_on([sys.executable, "-m", "medgraph", *arguments], out, finished)
 
 

@@ -47,7 +47,7 @@ def test_a_killed_stage_goes_on_to_the_same_state(finished, tmp_path, stage):
     out = tmp_path / "run"
     dying = killed.command(stage, *command(tmp_path, out)[3:])
     assert subprocess.run(dying, env=ENVIRONMENT, stdout=subprocess.DEVNULL).returncode == -signal.SIGKILL
-    assert killed.epochs_done(out / stage) == 1
+    assert killed.position(out / stage)["epoch"] == 1
     subprocess.run([*command(tmp_path, out), "--resume"], check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
     for name in STAGES:
         for file in (checkpoint.FILE, "encoder/encoder.safetensors"):
