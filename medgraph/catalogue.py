@@ -138,6 +138,7 @@ TABLES: dict[str, dict[str, str]] = {
         "classified_stacks": "medgraph.data.array_stacks:ClassifiedStackData",
         "images": "medgraph.data.images:ImageFolderData",
         "mixed": "medgraph.data.mixed:MixedData",
+        "joined_views": "medgraph.hetero.joined_views:JoinedViews",
         "metapath_views": "medgraph.hetero.views:MetapathViews",
         "labelled_nodes": "medgraph.hetero.labelled_nodes:LabelledNodes",
         "metapath_batches": "medgraph.hetero.batches:MetapathBatches",

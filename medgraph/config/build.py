@@ -97,6 +97,7 @@ def _dry_build_stage(stage: Stage, pipeline: Pipeline) -> None:
                 f"{_placed(place, pipeline.origins)}: {stage.choose.evaluator['name']} cannot score validation alone; "
                 "to choose, take node_probe or node_embedding"
             )
+        _check_join(stage, pipeline.origins)
     assert stage.data is not None
     data = build(stage.data, "data", path=f"{stage.name}.data", **settings)
     try:
@@ -119,6 +120,18 @@ def _dry_build_stage(stage: Stage, pipeline: Pipeline) -> None:
                 f"{place}: {stage.method['name']} leaves no model for its members to answer together, only encoders; "
                 "score those in a stage of kind 'evaluate', or set train.members to 1"
             )
+
+
+def _check_join(stage: Stage, origins: dict[str, str]) -> None:
+    """Raise ConfigError where networks of candidates cannot be put side by side, before hours are spent."""
+    kinds = {(each.data["name"], each.method["encoder"]["name"]) for each in stage.candidates.values()}
+    if stage.choose.join and (len(kinds) > 1 or {data for data, _ in kinds} != {"metapath_views"}):
+        place = _placed(f"{stage.name}.choose.join", origins)
+        told = ", ".join(f"{encoder} on {data}" for data, encoder in sorted(kinds))
+        raise ConfigError(
+            f"{place}: expected candidates with one kind of encoder, on metapath_views, to put side by side; got "
+            f"{told}. Set it to false."
+        )
 
 
 def _check_counts(stage: Stage, data: Any, origins: dict[str, str]) -> None:
@@ -213,9 +226,11 @@ def _build_nested(node: Any, key: str, spec: Any, seed: int | None, path: str, o
     kind = catalogue.kind_of_key(key)
     assert kind is not None
     if isinstance(node, list):
+        of_each = list(getattr(spec, "parts", ())) if kind == "encoders" else []  # they may see a graph in several ways
+        specs = of_each if len(of_each) == len(node) else [spec] * len(node)
         return [
-            build(item, kind, spec=spec, seed=seed, path=parts.join(path, index), origins=origins)
-            for index, item in enumerate(node)
+            build(item, kind, spec=own, seed=seed, path=parts.join(path, index), origins=origins)
+            for index, (item, own) in enumerate(zip(node, specs, strict=True))
         ]
     return build(node, kind, spec=spec, seed=seed, path=path, origins=origins)
 

@@ -294,6 +294,8 @@ def _digest(stage: Stage, seed: int, earlier: dict[str, Stage]) -> str:
     facts = {key: value for key, value in asdict(stage).items() if key not in without}
     if stage.choose is None:  # as before there was any choice
         del facts["choose"]
+    elif not stage.choose.join:  # as before candidates could be joined
+        del facts["choose"]["join"]
     for key, unset in (("members", 1), ("self_training", 0)):  # as before there were these keys
         if stage.train is not None and getattr(stage.train, key) == unset:
             del facts["train"][key]

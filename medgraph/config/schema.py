@@ -116,10 +116,13 @@ class Choose:
         evaluator: What scores them: one that can score validation alone. No test label is read.
         candidates: Per name, what is other there than in the stage, by dotted key: `{data.top_k: [10]}`; `{}` is the
             stage as it stands. Of equally good ones the first is kept.
+        join: Put the networks of all candidates side by side, as with `members`, and keep that if it scores higher on
+            validation than what is kept alone. Of whole graphs.
     """
 
     evaluator: dict[str, Any]
     candidates: dict[str, dict[str, object]]
+    join: bool = False
 
     def __post_init__(self) -> None:
         checks.at_least("candidates: number", len(self.candidates), 2)

@@ -87,6 +87,22 @@ class MetapathSpec(GraphSpec):
     is_batched: bool = False
 
 
+@dataclass(frozen=True)
+class JoinedSpec(MetapathSpec):
+    """A graph that several networks see, each in its own way; all else is of the first of them.
+
+    Attributes:
+        parts: What each network sees.
+    """
+
+    parts: tuple[MetapathSpec, ...] = field(default=(), kw_only=True)
+
+
+def parts_of(spec: Any) -> tuple[Any, ...]:
+    """What each of several networks sees; of any other spec, itself alone."""
+    return getattr(spec, "parts", ()) or (spec,)
+
+
 def settled(data: Any, node: dict[str, Any]) -> dict[str, Any]:
     """The config `node` that `data` was built from, with what it took from its files written out: a new case is then
     prepared alike where those files are not."""
@@ -111,5 +127,7 @@ def spec_from_dict(facts: dict[str, Any]) -> ImageSpec | GraphSpec:
     facts = {**facts, "edge_types": tuple(tuple(edge_type) for edge_type in facts["edge_types"])}
     if "context_types" not in facts:
         return GraphSpec(**facts)
-    context = {name: tuple(types) for name, types in facts["context_types"].items()}
-    return MetapathSpec(**{**facts, "context_types": context})
+    facts["context_types"] = {name: tuple(types) for name, types in facts["context_types"].items()}
+    if "parts" not in facts:
+        return MetapathSpec(**facts)
+    return JoinedSpec(**{**facts, "parts": tuple(spec_from_dict(part) for part in facts["parts"])})

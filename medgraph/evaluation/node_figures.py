@@ -25,12 +25,16 @@ def feature_figure(features: np.ndarray, graph: Graph) -> dict[str, str]:
 
 @torch.no_grad()
 def attention_figures(encoder: Any, views: Any) -> list[dict[str, str]]:
-    """One bar per view that the encoder fuses, the mean over members; none for an encoder without meta-paths."""
+    """One bar per view that the encoder fuses, the mean over members; none for an encoder without meta-paths.
+
+    Of networks that see a graph in different ways, those count that fuse the same views as the first.
+    """
     members = encoder.each(views) if hasattr(encoder, "each") else [(encoder, views)]
     if not hasattr(members[0][0], "encode"):
         return []
-    shares = [member.encode(seen).attention for member, seen in members]
-    weights = torch.stack(shares).mean(dim=0).cpu().tolist()
+    named = [([path.name for path in seen.paths], member.encode(seen).attention) for member, seen in members]
+    alike = [share for paths, share in named if (paths, len(share)) == (named[0][0], len(named[0][1]))]
+    weights = torch.stack(alike).mean(dim=0).cpu().tolist()
     copies = len(weights) // len(views.paths)
     names = [path.name + suffix for path in views.paths for suffix in ("", " masked")[:copies]]
     figure = Figure(figsize=(4.5, 0.4 * len(names) + 0.8), layout="constrained")

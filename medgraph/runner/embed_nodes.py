@@ -86,7 +86,7 @@ def embed_nodes(
     told = read_facts(folder)
     facts: dict[str, Any] = told["facts"]
     place = pick_device(device)
-    node = config.with_changes(facts["data"], "data", changes, "data") if changes else facts["data"]
+    node = _changed(facts["data"], changes)
     data = graph_of(node, told, folder, is_other=bool(changes))
     views = data.views.to(place)
     features = load_encoder(folder).to(place)(views).float().cpu().numpy()
@@ -95,3 +95,10 @@ def embed_nodes(
     console = terminal.console()
     console.print(f"{len(features)} nodes of type {views.target_type}, {features.shape[1]} numbers each -> {out}")
     return out
+
+
+def _changed(node: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """The data part with the changes, of joined ones each part."""
+    if node["name"] == "joined_views":
+        return {**node, "data": [_changed(part, changes) for part in node["data"]]}
+    return config.with_changes(node, "data", changes, "data") if changes else node

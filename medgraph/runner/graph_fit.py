@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from medgraph import config
-from medgraph.data.fingerprint import identity
-from medgraph.data.spec import MetapathSpec, spec_from_dict
+from medgraph.data.fingerprint import identity, parts
+from medgraph.data.spec import MetapathSpec, parts_of, spec_from_dict
 from medgraph.errors import DataError
 from medgraph.runner.encoder_folder import as_seen
 from medgraph.runner.sees import graph_differences, used_types
@@ -82,7 +82,8 @@ def check_graph(data: Any, told: dict[str, Any], folder: Path, is_other: bool = 
     if trained_on is not None and trained_on == identity(data):
         return
     used = used_types(then)
-    bound = [name for name in used if name in data.source.bound_types]
+    held = {name for part in parts(data) or [data] for name in part.source.bound_types}
+    bound = [name for name in used if name in held]
     if bound:
         raise DataError(
             f"{folder}: features of {', '.join(bound)} are vectors of walks, which mean nothing in another graph than "
@@ -93,7 +94,7 @@ def check_graph(data: Any, told: dict[str, Any], folder: Path, is_other: bool = 
             f"{folder}: the encoder hands on the features of its last training step (extract: last_train_forward), "
             "which are those of the graph trained on, and this is another. Train anew with extract: clean."
         )
-    one_hot = [name for name in used if not now.feature_dims[name]]
+    one_hot = [name for name in used if not all(part.feature_dims[name] for part in parts_of(now))]
     if one_hot:
         warnings.warn(
             f"the graph is not the one trained on, and nodes of type {', '.join(one_hot)} have no features: the "

@@ -55,6 +55,13 @@ def check_handovers(pipeline: Pipeline) -> None:
                 "to start from. Name a stage of kind 'train'."
             )
             continue
+        is_joined = earlier is not None and earlier.choose is not None and earlier.choose.join
+        if is_joined and (stage.method is not None or stage.data != earlier.data):
+            mistakes.append(
+                f"{stage.name}.start_from: stage {earlier.name!r} may put its candidates side by side, and its encoder "
+                f"then sees the graph as each of them did, not as here. Set {earlier.name}.choose.join to false."
+            )
+            continue
         for start in _starts(stage.start_from, alternatives):
             if start in built or (start == stage.start_from and "/" in start):
                 elsewhere = start not in built

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from medgraph.data.spec import GraphSpec, ImageSpec
+from medgraph.data.spec import GraphSpec, ImageSpec, parts_of
 
 _DO = "Prepare the data alike, or start from another encoder."
 
@@ -45,7 +45,15 @@ def graph_differences(encoder: GraphSpec, data: GraphSpec) -> list[str]:
     """What an encoder of graphs was built for and a graph does not have, in words; empty if it can be embedded.
 
     Meta-paths have to come in the same order, in which the encoder keeps blocks of columns and weights of its views.
+    Of several networks that see a graph in different ways, each is compared.
     """
+    then, now = parts_of(encoder), parts_of(data)
+    if len(then) != len(now):
+        return [f"it joins {len(then)} networks that see a graph each in its own way, here are views of {len(now)}"]
+    return list(dict.fromkeys(line for pair in zip(then, now, strict=True) for line in _differences(*pair)))
+
+
+def _differences(encoder: GraphSpec, data: GraphSpec) -> list[str]:
     if encoder.target_type != data.target_type:
         return [f"it embeds nodes of type {encoder.target_type}, not {data.target_type}"]
     contexts, paths = (dict(getattr(spec, "context_types", {})) for spec in (encoder, data))
@@ -67,8 +75,8 @@ def graph_differences(encoder: GraphSpec, data: GraphSpec) -> list[str]:
 
 def used_types(spec: GraphSpec) -> list[str]:
     """Node types that an encoder of graphs has weights for."""
-    contexts = getattr(spec, "context_types", {})
-    return sorted({spec.target_type, *(name for types in contexts.values() for name in types)})
+    contexts = [types for part in parts_of(spec) for types in getattr(part, "context_types", {}).values()]
+    return sorted({spec.target_type, *(name for types in contexts for name in types)})
 
 
 def _named(contexts: dict[str, tuple[str, ...]]) -> str:
