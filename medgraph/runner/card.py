@@ -100,6 +100,8 @@ def _use_of_images(data: dict[str, Any] | None) -> str:
 def _use_of_graph(data: dict[str, Any] | None) -> str:
     """How to embed the graph, and another one where the source reads files."""
     place, node = "", data or {}
+    if node.get("name") == "joined_views":
+        node = node["data"][0]  # what is changed is changed in all of them
     while place.rpartition(".")[2] not in ("root", "path"):
         key = next((key for key in ("graph_data", "source", "root", "path") if node.get(key)), None)
         if key is None:

@@ -111,7 +111,7 @@ def _join(path: Path, stage: Stage, choice: dict[str, Any], seed: int, evaluator
         own.load_state_dict(load_encoder(folder / "encoder").state_dict())
     choice["all"] = evaluator.validate(SimpleNamespace(encoder=ensemble.eval()), data, device=device)
     if _keeps_all(choice):
-        facts = {**told_of[0][0]["facts"], "data": data_node, **graph_facts(data)}
+        facts = {**told_of[0][0]["facts"], "stage": stage.name, "data": data_node, **graph_facts(data)}
         export_encoder(path / "encoder", ensemble, node, data.spec, facts)
 
 

@@ -83,6 +83,8 @@ def test_the_card_of_a_graph_encoder_says_how_nodes_are_embedded():
     assert "Nodes, features and edges: sha256 `abc`" in text
     assert "Hash: none" not in text
     assert not any(word in text for word in ("image", "scanners", "preprocess"))
+    facts["facts"]["data"] = {"name": "joined_views", "data": [data["graph_data"]], "num_networks": [1]}
+    assert "--data source.source.root=DIR" in card(facts, [])
     facts["facts"]["data"] = {"name": "metapath_views", "source": {"name": "planted_graph"}}
     assert "```bash\nmedgraph embed THIS_FOLDER --out features/\n```" in card(facts, [])
 

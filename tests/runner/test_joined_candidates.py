@@ -104,7 +104,9 @@ def test_all_are_kept_where_that_is_better_and_each_sees_what_it_was_trained_on(
 def test_what_is_kept_is_told(joined):
     stage, choice = joined
     told = f"all are kept side by side, with {choice['all']:.2f} on validation; plain 10.00, walks 10.00"
-    assert told in (stage / "encoder" / "README.md").read_text()
+    card = (stage / "encoder" / "README.md").read_text()
+    assert told in card
+    assert "stage pretrain\n" in card
     assert told in (stage.parent / "report.html").read_text()
 
 
