@@ -16,6 +16,7 @@ from medgraph.runner.encoder_folder import as_seen, read_facts
 from medgraph.runner.export import load_encoder, untrained
 from medgraph.runner.folder import RunFolder
 from medgraph.runner.graph_fit import check_graph
+from medgraph.runner.sees import warn_if_laid_otherwise
 from medgraph.runner.train import pick_device
 
 _OF_MODELS = {  # and what scores an encoder instead
@@ -46,9 +47,10 @@ def evaluate_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: 
             f"Name it in the train or compare stage that fine-tunes, or use {_OF_MODELS[name]} here."
         )
     encoder, path = folder.encoder(stage.start_from), folder.stage(stage.name)
-    data = config.build(_data_of(stage, pipeline, folder), "data", seed=pipeline.seed)
+    node, stored = _data_of(stage, pipeline, folder), read_facts(encoder)
+    warn_if_laid_otherwise(encoder, stored["facts"].get("data"), node)
+    data = config.build(node, "data", seed=pipeline.seed)
     if hasattr(data, "of_member"):
-        stored = read_facts(encoder)
         check_graph(data, stored, encoder)
         data = as_seen(data, stored["facts"], encoder)
     arms = {"scores": load_encoder(encoder), "untrained": untrained(encoder, pipeline.seed)}

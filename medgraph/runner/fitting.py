@@ -14,10 +14,12 @@ from medgraph.data.spec import settled
 from medgraph.errors import CheckpointError
 from medgraph.method import Method
 from medgraph.runner import pseudo_labels
+from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.export import export_encoder, transfer
 from medgraph.runner.graph_fit import graph_facts
 from medgraph.runner.model import export_model
 from medgraph.runner.seed import seed_all
+from medgraph.runner.sees import warn_if_laid_otherwise
 from medgraph.runner.train import pick_device, train
 
 _ILLUSTRATED = 4  # training examples that a method may draw
@@ -104,6 +106,7 @@ def build_method(stage: Stage, data: Any, seed: int, start: Path | None, console
     if start is not None:
         if not start.exists():
             raise CheckpointError(f"{start}: no such folder, so stage {stage.name} has nothing to start from.")
+        warn_if_laid_otherwise(start, read_facts(start)["facts"].get("data"), stage.data)
         for words, names in transfer(start, method.encoder).items():
             console.print(f"  {words}: {len(names)} tensors{_sample(names)}")
     return method

@@ -1,5 +1,7 @@
 """What an encoder must be shown, and what the data of a stage show it: kind, dimensions, channels, node types."""
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 from medgraph.data.spec import GraphSpec, ImageSpec, parts_of
@@ -71,6 +73,31 @@ def _differences(encoder: GraphSpec, data: GraphSpec) -> list[str]:
     if list(encoder.path_feature_dims.items()) != list(data.path_feature_dims.items()):
         found.append(f"features of {encoder.target_type} for each meta-path are of another width")
     return found
+
+
+def warn_if_laid_otherwise(start: Path, encoder: Any, data: Any) -> None:
+    """Warn where an encoder saw slices lie otherwise than a stage shows them: upright, or as their axes come.
+
+    Args:
+        start: Folder of the encoder.
+        encoder: The data part that it was trained on, as stored; None where that is not known.
+        data: The data part of the stage.
+    """
+    there, here = _upright(encoder), _upright(data)
+    if there and here and not there & here:
+        words = {True: "upright", False: "with rows and columns as they come (upright: false)"}
+        warnings.warn(
+            f"{start}: its encoder saw slices {words[there.pop()]}, the data of this stage lay them "
+            f"{words[here.pop()]}. Set upright alike, unless that is what you want.",
+            stacklevel=2,
+        )
+
+
+def _upright(node: Any) -> set[bool]:
+    """What the parts of a data part say of how slices lie."""
+    inner = node if isinstance(node, list) else list(node.values()) if isinstance(node, dict) else []
+    own = {node["upright"]} if isinstance(node, dict) and "upright" in node else set()
+    return own.union(*map(_upright, inner))
 
 
 def used_types(spec: GraphSpec) -> list[str]:

@@ -64,6 +64,9 @@ def test_an_encoder_is_scored_beside_the_same_network_untrained(tmp_path, capsys
     assert not torch.equal(trained.state_dict()[name := next(iter(trained.state_dict()))], fresh.state_dict()[name])
     assert (folder / "content" / "scores.json").read_text() != (folder / "content" / "untrained.json").read_text()
     assert (folder / "content" / "paired.json").exists()
+    again = ["content.data.upright=false"]
+    with pytest.warns(UserWarning, match="its encoder saw slices upright, the data of this stage lay them with rows"):
+        run(config.load(str(path), again), out=folder, resume=True, device="cpu")
 
 
 def test_rows_of_unlike_scores_are_compared_one_by_one_and_never_averaged(tmp_path, capsys, monkeypatch):
@@ -105,6 +108,7 @@ def evaluated(found, tmp_path, monkeypatch):
     """A folder in which an evaluate stage found these scores, by arm."""
     monkeypatch.setattr(stage_file, "evaluate", lambda evaluator, model, data, path, device: found[path.stem])
     monkeypatch.setattr(stage_file, "load_encoder", lambda path: None)
+    monkeypatch.setattr(stage_file, "read_facts", lambda path: {"facts": {}})
     monkeypatch.setattr(stage_file, "untrained", lambda path, seed: None)
     monkeypatch.setattr(stage_file.config, "build", lambda *arguments, **facts: None)
     stage = SimpleNamespace(name="probe", evaluator={"name": "separation"}, data={}, start_from="pretrain")
