@@ -40,10 +40,10 @@ class ViewsOfEach:
 
 
 class JoinedViews:
-    """One graph in several data parts: with other neighbours, say, or other features. What a stage with `choose.join`
-    writes beside its encoder, an `ensemble` of networks that were trained on one of them each.
+    """One graph as several networks see it, in parts with other neighbours, say, or other features.
 
-    Labels, splits and keys are those of the first part.
+    A stage with `choose.join` tells these beside its encoder, an `ensemble` of networks that were trained on one part
+    each. Labels, splits and keys are those of the first part.
 
     Args:
         data: The parts, each of the whole graph.
