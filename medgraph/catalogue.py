@@ -95,6 +95,7 @@ TABLES: dict[str, dict[str, str]] = {
         "volume": "medgraph.volume.encoder:VolumeEncoder",
         "metapath": "medgraph.hetero.encoder:MetapathEncoder",
         "metapath_sampled": "medgraph.hetero.sampled_encoder:SampledMetapathEncoder",
+        "smoothed": "medgraph.hetero.smoothed:Smoothed",
     },
     "attentions": {
         "ms1d": "medgraph.volume.slice_attention:MultiScale",

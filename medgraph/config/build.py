@@ -123,14 +123,19 @@ def _dry_build_stage(stage: Stage, pipeline: Pipeline) -> None:
 
 
 def _check_join(stage: Stage, origins: dict[str, str]) -> None:
-    """Raise ConfigError where networks of candidates cannot be put side by side, before hours are spent."""
+    """Raise ConfigError where candidates cannot be put side by side, or smoothed, before hours are spent."""
     kinds = {(each.data["name"], each.method["encoder"]["name"]) for each in stage.candidates.values()}
-    if stage.choose.join and (len(kinds) > 1 or {data for data, _ in kinds} != {"metapath_views"}):
-        place = _placed(f"{stage.name}.choose.join", origins)
-        told = ", ".join(f"{encoder} on {data}" for data, encoder in sorted(kinds))
+    told = ", ".join(f"{encoder} on {data}" for data, encoder in sorted(kinds))
+    whole = {data for data, _ in kinds} == {"metapath_views"}
+    if stage.choose.join and (len(kinds) > 1 or not whole):
         raise ConfigError(
-            f"{place}: expected candidates with one kind of encoder, on metapath_views, to put side by side; got "
-            f"{told}. Set it to false."
+            f"{_placed(f'{stage.name}.choose.join', origins)}: expected candidates with one kind of encoder, on "
+            f"metapath_views, to put side by side; got {told}. Set it to false."
+        )
+    if stage.choose.smooth and not whole:
+        raise ConfigError(
+            f"{_placed(f'{stage.name}.choose.smooth', origins)}: expected candidates on metapath_views, whose features "
+            f"are of a whole graph; got {told}. Set it to null."
         )
 
 

@@ -294,8 +294,10 @@ def _digest(stage: Stage, seed: int, earlier: dict[str, Stage]) -> str:
     facts = {key: value for key, value in asdict(stage).items() if key not in without}
     if stage.choose is None:  # as before there was any choice
         del facts["choose"]
-    elif not stage.choose.join:  # as before candidates could be joined
-        del facts["choose"]["join"]
+    else:  # as before candidates could be joined, or features smoothed
+        facts["choose"] = {
+            key: value for key, value in facts["choose"].items() if key not in ("join", "smooth") or value
+        }
     for key, unset in (("members", 1), ("self_training", 0)):  # as before there were these keys
         if stage.train is not None and getattr(stage.train, key) == unset:
             del facts["train"][key]

@@ -118,14 +118,20 @@ class Choose:
             stage as it stands. Of equally good ones the first is kept.
         join: Put the networks of all candidates side by side, as with `members`, and keep that if it scores higher on
             validation than what is kept alone. Of whole graphs.
+        smooth: Average features over the so many targets whose features are most alike, see `hetero.smoothed`, and keep
+            that if it scores higher on validation; under `join`, of the best alone and of all side by side. None does
+            not. Of whole graphs.
     """
 
     evaluator: dict[str, Any]
     candidates: dict[str, dict[str, object]]
     join: bool = False
+    smooth: int | None = None
 
     def __post_init__(self) -> None:
         checks.at_least("candidates: number", len(self.candidates), 2)
+        if self.smooth is not None:
+            checks.at_least("smooth", self.smooth, 2)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from medgraph import catalogue
 from medgraph.config.schema import Pipeline
 from medgraph.data.label_counts import labelled_words
 from medgraph.evaluation.scores import Scores, metric
-from medgraph.runner.choose import told
 from medgraph.runner.compare import read_table
 from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.folder import RunFolder
+from medgraph.runner.kept import told
 
 CARD = "README.md"
 _TAGS = "---\nlicense: LICENCE\nlibrary_name: medgraph\ntags: [KIND, self-supervised, contrastive]\n---\n"

@@ -7,16 +7,16 @@ from typing import Any
 
 from rich.console import Console
 
-from medgraph import config, files, processes
+from medgraph import config, processes
 from medgraph.config.schema import Pipeline, Stage
 from medgraph.errors import DataError
 from medgraph.runner import checkpoint
 from medgraph.runner.begun import keep_to_cases
-from medgraph.runner.encoder_folder import FACTS, read_facts, weights_file
-from medgraph.runner.export import export_encoder, load_encoder
+from medgraph.runner.encoder_folder import FACTS, read_facts
+from medgraph.runner.export import load_encoder
 from medgraph.runner.fitting import train_into
 from medgraph.runner.folder import RunFolder
-from medgraph.runner.graph_fit import graph_facts
+from medgraph.runner.kept import keep_better, told
 from medgraph.runner.members import train_members
 from medgraph.runner.train import pick_device
 
@@ -27,9 +27,10 @@ _FIGURE = "validation.json"  # of a candidate's folder; comes last
 def choose_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: str, console: Console) -> None:
     """Train every candidate of a stage from the same start and seed; its encoder is that of the best on validation.
 
-    Where the best has several members, its further ones are trained then; under `choose.join` the networks of the
-    others are put beside them, if that scores higher. Writes `choice.json`: the best candidate, the figure of each,
-    that of the members together ("joined"), and that of all networks ("all"). What is finished is not trained again.
+    Where the best has several members, its further ones are trained then. Under `choose.join` the networks of the
+    others are put beside them, and under `choose.smooth` features averaged over neighbors, if that scores higher.
+    Writes `choice.json`: the best candidate, the figure of each, that of the members together ("joined"), and those of
+    `kept.OTHERWISE`. What is finished is not trained again.
     """
     path = folder.stage(stage.name)
     start = folder.encoder(stage.start_from) if stage.start_from else None
@@ -52,9 +53,8 @@ def choose_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: st
             choice["joined"] = evaluator.validate(joined, data, device=str(pick_device(device)))
     elif processes.is_main():
         _copy(best, path)
-    if processes.is_main() and stage.choose.join:
-        _join(path, stage, choice, pipeline.seed, evaluator, str(pick_device(device)))
     if processes.is_main():
+        keep_better(path, stage, choice, pipeline.seed, evaluator, str(pick_device(device)))
         checkpoint.write_json(path / CHOICE, choice)
         facts = read_facts(path / "encoder")
         checkpoint.write_json(path / "encoder" / FACTS, {**facts, "facts": {**facts["facts"], "choice": choice}})
@@ -84,59 +84,10 @@ def _train(
         checkpoint.write_json(path / _FIGURE, {"figure": figure})
 
 
-def _join(path: Path, stage: Stage, choice: dict[str, Any], seed: int, evaluator: Any, device: str) -> None:
-    """Score the networks of all candidates side by side; if they are better than what is kept, export them instead.
-
-    A candidate that came out as another did, since what it changes is not there, is left out.
-    """
-    best = stage.candidates[choice["best"]]
-    others = [path / name for name in stage.candidates if name != choice["best"]]
-    further = [path / f"member-{number}" for number in range(2, best.train.members + 1)]
-    networks = [[path / choice["best"], *further], *([folder] for folder in others)]
-    seen: set[str] = set()
-    for group in list(networks):
-        content = files.content_hash(weights_file(group[0] / "encoder"))
-        if content in seen:
-            networks.remove(group)
-        seen.add(content)
-    if len(networks) == 1:
-        return
-    told_of = [[read_facts(folder / "encoder") for folder in group] for group in networks]
-    views = [group[0]["facts"]["data"] for group in told_of]
-    data_node = {"name": "joined_views", "data": views, "num_networks": [len(group) for group in networks]}
-    node = {"name": "ensemble", "encoders": [told["encoder"] for group in told_of for told in group]}
-    data = config.build(data_node, "data", seed=seed)
-    ensemble = config.build(node, "encoders", spec=data.spec)
-    for own, folder in zip(ensemble.encoders, (folder for group in networks for folder in group), strict=True):
-        own.load_state_dict(load_encoder(folder / "encoder").state_dict())
-    choice["all"] = evaluator.validate(SimpleNamespace(encoder=ensemble.eval()), data, device=device)
-    if _keeps_all(choice):
-        facts = {**told_of[0][0]["facts"], "stage": stage.name, "data": data_node, **graph_facts(data)}
-        export_encoder(path / "encoder", ensemble, node, data.spec, facts)
-
-
-def _keeps_all(choice: dict[str, Any]) -> bool:
-    """Whether the networks of all candidates are kept, side by side."""
-    alone = choice.get("joined", choice["validation"][choice["best"]])
-    return "all" in choice and choice["all"] > alone
-
-
 def read_choice(path: Path) -> dict[str, Any]:
     """What `choose_stage` left in a stage's folder. Raises CheckpointError."""
     advice = "Remove it and done.json beside it, and go on with the run by --resume."
     return checkpoint.read_json(path / CHOICE, {"best": str, "validation": dict}, advice)
-
-
-def told(choice: dict[str, Any]) -> str:
-    """The choice in words."""
-    best, figures = choice["best"], choice["validation"]
-    others = ", ".join(f"{name} {figure:.2f}" for name, figure in figures.items() if name != best)
-    joined = f" (all its members {choice['joined']:.2f})" if "joined" in choice else ""
-    if _keeps_all(choice):
-        kept = f"all are kept side by side, with {choice['all']:.2f} on validation"
-        return f"{kept}; {best} {figures[best]:.2f}{joined}, {others}"
-    together = f"; all side by side {choice['all']:.2f}" if "all" in choice else ""
-    return f"{best} is kept, with {figures[best]:.2f} on validation{joined}; {others}{together}"
 
 
 def _best(path: Path, names: list[str]) -> dict[str, Any]:

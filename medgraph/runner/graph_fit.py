@@ -104,8 +104,8 @@ def check_graph(data: Any, told: dict[str, Any], folder: Path, is_other: bool = 
 
 
 def _keeps_features(node: dict[str, Any]) -> bool:
-    inner = node.get("encoders") or [node]
-    return any(part.get("extract") == "last_train_forward" for part in inner)
+    inner = node.get("encoders") or ([node["encoder"]] if "encoder" in node else [])
+    return node.get("extract") == "last_train_forward" or any(map(_keeps_features, inner))
 
 
 def _check_place(node: dict[str, Any], folder: Path, path: str) -> None:

@@ -55,13 +55,11 @@ def check_handovers(pipeline: Pipeline) -> None:
                 "to start from. Name a stage of kind 'train'."
             )
             continue
-        is_joined = earlier is not None and earlier.choose is not None and earlier.choose.join
-        if is_joined and (stage.method is not None or stage.data != earlier.data):
-            mistakes.append(
-                f"{stage.name}.start_from: stage {earlier.name!r} may put its candidates side by side, and its encoder "
-                f"then sees the graph as each of them did, not as here. Set {earlier.name}.choose.join to false."
-            )
-            continue
+        if earlier is not None and earlier.choose is not None:
+            kept = _kept_otherwise(stage, earlier)
+            if kept:
+                mistakes.append(f"{stage.name}.start_from: stage {earlier.name!r} {kept}")
+                continue
         for start in _starts(stage.start_from, alternatives):
             if start in built or (start == stage.start_from and "/" in start):
                 elsewhere = start not in built
@@ -77,6 +75,21 @@ def check_handovers(pipeline: Pipeline) -> None:
             )
     if mistakes:
         raise ConfigError("\n".join(mistakes))
+
+
+def _kept_otherwise(stage: Stage, earlier: Stage) -> str:
+    """Why a stage cannot go on from what an earlier one may keep in place of a network; empty where it can."""
+    if earlier.choose.join and (stage.method is not None or stage.data != earlier.data):
+        return (
+            "may put its candidates side by side, and its encoder then sees the graph as each of them did, not as "
+            f"here. Set {earlier.name}.choose.join to false."
+        )
+    if earlier.choose.smooth and stage.method is not None:
+        return (
+            "may average its features over neighbors, and no stage trains on from those. "
+            f"Set {earlier.name}.choose.smooth to null."
+        )
+    return ""
 
 
 def _starts(start: str | None, alternatives: dict[str, list[Stage]]) -> list[str]:

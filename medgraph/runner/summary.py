@@ -8,11 +8,12 @@ from rich.console import Console
 from medgraph.config.schema import Pipeline
 from medgraph.data.label_counts import labelled_words
 from medgraph.evaluation.scores import Scores, metric
-from medgraph.runner.choose import read_choice, told
+from medgraph.runner.choose import read_choice
 from medgraph.runner.compare import FOREIGN, PRETRAINED, SCRATCH, arm_folder, read_table
 from medgraph.runner.encoder_folder import read_facts
 from medgraph.runner.export import load_encoder
 from medgraph.runner.folder import RunFolder, read_environment
+from medgraph.runner.kept import told
 from medgraph.runner.log import read_metrics
 from medgraph.runner.report import print_scores, print_table, write_report
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from reference.candidates import choosing
 
 import medgraph
 from medgraph import config
@@ -21,41 +22,14 @@ from medgraph.runner.encoder_folder import WEIGHTS, read_facts
 from medgraph.runner.export import load_encoder
 from medgraph.runner.handover import check_handovers
 
-PIPELINE = """
-name: choosing
-seed: 3
-stages:
-  pretrain:
-    config:
-      kind: train
-      data: {name: metapath_views, source: {name: planted_graph, num_targets: 150}, top_k: [20]}
-      method:
-        name: meow
-        encoder: {name: metapath, dim: 16}
-        loss: {name: info_nce}
-        prototype_weight: 0.0
-        num_clusters: [1]
-        embedding_dim: 16
-      train: {epochs: 20, batch_size: 1, optimizer: {name: adam, lr: 0.005}, schedule: {name: constant}}
-      choose:
-        evaluator: {name: node_probe, num_probes: 3, num_steps: 40}
-        candidates:
-          noise: {data.feature_mask: 0.99, data.edge_masks: [0.99], train.epochs: 1}
-          plain: {}
-          few: {data.top_k: [2], train.epochs: 2}
-  probe:
-    start_from: pretrain
-    config: {kind: evaluate, evaluator: {name: node_probe, num_probes: 3, num_steps: 40}}
+ENCODER = "name: metapath, dim: 16"
+CHOICE = """
+candidates:
+  noise: {data.feature_mask: 0.99, data.edge_masks: [0.99], train.epochs: 1}
+  plain: {}
+  few: {data.top_k: [2], train.epochs: 2}
 """
-FINETUNE = """
-  finetune:
-    start_from: pretrain
-    config:
-      kind: train
-      data: {name: labelled_nodes, graph_data: {name: metapath_views, source: {name: planted_graph, num_targets: 150}}}
-      method: {name: node_classification, encoder: {name: metapath, dim: 16}}
-      train: {epochs: 1, batch_size: 1, optimizer: {name: adam}, schedule: {name: constant}}
-"""
+PIPELINE = choosing(ENCODER, 20, CHOICE)
 EVALUATOR = NodeProbe(num_probes=3, num_steps=40)
 
 
@@ -185,7 +159,8 @@ def test_values_of_a_candidate_that_do_not_fit_the_data_are_told(pipeline):
 
 def test_a_later_stage_has_to_take_the_encoder_of_every_candidate(pipeline, tmp_path):
     path = tmp_path / "wide.yaml"
-    path.write_text(pipeline.read_text().replace("few: {", "few: {method.encoder.dim: 8, ") + FINETUNE)
+    differing = CHOICE.replace("few: {", "few: {method.encoder.dim: 8, ")
+    path.write_text(choosing(ENCODER, 20, differing, finetune=True))
     with pytest.raises(
         ConfigError, match=r"finetune\.method\.encoder: starts from stage 'pretrain/few', but"
     ) as caught:

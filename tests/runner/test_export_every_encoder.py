@@ -30,7 +30,7 @@ STACKED = {"name": "volume", "slice_encoder": RESNET, "attention": {"name": "ms1
 ENCODERS = {f"{name}-{dims}d": (node, dims) for name, node in PLAIN.items() for dims in (2, 3)}
 ENCODERS |= {"volume": ({**STACKED, "num_layers": 1, "hidden_dim": 8}, 2)}
 SIZES = {2: (40, 36), 3: (20, 24, 18)}
-OF_GRAPHS = {"metapath", "metapath_sampled"}
+OF_GRAPHS = {"metapath", "metapath_sampled", "smoothed"}
 
 PT2 = "import numpy as np, sys, torch\n"
 PT2 += "def run(path, x): return torch.export.load(path + '.pt2').module()(torch.from_numpy(x)).detach().numpy()\n"

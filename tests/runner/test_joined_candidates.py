@@ -6,52 +6,26 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from reference.candidates import choosing
 
 import medgraph
 from medgraph import config
 from medgraph.errors import ConfigError, DataError
-from medgraph.runner import checkpoint, choose
+from medgraph.runner import checkpoint
 from medgraph.runner.embed_nodes import embed_nodes
 from medgraph.runner.encoder_folder import WEIGHTS, read_facts
 from medgraph.runner.export import load_encoder
 from medgraph.runner.handover import check_handovers
+from medgraph.runner.kept import keep_better
 
-PIPELINE = """
-name: joining
-seed: 3
-stages:
-  pretrain:
-    config:
-      kind: train
-      data: {name: metapath_views, source: {name: planted_graph, num_targets: 150}, top_k: [20]}
-      method:
-        name: meow
-        encoder: {name: metapath, dim: 8, output: joined}
-        loss: {name: info_nce}
-        prototype_weight: 0.0
-        num_clusters: [1]
-        embedding_dim: 8
-      train: {epochs: 2, batch_size: 1, optimizer: {name: adam, lr: 0.005}, schedule: {name: constant}}
-      choose:
-        evaluator: {name: node_probe, num_probes: 3, num_steps: 40}
-        join: true
-        candidates:
-          plain: {}
-          walks: {data.target_features: walks}
-          same: {data.resample_masks_every: 1000}
-          few: {data.top_k: [2], data.idf_power: 0.5}
-  probe:
-    start_from: pretrain
-    config: {kind: evaluate, evaluator: {name: node_probe, num_probes: 3, num_steps: 40}}
-"""
-FINETUNE = """
-  finetune:
-    start_from: pretrain
-    config:
-      kind: train
-      data: {name: labelled_nodes, graph_data: {name: metapath_views, source: {name: planted_graph, num_targets: 150}}}
-      method: {name: node_classification, encoder: {name: metapath, dim: 8, output: joined}}
-      train: {epochs: 1, batch_size: 1, optimizer: {name: adam}, schedule: {name: constant}}
+ENCODER = "name: metapath, dim: 8, output: joined"
+CHOICE = """
+join: true
+candidates:
+  plain: {}
+  walks: {data.target_features: walks}
+  same: {data.resample_masks_every: 1000}
+  few: {data.top_k: [2], data.idf_power: 0.5}
 """
 NAMES = ("plain", "walks", "same", "few")
 
@@ -59,7 +33,7 @@ NAMES = ("plain", "walks", "same", "few")
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory):
     path = tmp_path_factory.mktemp("joining") / "joining.yaml"
-    path.write_text(PIPELINE)
+    path.write_text(choosing(ENCODER, 2, CHOICE))
     return path
 
 
@@ -126,7 +100,7 @@ def test_members_of_the_best_are_put_beside_the_others_with_masks_of_their_own(p
     assert {"joined", "all"} <= choice.keys()
     stage = config.load(pipeline, changes).stages["pretrain"]
     evaluator = config.build(stage.choose.evaluator, "evaluators", seed=3)
-    choose._join(path, stage, choice | {"joined": 0.0}, 3, evaluator, "cpu")
+    keep_better(path, stage, choice | {"joined": 0.0}, 3, evaluator, "cpu")
     (other,) = {"plain", "few"} - {choice["best"]}
     folders = [path / name / "encoder" for name in (choice["best"], "member-2", other)]
     alone = [rows(folder, tmp_path / f"{number}") for number, folder in enumerate(folders)]
@@ -173,7 +147,7 @@ def test_what_cannot_be_put_side_by_side_is_told_before_anything_is_trained(pipe
 
 def test_a_stage_that_would_train_on_from_several_networks_is_refused(pipeline, tmp_path):
     path = tmp_path / "fine.yaml"
-    path.write_text(PIPELINE + FINETUNE)
+    path.write_text(choosing(ENCODER, 2, CHOICE, finetune=True))
     told = r"finetune\.start_from: stage 'pretrain' may put its .* Set pretrain\.choose\.join to false"
     with pytest.raises(ConfigError, match=told):
         check_handovers(config.load(path))

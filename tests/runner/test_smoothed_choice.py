@@ -1,0 +1,145 @@
+"""What a stage chose, with features averaged over neighbors where validation says so."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from reference.candidates import SOURCE, choosing
+
+import medgraph
+from medgraph import config
+from medgraph.errors import ConfigError
+from medgraph.hetero.smoothed import mean_of_nearest
+from medgraph.runner import checkpoint
+from medgraph.runner.embed_nodes import embed_nodes
+from medgraph.runner.encoder_folder import WEIGHTS, read_facts
+from medgraph.runner.handover import check_handovers
+from medgraph.runner.kept import told
+
+ENCODER = "name: metapath, dim: 8"
+CHOICE = """
+join: true
+smooth: 12
+candidates:
+  plain: {}
+  few: {data.top_k: [2]}
+"""
+NAMES = ("plain", "few")
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    path = tmp_path_factory.mktemp("smoothing") / "smoothing.yaml"
+    path.write_text(choosing(ENCODER, 3, CHOICE))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(pipeline):
+    return medgraph.run(pipeline, out=pipeline.parent / "run", device="cpu")
+
+
+def chosen_anew(finished, run, figure, *changes):
+    """The run with another figure of every candidate, of which the first is then the best; choice and stage."""
+    shutil.copytree(finished, run)
+    for name in NAMES:
+        checkpoint.write_json(run / "pretrain" / name / "validation.json", {"figure": figure})
+    for stage in ("pretrain", "probe"):
+        (run / stage / "done.json").unlink()
+    medgraph.run(run / "pipeline.yaml", changes, out=run, resume=True, device="cpu")
+    return run / "pretrain", json.loads((run / "pretrain" / "choice.json").read_text())
+
+
+def rows(folder, out, **arguments):
+    embed_nodes(folder, out, device="cpu", **arguments)
+    return np.load(out / "nodes.npy")
+
+
+def test_the_best_of_all_that_may_be_kept_is_kept_and_scored(finished, tmp_path):
+    path, choice = chosen_anew(finished, tmp_path / "run", 10.0)
+    assert choice["best"] == "plain"
+    made = {name: choice[name] for name in ("all", "smoothed", "all_smoothed")}
+    assert min(made.values()) > 40
+    kept = max(made, key=lambda name: made[name])
+    alone = [rows(path / name / "encoder", tmp_path / name) for name in NAMES]
+    both = np.concatenate(alone, axis=1) / 2**0.5
+    features = {"all": both, "smoothed": mean_of(alone[0]), "all_smoothed": mean_of(both)}
+    np.testing.assert_allclose(rows(path / "encoder", tmp_path / "kept"), features[kept], atol=1e-6)
+    (row,) = json.loads((path.parent / "probe" / "scores.json").read_text())["rows"]
+    assert row["validation_macro_f1"] == pytest.approx(made[kept], abs=1e-9)
+    for page in (path / "encoder" / "README.md", path.parent / "report.html"):
+        assert told(choice) in page.read_text()
+
+
+def mean_of(features):
+    return mean_of_nearest(torch.from_numpy(features), 12).numpy()
+
+
+@pytest.fixture(scope="module")
+def smoothed(finished, tmp_path_factory):
+    """A stage without `join`, which keeps the best candidate smoothed."""
+    path = tmp_path_factory.mktemp("alone") / "alone.yaml"
+    path.write_text(choosing(ENCODER, 3, CHOICE.replace("join: true\n", "")))
+    run = medgraph.run(path, out=path.parent / "first", device="cpu")
+    stage, choice = chosen_anew(run, path.parent / "run", 10.0)
+    assert choice.keys() == {"best", "validation", "smoothed"}
+    return stage
+
+
+def test_the_best_alone_is_smoothed_and_its_weights_are_those_trained(smoothed, tmp_path):
+    facts = read_facts(smoothed / "encoder")
+    assert facts["encoder"]["name"] == "smoothed"
+    assert facts["facts"]["data"] == read_facts(smoothed / "plain" / "encoder")["facts"]["data"]
+    own, _ = checkpoint.read_tensors(smoothed / "encoder" / WEIGHTS)
+    trained, _ = checkpoint.read_tensors(smoothed / "plain" / "encoder" / WEIGHTS)
+    assert own.keys() == {f"encoder.{name}" for name in trained}
+    assert all(torch.equal(own[f"encoder.{name}"], value) for name, value in trained.items())
+    alone = rows(smoothed / "plain" / "encoder", tmp_path / "alone")
+    np.testing.assert_allclose(rows(smoothed / "encoder", tmp_path / "kept"), mean_of(alone), atol=1e-6)
+    assert "plain is kept, smoothed, with" in (smoothed / "encoder" / "README.md").read_text()
+    assert "Attention of each meta-path" in (smoothed.parent / "report.html").read_text()
+
+
+def test_another_graph_is_averaged_over_its_own_neighbors(smoothed, tmp_path):
+    with pytest.warns(UserWarning, match="the graph is not the one trained on"):
+        kept = rows(smoothed / "encoder", tmp_path / "kept", changes=["source.graph_seed=4"])
+    with pytest.warns(UserWarning, match="the graph is not the one trained on"):
+        alone = rows(smoothed / "plain" / "encoder", tmp_path / "alone", changes=["source.graph_seed=4"])
+    np.testing.assert_allclose(kept, mean_of(alone), atol=1e-6)
+
+
+def test_one_alone_is_kept_where_smoothing_is_not_better(finished, tmp_path):
+    path, choice = chosen_anew(finished, tmp_path / "run", 100.0)
+    assert (path / "encoder" / WEIGHTS).read_bytes() == (path / "plain" / "encoder" / WEIGHTS).read_bytes()
+    last = f"smoothed {choice['smoothed']:.2f}; all side by side, smoothed {choice['all_smoothed']:.2f}"
+    assert told(choice).endswith(last)
+    assert told(choice).startswith("plain is kept, with 100.00 on validation; few 100.00; all side by side ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (["smooth=1"], "smooth: expected 2 or more, got 1"),
+        (
+            ["join=false", "candidates.few={data.name: metapath_batches}"],
+            "smooth: expected candidates on metapath_views, whose features are of a whole graph; got metapath on",
+        ),
+    ],
+)
+def test_what_cannot_be_smoothed_is_told_before_anything_is_trained(pipeline, changes, expected):
+    with pytest.raises(ConfigError, match=expected):
+        config.dry_build(config.load(pipeline, [f"pretrain.choose.{change}" for change in changes]))
+
+
+def test_a_stage_that_would_train_on_from_averages_is_refused(tmp_path):
+    path = tmp_path / "fine.yaml"
+    path.write_text(choosing(ENCODER, 3, CHOICE.replace("join: true\n", ""), finetune=True))
+    expected = r"finetune\.start_from: stage 'pretrain' may average its .* Set pretrain\.choose\.smooth to null"
+    with pytest.raises(ConfigError, match=expected):
+        check_handovers(config.load(path))
+    check_handovers(config.load(path, ["pretrain.choose.smooth=null", "pretrain.choose.candidates.few={}"]))
+    probed = tmp_path / "probed.yaml"
+    probed.write_text(choosing(ENCODER, 3, CHOICE.replace("join: true\n", "")))
+    check_handovers(config.load(probed, [f"probe.data={{name: metapath_views, source: {SOURCE}, top_k: [5]}}"]))
