@@ -1,5 +1,16 @@
 """Pipelines on a planted graph whose first stage trains candidates, and the stage that fine-tunes."""
 
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import medgraph
+from medgraph.runner import checkpoint
+from medgraph.runner.embed_nodes import embed_nodes
+
 SOURCE = "{name: planted_graph, num_targets: 150}"
 _PIPELINE = """
 name: choosing
@@ -47,3 +58,20 @@ def choosing(encoder: str, epochs: int, choice: str, finetune: bool = False) -> 
     lines = "\n        ".join(choice.strip().splitlines())
     text = _PIPELINE.replace("CHOICE", lines).replace("EPOCHS", str(epochs)) + (_FINETUNE if finetune else "")
     return text.replace("SOURCE", SOURCE).replace("ENCODER", encoder)
+
+
+def chosen_anew(finished: Path, run: Path, figure: float) -> tuple[Path, dict[str, Any]]:
+    """Stage and choice of the run with another figure of every candidate, of which the first is then the best."""
+    shutil.copytree(finished, run)
+    for path in (run / "pretrain").glob("*/validation.json"):
+        checkpoint.write_json(path, {"figure": figure})
+    for stage in ("pretrain", "probe"):
+        (run / stage / "done.json").unlink()
+    medgraph.run(run / "pipeline.yaml", out=run, resume=True, device="cpu")
+    return run / "pretrain", json.loads((run / "pretrain" / "choice.json").read_text())
+
+
+def embedded(folder: Path, out: Path, **arguments: Any) -> np.ndarray:
+    """What an encoder gives to each target."""
+    embed_nodes(folder, out, device="cpu", **arguments)
+    return np.load(out / "nodes.npy")

@@ -6,13 +6,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from reference.candidates import choosing
+from reference.candidates import choosing, chosen_anew, embedded
 
 import medgraph
 from medgraph import config
 from medgraph.errors import ConfigError, DataError
 from medgraph.runner import checkpoint
-from medgraph.runner.embed_nodes import embed_nodes
 from medgraph.runner.encoder_folder import WEIGHTS, read_facts
 from medgraph.runner.export import load_encoder
 from medgraph.runner.handover import check_handovers
@@ -27,7 +26,6 @@ candidates:
   same: {data.resample_masks_every: 1000}
   few: {data.top_k: [2], data.idf_power: 0.5}
 """
-NAMES = ("plain", "walks", "same", "few")
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +40,6 @@ def finished(pipeline):
     return medgraph.run(pipeline, out=pipeline.parent / "run", device="cpu")
 
 
-def chosen_anew(finished, run, figure):
-    """The run with another figure of every candidate, of which the first is then the best."""
-    shutil.copytree(finished, run)
-    for name in NAMES:
-        checkpoint.write_json(run / "pretrain" / name / "validation.json", {"figure": figure})
-    for stage in ("pretrain", "probe"):
-        (run / stage / "done.json").unlink()
-    medgraph.run(run / "pipeline.yaml", out=run, resume=True, device="cpu")
-    return run / "pretrain", json.loads((run / "pretrain" / "choice.json").read_text())
-
-
-def rows(folder, out, **arguments):
-    embed_nodes(folder, out, device="cpu", **arguments)
-    return np.load(out / "nodes.npy")
-
-
 @pytest.fixture(scope="module")
 def joined(finished, tmp_path_factory):
     return chosen_anew(finished, tmp_path_factory.mktemp("joined") / "run", 10.0)
@@ -67,8 +49,8 @@ def test_all_are_kept_where_that_is_better_and_each_sees_what_it_was_trained_on(
     stage, choice = joined
     assert choice["best"] == "plain"
     assert choice["all"] > 50
-    together = rows(stage / "encoder", tmp_path / "together")
-    alone = [rows(stage / name / "encoder", tmp_path / name) for name in ("plain", "walks", "few")]
+    together = embedded(stage / "encoder", tmp_path / "together")
+    alone = [embedded(stage / name / "encoder", tmp_path / name) for name in ("plain", "walks", "few")]
     assert len({part.tobytes() for part in alone}) == 3
     np.testing.assert_allclose(together, np.concatenate(alone, axis=1) / 3**0.5, rtol=1e-6)
     (row,) = json.loads((stage.parent / "probe" / "scores.json").read_text())["rows"]
@@ -103,8 +85,8 @@ def test_members_of_the_best_are_put_beside_the_others_with_masks_of_their_own(p
     keep_better(path, stage, choice | {"joined": 0.0}, 3, evaluator, "cpu")
     (other,) = {"plain", "few"} - {choice["best"]}
     folders = [path / name / "encoder" for name in (choice["best"], "member-2", other)]
-    alone = [rows(folder, tmp_path / f"{number}") for number, folder in enumerate(folders)]
-    together = rows(path / "encoder", tmp_path / "together")
+    alone = [embedded(folder, tmp_path / f"{number}") for number, folder in enumerate(folders)]
+    together = embedded(path / "encoder", tmp_path / "together")
     np.testing.assert_allclose(together, np.concatenate(alone, axis=1) / 3**0.5, rtol=1e-6)
     views = config.build(read_facts(path / "encoder")["facts"]["data"], "data", seed=3).views
     first, second, third = ([p.masked.dense() for p in views.of_member(k).paths] for k in range(3))
@@ -116,7 +98,7 @@ def test_another_graph_is_refused_for_its_vectors_of_walks_and_else_embedded(joi
     stage, _ = joined
     other = ["source.graph_seed=4"]
     with pytest.raises(DataError, match=r"features of .* are vectors of walks, which mean nothing in another graph"):
-        rows(stage / "encoder", tmp_path / "out", changes=other)
+        embedded(stage / "encoder", tmp_path / "out", changes=other)
     facts = read_facts(stage / "encoder")
     data, encoders = facts["facts"]["data"], facts["encoder"]["encoders"]
     for kept in (data["data"], data["num_networks"], encoders, facts["spec"]["parts"]):
@@ -127,7 +109,7 @@ def test_another_graph_is_refused_for_its_vectors_of_walks_and_else_embedded(joi
     checkpoint.write_tensors(tmp_path / "encoder" / WEIGHTS, tensors, {})
     checkpoint.write_json(tmp_path / "encoder" / "encoder.json", facts)
     with pytest.warns(UserWarning, match="the graph is not the one trained on"):
-        found = rows(tmp_path / "encoder", tmp_path / "other", changes=other)
+        found = embedded(tmp_path / "encoder", tmp_path / "other", changes=other)
     assert len(found) == 150
     encoder = load_encoder(tmp_path / "encoder")
     assert found.shape[1] == encoder.out_dim == 32

@@ -1,19 +1,17 @@
 """What a stage chose, with features averaged over neighbors where validation says so."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
 import torch
-from reference.candidates import SOURCE, choosing
+from reference.candidates import SOURCE, choosing, chosen_anew, embedded
 
 import medgraph
 from medgraph import config
 from medgraph.errors import ConfigError
 from medgraph.hetero.smoothed import mean_of_nearest
 from medgraph.runner import checkpoint
-from medgraph.runner.embed_nodes import embed_nodes
 from medgraph.runner.encoder_folder import WEIGHTS, read_facts
 from medgraph.runner.handover import check_handovers
 from medgraph.runner.kept import told
@@ -41,32 +39,16 @@ def finished(pipeline):
     return medgraph.run(pipeline, out=pipeline.parent / "run", device="cpu")
 
 
-def chosen_anew(finished, run, figure, *changes):
-    """The run with another figure of every candidate, of which the first is then the best; choice and stage."""
-    shutil.copytree(finished, run)
-    for name in NAMES:
-        checkpoint.write_json(run / "pretrain" / name / "validation.json", {"figure": figure})
-    for stage in ("pretrain", "probe"):
-        (run / stage / "done.json").unlink()
-    medgraph.run(run / "pipeline.yaml", changes, out=run, resume=True, device="cpu")
-    return run / "pretrain", json.loads((run / "pretrain" / "choice.json").read_text())
-
-
-def rows(folder, out, **arguments):
-    embed_nodes(folder, out, device="cpu", **arguments)
-    return np.load(out / "nodes.npy")
-
-
 def test_the_best_of_all_that_may_be_kept_is_kept_and_scored(finished, tmp_path):
     path, choice = chosen_anew(finished, tmp_path / "run", 10.0)
     assert choice["best"] == "plain"
     made = {name: choice[name] for name in ("all", "smoothed", "all_smoothed")}
     assert min(made.values()) > 40
     kept = max(made, key=lambda name: made[name])
-    alone = [rows(path / name / "encoder", tmp_path / name) for name in NAMES]
+    alone = [embedded(path / name / "encoder", tmp_path / name) for name in NAMES]
     both = np.concatenate(alone, axis=1) / 2**0.5
     features = {"all": both, "smoothed": mean_of(alone[0]), "all_smoothed": mean_of(both)}
-    np.testing.assert_allclose(rows(path / "encoder", tmp_path / "kept"), features[kept], atol=1e-6)
+    np.testing.assert_allclose(embedded(path / "encoder", tmp_path / "kept"), features[kept], atol=1e-6)
     (row,) = json.loads((path.parent / "probe" / "scores.json").read_text())["rows"]
     assert row["validation_macro_f1"] == pytest.approx(made[kept], abs=1e-9)
     for page in (path / "encoder" / "README.md", path.parent / "report.html"):
@@ -96,17 +78,17 @@ def test_the_best_alone_is_smoothed_and_its_weights_are_those_trained(smoothed, 
     trained, _ = checkpoint.read_tensors(smoothed / "plain" / "encoder" / WEIGHTS)
     assert own.keys() == {f"encoder.{name}" for name in trained}
     assert all(torch.equal(own[f"encoder.{name}"], value) for name, value in trained.items())
-    alone = rows(smoothed / "plain" / "encoder", tmp_path / "alone")
-    np.testing.assert_allclose(rows(smoothed / "encoder", tmp_path / "kept"), mean_of(alone), atol=1e-6)
+    alone = embedded(smoothed / "plain" / "encoder", tmp_path / "alone")
+    np.testing.assert_allclose(embedded(smoothed / "encoder", tmp_path / "kept"), mean_of(alone), atol=1e-6)
     assert "plain is kept, smoothed, with" in (smoothed / "encoder" / "README.md").read_text()
     assert "Attention of each meta-path" in (smoothed.parent / "report.html").read_text()
 
 
 def test_another_graph_is_averaged_over_its_own_neighbors(smoothed, tmp_path):
     with pytest.warns(UserWarning, match="the graph is not the one trained on"):
-        kept = rows(smoothed / "encoder", tmp_path / "kept", changes=["source.graph_seed=4"])
+        kept = embedded(smoothed / "encoder", tmp_path / "kept", changes=["source.graph_seed=4"])
     with pytest.warns(UserWarning, match="the graph is not the one trained on"):
-        alone = rows(smoothed / "plain" / "encoder", tmp_path / "alone", changes=["source.graph_seed=4"])
+        alone = embedded(smoothed / "plain" / "encoder", tmp_path / "alone", changes=["source.graph_seed=4"])
     np.testing.assert_allclose(kept, mean_of(alone), atol=1e-6)
 
 
