@@ -97,7 +97,7 @@ def _dry_build_stage(stage: Stage, pipeline: Pipeline) -> None:
                 f"{_placed(place, pipeline.origins)}: {stage.choose.evaluator['name']} cannot score validation alone; "
                 "to choose, take node_probe or node_embedding"
             )
-        _check_join(stage, pipeline.origins)
+        _check_kept(stage, pipeline.origins)
     assert stage.data is not None
     data = build(stage.data, "data", path=f"{stage.name}.data", **settings)
     try:
@@ -122,7 +122,7 @@ def _dry_build_stage(stage: Stage, pipeline: Pipeline) -> None:
             )
 
 
-def _check_join(stage: Stage, origins: dict[str, str]) -> None:
+def _check_kept(stage: Stage, origins: dict[str, str]) -> None:
     """Raise ConfigError where candidates cannot be put side by side, or smoothed, before hours are spent."""
     kinds = {(each.data["name"], each.method["encoder"]["name"]) for each in stage.candidates.values()}
     told = ", ".join(f"{encoder} on {data}" for data, encoder in sorted(kinds))

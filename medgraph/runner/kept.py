@@ -65,11 +65,10 @@ def keep_better(path: Path, stage: Stage, choice: dict[str, Any], seed: int, eva
     """
     if not (stage.choose.join or stage.choose.smooth):
         return
-    alone = _alone(path, seed)
     together = _side_by_side(path, stage, choice["best"], seed) if stage.choose.join else None
     made = {"all": together} if together else {}
     if stage.choose.smooth:
-        made["smoothed"] = alone.smoothed(stage.choose.smooth)
+        made["smoothed"] = _alone(path, seed).smoothed(stage.choose.smooth)
         if together:
             made["all_smoothed"] = together.smoothed(stage.choose.smooth)
     for name, one in made.items():
