@@ -12,7 +12,7 @@ from medgraph import shipped
 from medgraph.config import parts, read, signature
 from medgraph.config.parts import Findings, check_arguments, check_part, join
 from medgraph.config.read import Node
-from medgraph.config.schema import NEEDS_START, STAGE_KEYS, Choose, Compare, Pipeline, Stage, Train
+from medgraph.config.schema import NEEDS_START, STAGE_KEYS, Choose, Compare, Pipeline, Smooth, Stage, Train
 from medgraph.errors import ConfigError
 
 _PART_KINDS = {"data": "data", "method": "methods", "evaluator": "evaluators"}
@@ -253,6 +253,10 @@ def _check_config(config: Node, kind: str, name: str, findings: Findings) -> dic
             values[key] = _check_settings(node, _SETTINGS[key], join(name, key), findings)
     if getattr(values.get("compare"), "foreign", None) is not None:
         values["compare"] = _check_foreign(values["compare"], join(name, "compare"), findings)
+    if getattr(values.get("choose"), "smooth", None) is not None:
+        ways = _child(config.value["choose"], "smooth")
+        smooth = {key: _check_settings(ways[key], Smooth, f"{name}.choose.smooth.{key}", findings) for key in ways}
+        values["choose"] = replace(values["choose"], smooth=smooth)
     if kind == "evaluate" and _absent(config.value.get("data")):
         findings.add(config.origin, name, "missing key 'data': there is no earlier stage to take them from")
     return values

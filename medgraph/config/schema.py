@@ -109,6 +109,25 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Smooth:
+    """One way to average features over the targets whose features are most alike, see `hetero.smoothed`.
+
+    Attributes:
+        num_neighbors: So many targets, itself included.
+        rounds: How often features are averaged.
+        symmetric: Average over those whose neighbor a target is, too.
+    """
+
+    num_neighbors: int
+    rounds: int = 1
+    symmetric: bool = False
+
+    def __post_init__(self) -> None:
+        checks.at_least("num_neighbors", self.num_neighbors, 2)
+        checks.at_least("rounds", self.rounds, 1)
+
+
+@dataclass(frozen=True)
 class Choose:
     """Candidates that a `train` stage trains one after another, to keep the one that is best on validation.
 
@@ -118,20 +137,18 @@ class Choose:
             stage as it stands. Of equally good ones the first is kept.
         join: Put the networks of all candidates side by side, as with `members`, and keep that if it scores higher on
             validation than what is kept alone. Of whole graphs.
-        smooth: Average features over the so many targets whose features are most alike, see `hetero.smoothed`, and keep
-            that if it scores higher on validation; under `join`, of the best alone and of all side by side. None does
-            not. Of whole graphs.
+        smooth: Per name, a way to average features over the targets whose features are most alike, `Smooth`; the best
+            of them is kept if it scores higher on validation than what is not averaged. Under `join`, of the best
+            alone and of all side by side. Of whole graphs.
     """
 
     evaluator: dict[str, Any]
     candidates: dict[str, dict[str, object]]
     join: bool = False
-    smooth: int | None = None
+    smooth: dict[str, object] | None = None
 
     def __post_init__(self) -> None:
         checks.at_least("candidates: number", len(self.candidates), 2)
-        if self.smooth is not None:
-            checks.at_least("smooth", self.smooth, 2)
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,21 @@ _ENTRIES = 2**24  # of cosines held at once
 
 
 class Smoothed(nn.Module):
-    """The mean of an encoder's features over the `num_neighbors` targets that lie nearest by cosine, itself included.
+    """An encoder's features, averaged over the `num_neighbors` targets that lie nearest by cosine, itself included.
 
-    Where targets of one class lie together, that takes from each what is its own and leaves what it shares with its
-    neighbors [1]; where they do not, it mixes classes. So validation tells whether to: `choose.smooth`.
+    Y = A^rounds X: in each round every target takes the mean over the same neighbors, those of X. Where targets of one
+    class lie together, that takes from each what is its own and leaves what it shares with its neighbors [1]; after
+    many rounds, what it shares with all that chains of neighbors lead to. Where they do not, it mixes classes. So
+    validation tells whether to, and how far: `choose.smooth`.
 
     [1] Wu et al., 2019, arXiv:1902.07153, on a graph that is given; here the graph is that of the features.
 
     Args:
         encoder: Gives the features of all targets of a graph (n, d); a network, or an `ensemble`.
         num_neighbors: k.
+        rounds: How often features are averaged.
+        symmetric: A target also averages over those whose neighbor it is. Otherwise targets that are neighbors of many
+            draw these toward themselves, round after round.
 
     Attributes:
         out_dim: That of the encoder.
@@ -31,36 +36,59 @@ class Smoothed(nn.Module):
 
     takes_batches = False
 
-    def __init__(self, encoder: Any, num_neighbors: int = 20):
+    def __init__(self, encoder: Any, num_neighbors: int = 20, rounds: int = 1, symmetric: bool = False):
         super().__init__()
         if not hasattr(encoder, "target_type") or encoder.takes_batches:
             raise ValueError(f"encoder: expected one that embeds a whole graph, got {type(encoder).__name__}")
         self.encoder = encoder
         self.num_neighbors = checks.at_least("num_neighbors", num_neighbors, 2)
+        self.rounds, self.symmetric = checks.at_least("rounds", rounds, 1), symmetric
         self.out_dim, self.target_type = encoder.out_dim, encoder.target_type
 
     def forward(self, views: GraphViews) -> Tensor:
         """Features of the targets (n, out_dim)."""
-        return mean_of_nearest(self.encoder(views), self.num_neighbors)
+        return self.smooth(self.encoder(views))
+
+    def smooth(self, features: Tensor) -> Tensor:
+        """Features that the encoder gave (n, out_dim), averaged."""
+        return mean_of_nearest(features, self.num_neighbors, self.rounds, self.symmetric)
 
     def each(self, views: Any) -> list[tuple[Any, Any]]:
         """The networks whose features are averaged, each with the graph as it sees it."""
         return self.encoder.each(views) if hasattr(self.encoder, "each") else [(self.encoder, views)]
 
 
-def mean_of_nearest(features: Tensor, num_neighbors: int) -> Tensor:
-    """Of each row (n, d), the mean over the rows of highest cosine with it, itself included; in blocks of rows.
+def mean_of_nearest(features: Tensor, num_neighbors: int, rounds: int = 1, symmetric: bool = False) -> Tensor:
+    """Of each row (n, d), the mean over the rows of highest cosine with it, itself included; see `Smoothed`.
 
     A row of zeros, which has no direction, stays as it is, and is no neighbor where there are others.
     """
+    average = _adjacency(_nearest(features, num_neighbors), symmetric).to(features)
+    with torch.autocast(features.device.type, enabled=False):
+        for _ in range(rounds):
+            features = torch.sparse.mm(average, features)
+    return features
+
+
+def _nearest(features: Tensor, num_neighbors: int) -> Tensor:
+    """Numbers of each row's neighbors (n, k), itself first, in blocks of rows; of a row of zeros itself alone."""
     unit = F.normalize(features.float(), dim=1)
     bare = (unit == 0).all(dim=1)
-    size = max(1, _ENTRIES // len(features))
     blocks = []
-    for rows in torch.arange(len(features), device=features.device).split(size):
+    for rows in torch.arange(len(unit), device=unit.device).split(max(1, _ENTRIES // len(unit))):
         cosines = (unit[rows] @ unit.T).masked_fill(bare, -2.0)
         cosines[torch.arange(len(rows), device=rows.device), rows] = 2.0  # itself before its equals
-        nearest = cosines.topk(min(num_neighbors, len(features)), dim=1).indices
-        means = torch.stack([features[column] for column in nearest.T]).mean(dim=0)
-        blocks.append(features[rows].where(bare[rows, None], means))
+        found = cosines.topk(min(num_neighbors, len(unit)), dim=1).indices
+        blocks.append(found.where(~bare[rows, None], rows[:, None]))
     return torch.cat(blocks)
+
+
+def _adjacency(nearest: Tensor, symmetric: bool) -> Tensor:
+    """What gives each row the mean over its neighbors: sparse (n, n), every row summing to 1, in double precision."""
+    rows = torch.arange(len(nearest), device=nearest.device)[:, None].expand_as(nearest)
+    places = torch.stack([rows.flatten(), nearest.flatten()])
+    if symmetric:
+        places = torch.cat([places, places.flip(0)], dim=1)
+    weights = 1 / places[0].bincount().double()
+    size = (len(nearest), len(nearest))
+    return torch.sparse_coo_tensor(places, weights[places[0]], size, check_invariants=True).coalesce()

@@ -30,7 +30,7 @@ def choose_stage(stage: Stage, pipeline: Pipeline, folder: RunFolder, device: st
     Where the best has several members, its further ones are trained then. Under `choose.join` the networks of the
     others are put beside them, and under `choose.smooth` features averaged over neighbors, if that scores higher.
     Writes `choice.json`: the best candidate, the figure of each, that of the members together ("joined"), and those of
-    `kept.OTHERWISE`. What is finished is not trained again.
+    what else was made of the networks ("made"). What is finished is not trained again.
     """
     path = folder.stage(stage.name)
     start = folder.encoder(stage.start_from) if stage.start_from else None

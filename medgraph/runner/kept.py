@@ -1,25 +1,23 @@
 """What a stage that chooses keeps: its best candidate, or what is made of its networks, if that is better."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from medgraph import config, files
-from medgraph.config.schema import Stage
+from medgraph.config.schema import Smooth, Stage
 from medgraph.data.spec import spec_from_dict
 from medgraph.runner.encoder_folder import read_facts, weights_file
 from medgraph.runner.export import export_encoder, load_encoder
 from medgraph.runner.graph_fit import graph_facts
 
 ALONE = "alone"
-OTHERWISE = {  # what may be kept in place of the best candidate alone, by its key in the choice
-    "all": "all side by side",
-    "smoothed": "smoothed",
-    "all_smoothed": "all side by side, smoothed",
-}
+ALL = "all side by side"
 
 
 @dataclass(frozen=True)
@@ -27,26 +25,27 @@ class Made:
     """An encoder that a stage may keep.
 
     Attributes:
-        encoder: Network or networks.
+        encoder: Network or networks, a module.
         node: Its config.
         data: What it sees the graph through, built.
         spec: Facts of the data that it was built with.
         facts: What is told beside it, the data's config among it.
     """
 
-    encoder: nn.Module
+    encoder: Any
     node: dict[str, Any]
     data: Any
     spec: Any
     facts: dict[str, Any]
 
-    def figure(self, evaluator: Any, device: str) -> float:
-        """What the evaluator gives it on validation."""
-        return evaluator.validate(SimpleNamespace(encoder=self.encoder.eval()), self.data, device=device)
+    @torch.no_grad()
+    def features(self, device: str) -> Tensor:
+        """Of all targets (n, out_dim)."""
+        return self.encoder.eval().to(device)(self.data.train().views.to(device))
 
-    def smoothed(self, num_neighbors: int) -> "Made":
+    def smoothed(self, way: Smooth) -> "Made":
         """The same with features averaged over neighbors, see `hetero.smoothed`."""
-        node = {"name": "smoothed", "encoder": self.node, "num_neighbors": num_neighbors}
+        node = {"name": "smoothed", "encoder": self.node, **asdict(way)}
         encoder = config.build(node, "encoders", spec=self.spec)
         encoder.encoder.load_state_dict(self.encoder.state_dict())
         return Made(encoder, node, self.data, self.spec, self.facts)
@@ -58,7 +57,7 @@ def keep_better(path: Path, stage: Stage, choice: dict[str, Any], seed: int, eva
     Args:
         path: Folder of the stage, with the best candidate, or its members, as the encoder.
         stage: Says what may be made.
-        choice: Best candidate and figures so far; takes those found here.
+        choice: Best candidate and figures so far; takes those found here, as "made".
         seed: Of the data.
         evaluator: Scores validation.
         device: Where it does.
@@ -66,16 +65,42 @@ def keep_better(path: Path, stage: Stage, choice: dict[str, Any], seed: int, eva
     if not (stage.choose.join or stage.choose.smooth):
         return
     together = _side_by_side(path, stage, choice["best"], seed) if stage.choose.join else None
-    made = {"all": together} if together else {}
-    if stage.choose.smooth:
-        made["smoothed"] = _alone(path, seed).smoothed(stage.choose.smooth)
-        if together:
-            made["all_smoothed"] = together.smoothed(stage.choose.smooth)
-    for name, one in made.items():
-        choice[name] = one.figure(evaluator, device)
-    if kept_of(choice) in made:
-        best = made[kept_of(choice)]
+    choice["made"] = {}
+    best = None
+    for name, made, features in _all_made(path, stage, seed, together, device):
+        seen = SimpleNamespace(encoder=_Given(features))
+        choice["made"][name] = evaluator.validate(seen, made.data, device=device)
+        best = made if kept_of(choice) == name else best
+    if best is not None:
         export_encoder(path / "encoder", best.encoder, best.node, best.spec, best.facts)
+
+
+def _all_made(
+    path: Path, stage: Stage, seed: int, together: Made | None, device: str
+) -> Iterator[tuple[str, Made, Tensor]]:
+    """Name, encoder and features of each that may be kept; every network passes over the graph once."""
+    ways = stage.choose.smooth or {}
+    bases = [("", _alone(path, seed))] if ways else []
+    bases += [(ALL, together)] if together is not None else []
+    for base, made in bases:
+        features = made.features(device)
+        if base:
+            yield base, made, features
+        for name, way in ways.items():
+            smoothed = made.smoothed(way)
+            yield ", ".join(filter(None, (base, f"smoothed {name}"))), smoothed, smoothed.encoder.smooth(features)
+
+
+class _Given(nn.Module):
+    """Features that were computed before, whatever it is shown."""
+
+    def __init__(self, features: Tensor):
+        super().__init__()
+        self.features = features
+
+    def forward(self, views: Any) -> Tensor:
+        """The features (n, d)."""
+        return self.features
 
 
 def _alone(path: Path, seed: int) -> Made:
@@ -115,9 +140,8 @@ def _side_by_side(path: Path, stage: Stage, best: str, seed: int) -> Made | None
 
 
 def kept_of(choice: dict[str, Any]) -> str:
-    """What is kept: "alone", or one of `OTHERWISE`; the first of equals."""
-    figures = {ALONE: choice.get("joined", choice["validation"][choice["best"]])}
-    figures |= {name: choice[name] for name in OTHERWISE if name in choice}
+    """What is kept: `ALONE`, or one of what was made of the networks; the first of equals."""
+    figures = {ALONE: choice.get("joined", choice["validation"][choice["best"]])} | choice.get("made", {})
     return max(figures, key=lambda name: figures[name])
 
 
@@ -126,9 +150,9 @@ def told(choice: dict[str, Any]) -> str:
     best, figures, kept = choice["best"], choice["validation"], kept_of(choice)
     joined = f" (all its members {choice['joined']:.2f})" if "joined" in choice else ""
     others = ", ".join(f"{name} {figure:.2f}" for name, figure in figures.items() if name != best)
-    made = [f"{words} {choice[name]:.2f}" for name, words in OTHERWISE.items() if name in choice and name != kept]
+    made = [f"{name} {figure:.2f}" for name, figure in choice.get("made", {}).items() if name != kept]
     if kept == ALONE:
         return "; ".join([f"{best} is kept, with {figures[best]:.2f} on validation{joined}", others, *made])
-    words = f"{best} is kept, smoothed" if kept == "smoothed" else OTHERWISE[kept].replace("all", "all are kept", 1)
-    first = f"{words}, with {choice[kept]:.2f} on validation"
+    words = f"all are kept{kept.removeprefix('all')}" if kept.startswith(ALL) else f"{best} is kept, {kept}"
+    first = f"{words}, with {choice['made'][kept]:.2f} on validation"
     return "; ".join([first, f"{best} {figures[best]:.2f}{joined}, {others}", *made])

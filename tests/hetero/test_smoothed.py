@@ -24,6 +24,20 @@ def test_each_row_is_the_mean_of_the_rows_of_highest_cosine():
     torch.testing.assert_close(mean_of_nearest(features, 99), features.mean(0).expand(30, 5))
 
 
+def test_rounds_average_over_the_same_neighbors_and_symmetric_ones_both_ways():
+    features = drawn(25)
+    cosines = F.cosine_similarity(features[:, None], features[None], dim=2)
+    listed = torch.zeros(25, 25, dtype=torch.float64)
+    for row, others in enumerate(cosines.argsort(dim=1, descending=True)[:, :4]):
+        listed[row, others] = 1
+    assert not torch.equal(listed, listed.T)
+    for symmetric, graph in ((False, listed), (True, listed + listed.T)):
+        average = graph / graph.sum(1, keepdim=True)
+        for rounds in (1, 3):
+            found = mean_of_nearest(features, 4, rounds, symmetric)
+            torch.testing.assert_close(found, average.matrix_power(rounds) @ features, atol=1e-12, rtol=0)
+
+
 def test_blocks_do_not_change_it(monkeypatch):
     features = drawn(23)
     whole = mean_of_nearest(features, 4)
@@ -31,9 +45,10 @@ def test_blocks_do_not_change_it(monkeypatch):
     torch.testing.assert_close(mean_of_nearest(features, 4), whole, atol=0, rtol=0)
 
 
-def test_a_row_without_direction_stays_and_is_nobody_s_neighbor():
+@pytest.mark.parametrize(("rounds", "symmetric"), [(1, False), (5, False), (1, True), (5, True)])
+def test_a_row_without_direction_stays_and_is_nobody_s_neighbor(rounds, symmetric):
     features = torch.tensor([[3.0, 0.0], [-1.0, 0.0], [0.0, 0.0]])  # a cosine of 0 is above that of the opposite, -1
-    assert mean_of_nearest(features, 2).tolist() == [[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]
+    assert mean_of_nearest(features, 2, rounds, symmetric).tolist() == [[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]
 
 
 def test_a_row_is_its_own_neighbor_before_its_equals():
@@ -61,3 +76,5 @@ def test_what_has_no_neighbors_is_refused():
     whole = config.build(config.with_defaults({"name": "metapath"}, "encoders"), "encoders", spec=data.spec)
     with pytest.raises(ValueError, match="num_neighbors: expected 2 or more, got 1"):
         Smoothed(whole, num_neighbors=1)
+    with pytest.raises(ValueError, match="rounds: expected 1 or more, got 0"):
+        Smoothed(whole, rounds=0)

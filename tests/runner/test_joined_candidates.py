@@ -15,7 +15,7 @@ from medgraph.runner import checkpoint
 from medgraph.runner.encoder_folder import WEIGHTS, read_facts
 from medgraph.runner.export import load_encoder
 from medgraph.runner.handover import check_handovers
-from medgraph.runner.kept import keep_better
+from medgraph.runner.kept import ALL, keep_better
 
 ENCODER = "name: metapath, dim: 8, output: joined"
 CHOICE = """
@@ -48,18 +48,18 @@ def joined(finished, tmp_path_factory):
 def test_all_are_kept_where_that_is_better_and_each_sees_what_it_was_trained_on(joined, tmp_path):
     stage, choice = joined
     assert choice["best"] == "plain"
-    assert choice["all"] > 50
+    assert choice["made"][ALL] > 50
     together = embedded(stage / "encoder", tmp_path / "together")
     alone = [embedded(stage / name / "encoder", tmp_path / name) for name in ("plain", "walks", "few")]
     assert len({part.tobytes() for part in alone}) == 3
     np.testing.assert_allclose(together, np.concatenate(alone, axis=1) / 3**0.5, rtol=1e-6)
     (row,) = json.loads((stage.parent / "probe" / "scores.json").read_text())["rows"]
-    assert choice["all"] == pytest.approx(row["validation_macro_f1"], abs=1e-9)
+    assert choice["made"][ALL] == pytest.approx(row["validation_macro_f1"], abs=1e-9)
 
 
 def test_what_is_kept_is_told(joined):
     stage, choice = joined
-    told = f"all are kept side by side, with {choice['all']:.2f} on validation; plain 10.00, walks 10.00"
+    told = f"all are kept side by side, with {choice['made'][ALL]:.2f} on validation; plain 10.00, walks 10.00"
     card = (stage / "encoder" / "README.md").read_text()
     assert told in card
     assert "stage pretrain\n" in card
@@ -70,7 +70,7 @@ def test_one_alone_is_kept_where_all_are_not_better(finished, tmp_path):
     stage, choice = chosen_anew(finished, tmp_path / "run", 100.0)
     assert (stage / "encoder" / WEIGHTS).read_bytes() == (stage / "plain" / "encoder" / WEIGHTS).read_bytes()
     others = "; walks 100.00, same 100.00, few 100.00"
-    told = f"plain is kept, with 100.00 on validation{others}; all side by side {choice['all']:.2f}"
+    told = f"plain is kept, with 100.00 on validation{others}; all side by side {choice['made'][ALL]:.2f}"
     assert told in (stage / "encoder" / "README.md").read_text()
 
 
@@ -79,7 +79,8 @@ def test_members_of_the_best_are_put_beside_the_others_with_masks_of_their_own(p
     changes = ["pretrain.train.members=2", "pretrain.train.epochs=1", candidates]
     path = medgraph.run(pipeline, changes, out=tmp_path / "run", device="cpu") / "pretrain"
     choice = json.loads((path / "choice.json").read_text())
-    assert {"joined", "all"} <= choice.keys()
+    assert list(choice["made"]) == [ALL]
+    assert "joined" in choice
     stage = config.load(pipeline, changes).stages["pretrain"]
     evaluator = config.build(stage.choose.evaluator, "evaluators", seed=3)
     keep_better(path, stage, choice | {"joined": 0.0}, 3, evaluator, "cpu")

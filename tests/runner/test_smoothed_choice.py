@@ -11,15 +11,17 @@ import medgraph
 from medgraph import config
 from medgraph.errors import ConfigError
 from medgraph.hetero.smoothed import mean_of_nearest
-from medgraph.runner import checkpoint
+from medgraph.runner import checkpoint, kept
 from medgraph.runner.encoder_folder import WEIGHTS, read_facts
 from medgraph.runner.handover import check_handovers
-from medgraph.runner.kept import told
+from medgraph.runner.kept import ALL, ALONE, told
 
 ENCODER = "name: metapath, dim: 8"
 CHOICE = """
 join: true
-smooth: 12
+smooth:
+  once: {num_neighbors: 12}
+  far: {num_neighbors: 5, rounds: 3, symmetric: true}
 candidates:
   plain: {}
   few: {data.top_k: [2]}
@@ -39,24 +41,38 @@ def finished(pipeline):
     return medgraph.run(pipeline, out=pipeline.parent / "run", device="cpu")
 
 
+WAYS = {"once": (12, 1, False), "far": (5, 3, True)}
+
+
 def test_the_best_of_all_that_may_be_kept_is_kept_and_scored(finished, tmp_path):
     path, choice = chosen_anew(finished, tmp_path / "run", 10.0)
     assert choice["best"] == "plain"
-    made = {name: choice[name] for name in ("all", "smoothed", "all_smoothed")}
-    assert min(made.values()) > 40
-    kept = max(made, key=lambda name: made[name])
     alone = [embedded(path / name / "encoder", tmp_path / name) for name in NAMES]
     both = np.concatenate(alone, axis=1) / 2**0.5
-    features = {"all": both, "smoothed": mean_of(alone[0]), "all_smoothed": mean_of(both)}
+    features = {f"smoothed {way}": mean_of(alone[0], way) for way in WAYS} | {ALL: both}
+    features |= {f"{ALL}, smoothed {way}": mean_of(both, way) for way in WAYS}
+    assert list(choice["made"]) == list(features)
+    assert min(choice["made"].values()) > 40
+    kept = max(features, key=lambda name: choice["made"][name])
     np.testing.assert_allclose(embedded(path / "encoder", tmp_path / "kept"), features[kept], atol=1e-6)
     (row,) = json.loads((path.parent / "probe" / "scores.json").read_text())["rows"]
-    assert row["validation_macro_f1"] == pytest.approx(made[kept], abs=1e-9)
+    assert row["validation_macro_f1"] == pytest.approx(choice["made"][kept], abs=1e-9)
     for page in (path / "encoder" / "README.md", path.parent / "report.html"):
         assert told(choice) in page.read_text()
 
 
-def mean_of(features):
-    return mean_of_nearest(torch.from_numpy(features), 12).numpy()
+def mean_of(features, way):
+    return mean_of_nearest(torch.from_numpy(features), *WAYS[way]).numpy()
+
+
+def test_every_way_is_scored_as_its_encoder_scores(finished, tmp_path, monkeypatch):
+    """Each in turn is made the best, by a way that all others lack."""
+    _, choice = chosen_anew(finished, tmp_path / "run", 10.0)
+    for number, name in enumerate(choice["made"]):
+        monkeypatch.setattr(kept, "kept_of", lambda choice, name=name: name if name in choice["made"] else ALONE)
+        path, _ = chosen_anew(finished, tmp_path / f"run-{number}", 10.0)
+        (row,) = json.loads((path.parent / "probe" / "scores.json").read_text())["rows"]
+        assert row["validation_macro_f1"] == pytest.approx(choice["made"][name], abs=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +82,12 @@ def smoothed(finished, tmp_path_factory):
     path.write_text(choosing(ENCODER, 3, CHOICE.replace("join: true\n", "")))
     run = medgraph.run(path, out=path.parent / "first", device="cpu")
     stage, choice = chosen_anew(run, path.parent / "run", 10.0)
-    assert choice.keys() == {"best", "validation", "smoothed"}
-    return stage
+    assert list(choice["made"]) == ["smoothed once", "smoothed far"]
+    return stage, max(WAYS, key=lambda way: choice["made"][f"smoothed {way}"])
 
 
 def test_the_best_alone_is_smoothed_and_its_weights_are_those_trained(smoothed, tmp_path):
+    smoothed, way = smoothed
     facts = read_facts(smoothed / "encoder")
     assert facts["encoder"]["name"] == "smoothed"
     assert facts["facts"]["data"] == read_facts(smoothed / "plain" / "encoder")["facts"]["data"]
@@ -79,31 +96,35 @@ def test_the_best_alone_is_smoothed_and_its_weights_are_those_trained(smoothed, 
     assert own.keys() == {f"encoder.{name}" for name in trained}
     assert all(torch.equal(own[f"encoder.{name}"], value) for name, value in trained.items())
     alone = embedded(smoothed / "plain" / "encoder", tmp_path / "alone")
-    np.testing.assert_allclose(embedded(smoothed / "encoder", tmp_path / "kept"), mean_of(alone), atol=1e-6)
-    assert "plain is kept, smoothed, with" in (smoothed / "encoder" / "README.md").read_text()
+    np.testing.assert_allclose(embedded(smoothed / "encoder", tmp_path / "kept"), mean_of(alone, way), atol=1e-6)
+    assert f"plain is kept, smoothed {way}, with" in (smoothed / "encoder" / "README.md").read_text()
     assert "Attention of each meta-path" in (smoothed.parent / "report.html").read_text()
 
 
 def test_another_graph_is_averaged_over_its_own_neighbors(smoothed, tmp_path):
+    smoothed, way = smoothed
     with pytest.warns(UserWarning, match="the graph is not the one trained on"):
         kept = embedded(smoothed / "encoder", tmp_path / "kept", changes=["source.graph_seed=4"])
     with pytest.warns(UserWarning, match="the graph is not the one trained on"):
         alone = embedded(smoothed / "plain" / "encoder", tmp_path / "alone", changes=["source.graph_seed=4"])
-    np.testing.assert_allclose(kept, mean_of(alone), atol=1e-6)
+    np.testing.assert_allclose(kept, mean_of(alone, way), atol=1e-6)
 
 
 def test_one_alone_is_kept_where_smoothing_is_not_better(finished, tmp_path):
     path, choice = chosen_anew(finished, tmp_path / "run", 100.0)
     assert (path / "encoder" / WEIGHTS).read_bytes() == (path / "plain" / "encoder" / WEIGHTS).read_bytes()
-    last = f"smoothed {choice['smoothed']:.2f}; all side by side, smoothed {choice['all_smoothed']:.2f}"
-    assert told(choice).endswith(last)
-    assert told(choice).startswith("plain is kept, with 100.00 on validation; few 100.00; all side by side ")
+    assert told(choice).startswith("plain is kept, with 100.00 on validation; few 100.00; smoothed once ")
+    assert told(choice).endswith(f"; {ALL}, smoothed far {choice['made'][f'{ALL}, smoothed far']:.2f}")
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        (["smooth=1"], "smooth: expected 2 or more, got 1"),
+        (["smooth.far.num_neighbors=1"], "smooth.far.num_neighbors: expected 2 or more, got 1"),
+        (["smooth.far.rounds=0"], "smooth.far.rounds: expected 1 or more, got 0"),
+        (["smooth.far={round: 2}"], "smooth.far.round: Smooth has no such parameter; did you mean 'rounds'"),
+        (["smooth.far={rounds: 2}"], "smooth.far: missing key 'num_neighbors'"),
+        (["smooth=10"], "smooth: expected dict.* got 10"),
         (
             ["join=false", "candidates.few={data.name: metapath_batches}"],
             "smooth: expected candidates on metapath_views, whose features are of a whole graph; got metapath on",
