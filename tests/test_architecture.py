@@ -59,7 +59,7 @@ DOORS = {
         "hetero/",
     ],
     "monai": ["nn/", "data/", "transforms/", "evaluation/segmentation.py", "runner/export.py"],
-    "sklearn": ["data/factorized_walks.py", "evaluation/"],
+    "sklearn": ["data/some_contexts.py", "evaluation/"],
     "safetensors": ["runner/checkpoint.py"],
     "onnxruntime": ["runner/export_formats.py"],
     "torch.distributed": ["processes.py"],

@@ -1,24 +1,23 @@
 """FactorizedWalks: the vectors that skip-gram on endless random walks would end with, by a matrix factorization."""
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils.extmath import randomized_svd
 
 from medgraph import checks
 from medgraph.data import sparse
 from medgraph.data.graphs import Graph
 from medgraph.data.incidence import incidence
 from medgraph.data.metapath import MetaPath
+from medgraph.data.some_contexts import factorized, log_ratio, vectors_from_some
 from medgraph.data.walk_vectors import WalkVectors
-from medgraph.errors import ConfigError
 
 _VERSION = 1  # raise it when something else is computed: old features are then not found
 _DENSE_ABOVE = 0.03  # share of entries from which dense products are faster (our measurement)
 _ROWS = 2000  # of other node types at once
-MAX_NODES = 30_000  # of the first type: two to four dense matrices of 3.6 GB
+_MAX_NODES = 30_000  # of the first type: two to four dense matrices of 3.6 GB
+_ENTRIES = 4 * 10**8  # of each of two matrices, of 1.6 GB, where there are more
 
 
 class FactorizedWalks(WalkVectors):
@@ -33,7 +32,8 @@ class FactorizedWalks(WalkVectors):
     M is what skip-gram with one negative example per positive converges to on endless walks, cut off at 0 [1], taken
     here along a meta-path; for the first type the vectors are U s^a. A type that a path visits several times takes the
     mean. Seconds to a minute on a graph of 50,000 nodes; needs 8 n^2 bytes for n nodes of the first type,
-    and 16 n^2 where a path joins more than 3 % of all pairs.
+    and 16 n^2 where a path joins more than 3 % of all pairs. Of more than 30,000 nodes only some are taken as contexts,
+    drawn at random, as many as keep the columns of M that belong to them within 1.6 GB; these stand for all.
 
     [1] Qiu et al., Network embedding as matrix factorization, WSDM 2018, arXiv:1710.02971, Eq. 4 and Algorithm 3.
     [2] Levy and Goldberg, Neural word embedding as implicit matrix factorization, NeurIPS 2014.
@@ -70,24 +70,6 @@ class FactorizedWalks(WalkVectors):
         self.rounds = checks.at_least("rounds", rounds, 1)
         self.power = checks.between("power", power, 0.0, 1.0)
 
-    @cached_property
-    def plan(self) -> dict[str, tuple[MetaPath, ...]]:
-        """The meta-paths that give each node type its features.
-
-        Raises:
-            ConfigError: See `WalkVectors.plan`, or the first type of a path has more nodes than `MAX_NODES`.
-        """
-        plan = super().plan
-        for path in {path.name: path for paths in plan.values() for path in paths}.values():
-            count = self.structure.spec.node_counts[path.node_types[0]]
-            if count > MAX_NODES:
-                raise ConfigError(
-                    f"walks: meta-path {path.name!r} starts from {count:,} nodes of type {path.node_types[0]}; "
-                    f"factorized_walks holds a dense matrix of them and takes at most {MAX_NODES:,}. "
-                    "Wrap the graph in walk_features instead: source: {name: walk_features, source: {...}}."
-                )
-        return plan
-
     def settings(self) -> list[Any]:
         """See `WalkVectors`."""
         return ["factorized", _VERSION, self.dim, self.rounds, self.power]
@@ -95,20 +77,31 @@ class FactorizedWalks(WalkVectors):
     def train(self, graph: Graph, path: MetaPath, counts: dict[str, int]) -> dict[str, np.ndarray]:
         """See `WalkVectors`."""
         first = path.node_types[0]
+        if counts[first] > _MAX_NODES:
+            return self._joined(self._from_some(graph, path, counts[first]))
         ahead = _transitions(graph, path)
         visits = _visits(ahead[0], self.rounds)
         together = _product(ahead[0], visits)
         noise = together.mean(axis=0)
-        u, s, vt = randomized_svd(_log_ratio(together, noise), min(self.dim, len(noise)), random_state=self.walk_seed)
-        rank = int(np.sum(s > s[0] * len(noise) * np.finfo(np.float32).eps))  # what lies below is rounding alone
-        basis = vt[:rank].T * s[:rank] ** (self.power - 1)
-        found: dict[str, list[np.ndarray]] = {first: [u[:, :rank] * s[:rank] ** self.power]}
+        u, s, basis = factorized(log_ratio(together, noise), self.dim, self.power, self.walk_seed)
+        found: dict[str, list[np.ndarray]] = {first: [u * s**self.power]}
         for name, onward in zip(path.node_types[1:-1], ahead[1:], strict=True):
             if name == first:
                 continue
             blocks = [onward[start : start + _ROWS] for start in range(0, counts[name], _ROWS)]
-            rows = [_log_ratio(_product(block, visits), noise) @ basis for block in blocks]
+            rows = [log_ratio(_product(block, visits), noise) @ basis for block in blocks]
             found.setdefault(name, []).append(np.concatenate(rows))
+        return self._joined(found)
+
+    def _from_some(self, graph: Graph, path: MetaPath, num_nodes: int) -> dict[str, list[np.ndarray]]:
+        """See `vectors_from_some`."""
+        count = min(num_nodes, max(2 * self.dim, _ENTRIES // num_nodes))
+        contexts = np.sort(np.random.default_rng(self.walk_seed).choice(num_nodes, count, replace=False))
+        steps = [sparse.normalize_rows(incidence(graph, edge_type)) for edge_type in path.edge_types]
+        return vectors_from_some(steps, path.node_types, contexts, self.rounds, self.dim, self.power, self.walk_seed)
+
+    def _joined(self, found: dict[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
+        """The mean over the places that each node type has on a path."""
         return {name: self._padded(np.mean(several, axis=0)) for name, several in found.items()}
 
     def _padded(self, vectors: np.ndarray) -> np.ndarray:
@@ -157,9 +150,3 @@ def _product(left: sp.csr_matrix, right: np.ndarray) -> np.ndarray:
 
 def _is_dense(matrix: sp.csr_matrix) -> bool:
     return bool(matrix.nnz > _DENSE_ABOVE * matrix.shape[0] * matrix.shape[1])
-
-
-def _log_ratio(chances: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """log max(chances / noise, 1), in place; 0 for what no walk from the first type meets."""
-    np.divide(chances, noise, out=chances, where=noise > 0)
-    return np.log(np.maximum(chances, 1, out=chances), out=chances)

@@ -47,31 +47,27 @@ class Smoothed(nn.Module):
 
     def forward(self, views: GraphViews) -> Tensor:
         """Features of the targets (n, out_dim)."""
-        return self.smooth(self.encoder(views))
+        features = self.encoder(views)
+        return self.smooth(features, self.neighbors(features))
 
-    def smooth(self, features: Tensor) -> Tensor:
-        """Features that the encoder gave (n, out_dim), averaged."""
-        return mean_of_nearest(features, self.num_neighbors, self.rounds, self.symmetric)
+    def neighbors(self, features: Tensor) -> Tensor:
+        """Numbers of each target's neighbors (n, k) among features that the encoder gave (n, out_dim)."""
+        return nearest(features, self.num_neighbors)
+
+    def smooth(self, features: Tensor, neighbors: Tensor) -> Tensor:
+        """Features that the encoder gave (n, out_dim), averaged over their neighbors."""
+        return averaged(features, neighbors, self.rounds, self.symmetric)
 
     def each(self, views: Any) -> list[tuple[Any, Any]]:
         """The networks whose features are averaged, each with the graph as it sees it."""
         return self.encoder.each(views) if hasattr(self.encoder, "each") else [(self.encoder, views)]
 
 
-def mean_of_nearest(features: Tensor, num_neighbors: int, rounds: int = 1, symmetric: bool = False) -> Tensor:
-    """Of each row (n, d), the mean over the rows of highest cosine with it, itself included; see `Smoothed`.
+def nearest(features: Tensor, num_neighbors: int) -> Tensor:
+    """Numbers of the rows (n, k) of highest cosine with each row (n, d), itself first, in blocks of rows.
 
-    A row of zeros, which has no direction, stays as it is, and is no neighbor where there are others.
+    A row of zeros, which has no direction, lists itself alone, and is no neighbor where there are others.
     """
-    average = _adjacency(_nearest(features, num_neighbors), symmetric).to(features)
-    with torch.autocast(features.device.type, enabled=False):
-        for _ in range(rounds):
-            features = torch.sparse.mm(average, features)
-    return features
-
-
-def _nearest(features: Tensor, num_neighbors: int) -> Tensor:
-    """Numbers of each row's neighbors (n, k), itself first, in blocks of rows; of a row of zeros itself alone."""
     unit = F.normalize(features.float(), dim=1)
     bare = (unit == 0).all(dim=1)
     blocks = []
@@ -83,12 +79,22 @@ def _nearest(features: Tensor, num_neighbors: int) -> Tensor:
     return torch.cat(blocks)
 
 
-def _adjacency(nearest: Tensor, symmetric: bool) -> Tensor:
+def averaged(features: Tensor, neighbors: Tensor, rounds: int = 1, symmetric: bool = False) -> Tensor:
+    """A^rounds X (n, d) of features X, A the mean over the listed neighbors (n, k); see `Smoothed`."""
+    features = features.to(torch.promote_types(features.dtype, torch.float32))  # a CPU has no sparse product of halves
+    average = _adjacency(neighbors, symmetric).to(features)
+    with torch.autocast(features.device.type, enabled=False):
+        for _ in range(rounds):
+            features = torch.sparse.mm(average, features)
+    return features
+
+
+def _adjacency(neighbors: Tensor, symmetric: bool) -> Tensor:
     """What gives each row the mean over its neighbors: sparse (n, n), every row summing to 1, in double precision."""
-    rows = torch.arange(len(nearest), device=nearest.device)[:, None].expand_as(nearest)
-    places = torch.stack([rows.flatten(), nearest.flatten()])
+    rows = torch.arange(len(neighbors), device=neighbors.device)[:, None].expand_as(neighbors)
+    places = torch.stack([rows.flatten(), neighbors.flatten()])
     if symmetric:
         places = torch.cat([places, places.flip(0)], dim=1)
     weights = 1 / places[0].bincount().double()
-    size = (len(nearest), len(nearest))
+    size = (len(neighbors), len(neighbors))
     return torch.sparse_coo_tensor(places, weights[places[0]], size, check_invariants=True).coalesce()

@@ -140,7 +140,7 @@ class MetapathViews:
         """Where the graph comes from, with vectors of walks and weights of words where asked.
 
         Raises:
-            ConfigError: There are too many nodes for walks.
+            ConfigError: Only `metapaths` names any, and walks follow those of the graph.
         """
         filled = self._filled
         return IdfFeatures(filled, self.idf_power) if self.idf_power else filled
@@ -154,11 +154,11 @@ class MetapathViews:
         if getattr(self, key) != "walks":
             return self.given
         filled = FactorizedWalks(self.given, replace=() if is_bare else (target,), power=self.walk_power)
-        try:
-            filled.plan  # noqa: B018  (says whether it can be done)
-        except ConfigError as error:
-            raise ConfigError(f"{key}: {str(error).removeprefix('walks: ')}") from error
-        return filled
+        if filled.structure.metapaths:
+            return filled
+        if self.metapaths is None:  # which is told in a moment
+            return self.given
+        raise ConfigError(f"{key}: the graph itself has no meta-path for walks to follow; name them in its source")
 
     def settled(self, node: dict[str, Any]) -> dict[str, Any]:
         """See `data.spec.settled`."""

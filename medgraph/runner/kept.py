@@ -86,9 +86,13 @@ def _all_made(
         features = made.features(device)
         if base:
             yield base, made, features
+        neighbors: dict[int, Tensor] = {}
         for name, way in ways.items():
             smoothed = made.smoothed(way)
-            yield ", ".join(filter(None, (base, f"smoothed {name}"))), smoothed, smoothed.encoder.smooth(features)
+            if way.num_neighbors not in neighbors:
+                neighbors[way.num_neighbors] = smoothed.encoder.neighbors(features)
+            given = smoothed.encoder.smooth(features, neighbors[way.num_neighbors])
+            yield ", ".join(filter(None, (base, f"smoothed {name}"))), smoothed, given
 
 
 class _Given(nn.Module):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from reference.graphs import Given
 
-from medgraph.data import factorized_walks
+from medgraph.data import factorized_walks, some_contexts
 from medgraph.data.factorized_walks import FactorizedWalks
 from medgraph.data.graphs import make_graph
 from medgraph.data.synthetic_graph import PlantedGraph
@@ -119,12 +119,50 @@ def test_what_was_made_once_is_not_made_again(monkeypatch):
             FactorizedWalks(PLANTED, **{"dim": 6, **change}).read()
 
 
-def test_too_many_nodes_for_a_dense_matrix_are_told_before_anything_is_computed(monkeypatch):
-    monkeypatch.setattr(factorized_walks, "MAX_NODES", 79)
-    with pytest.raises(
-        ConfigError, match=r"starts from 80 nodes of type target; .* at most 79. Wrap the graph in walk_"
-    ):
-        _ = FactorizedWalks(PLANTED).spec
+VENUES = {
+    ("author", "writes", "paper"): np.array([[0, 0, 1, 2, 3, 1, 2], [0, 1, 1, 2, 3, 3, 4]]),
+    ("paper", "in", "venue"): np.array([[0, 1, 2, 3, 4], [0, 0, 1, 1, 2]]),
+}
+LONG = {"author": 4, "paper": 5, "venue": 3}
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0])
+@pytest.mark.parametrize("rounds", [1, 3, 50])
+def test_large_graphs_give_the_same_where_all_nodes_are_contexts(rounds, power, monkeypatch, tmp_path):
+    long = Given(make_graph("author", LONG, VENUES, {}, metapaths=["author-paper-venue-paper-author"]))
+    for source, dim, columns in ((bipartite(), 12, 5), (long, 4, 256), (PLANTED, 6, 7)):
+        settings = {"dim": dim, "rounds": rounds, "power": power, "normalize": False, "walk_seed": 3}
+        monkeypatch.setenv("MEDGRAPH_CACHE", str(tmp_path / "exact"))
+        exact = FactorizedWalks(source, **settings).graph.data
+        monkeypatch.setenv("MEDGRAPH_CACHE", str(tmp_path / f"some-{dim}"))
+        monkeypatch.setattr(some_contexts, "_COLUMNS", columns)
+        with monkeypatch.context() as patch:
+            patch.setattr(factorized_walks, "_MAX_NODES", 3)
+            found = FactorizedWalks(source, **settings).graph.data
+        named = [name for name in FactorizedWalks(source).plan]
+        every = [torch.cat([data[name].x.double() for name in named]) for data in (exact, found)]
+        assert every[0].abs().sum() > 1
+        torch.testing.assert_close(every[1] @ every[1].T, every[0] @ every[0].T, rtol=1e-3, atol=1e-3)
+
+
+def test_some_contexts_stand_for_all(monkeypatch, tmp_path):
+    """Inner products of nodes are those over all contexts but for chance: the more contexts, the less of it."""
+    source = PlantedGraph(num_targets=600, num_classes=2, nodes_per_type=60, labelled=5, agreement=0.9)
+    settings = {"dim": 16, "power": 1.0, "normalize": False, "replace": ("target",), "rounds": 5}
+    exact = FactorizedWalks(source, **settings).graph.data
+    monkeypatch.setattr(factorized_walks, "_MAX_NODES", 599)
+    errors = []
+    for contexts in (40, 300):
+        monkeypatch.setenv("MEDGRAPH_CACHE", str(tmp_path / str(contexts)))
+        monkeypatch.setattr(factorized_walks, "_ENTRIES", 600 * contexts)
+        found = FactorizedWalks(source, **settings).graph.data
+        for name in ("target", "group_0"):
+            whole, some = (data[name].x.double() @ data[name].x.double().T for data in (exact, found))
+            errors.append(float((some - whole).norm() / whole.norm()))
+    assert errors[2] < errors[0] / 1.5
+    assert errors[3] < errors[1] / 1.5
+    assert max(errors[2:]) < 0.2
+    assert 0.95 < some.trace() / whole.trace() < 1.05
 
 
 def test_paths_of_one_way_reach_what_no_walk_from_their_start_meets():

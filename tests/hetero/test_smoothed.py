@@ -7,11 +7,15 @@ from torch.nn import functional as F
 from medgraph import config
 from medgraph.data.spec import ImageSpec
 from medgraph.hetero import smoothed
-from medgraph.hetero.smoothed import Smoothed, mean_of_nearest
+from medgraph.hetero.smoothed import Smoothed, averaged, nearest
 
 
 def drawn(rows, seed=0):
     return torch.randn(rows, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def mean_of_nearest(features, k, *how):
+    return averaged(features, nearest(features, k), *how)
 
 
 def test_each_row_is_the_mean_of_the_rows_of_highest_cosine():

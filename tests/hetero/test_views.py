@@ -8,9 +8,10 @@ import pytest
 import scipy.sparse as sp
 import torch
 from hetero.planted import PlantedSource, encoder_for, planted_graph, planted_views
-from reference.graphs import random_graph
+from reference.graphs import Given, random_graph
 
-from medgraph.data import factorized_walks, sparse
+from medgraph.data import sparse
+from medgraph.data.graphs import make_graph
 from medgraph.data.idf_features import IdfFeatures
 from medgraph.errors import ConfigError
 from medgraph.hetero.batches import MetapathBatches
@@ -63,11 +64,17 @@ def test_a_bare_target_gets_vectors_of_walks_where_asked(tmp_path, monkeypatch):
     assert not torch.equal(strong.graph.data["paper"].x, replaced.graph.data["paper"].x)
     with pytest.raises(ValueError, match="walk_power: has no effect without walks"):
         planted_views(walk_power=1.0)
-    monkeypatch.setattr(factorized_walks, "MAX_NODES", 89)
-    with pytest.raises(ConfigError, match=r"^bare_target: meta-path 'pap' starts from 90 nodes .* in walk_features"):
-        _ = planted_views(bare, bare_target="walks").spec
-    with pytest.raises(ConfigError, match=r"^target_features: meta-path 'pap' starts from 90 nodes"):
-        _ = planted_views(target_features="walks").spec
+
+
+@pytest.mark.parametrize("key", ["bare_target", "target_features"])
+def test_walks_without_a_meta_path_to_follow_are_refused(key):
+    edges = {("paper", "to", "author"): np.array([[0, 1, 2], [0, 0, 1]])}
+    features = {} if key == "bare_target" else {"paper": np.eye(3, dtype=np.float32)}
+    source = Given(make_graph("paper", {"paper": 3, "author": 2}, edges, features, metapaths=[]))
+    with pytest.raises(ConfigError, match=r"^metapaths: expected at least one; none leads by itself from 'paper'"):
+        _ = MetapathViews(source, **{key: "walks"}).spec
+    with pytest.raises(ConfigError, match=f"^{key}: the graph itself has no meta-path for walks to follow"):
+        _ = MetapathViews(source, ("pap",), **{key: "walks"}).spec
 
 
 def test_context_rows_are_means_over_reachable_nodes(data):

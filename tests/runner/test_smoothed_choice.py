@@ -10,7 +10,7 @@ from reference.candidates import SOURCE, choosing, chosen_anew, embedded
 import medgraph
 from medgraph import config
 from medgraph.errors import ConfigError
-from medgraph.hetero.smoothed import mean_of_nearest
+from medgraph.hetero.smoothed import averaged, nearest
 from medgraph.runner import checkpoint, kept
 from medgraph.runner.encoder_folder import WEIGHTS, read_facts
 from medgraph.runner.handover import check_handovers
@@ -41,7 +41,7 @@ def finished(pipeline):
     return medgraph.run(pipeline, out=pipeline.parent / "run", device="cpu")
 
 
-WAYS = {"once": (12, 1, False), "far": (5, 3, True)}
+WAYS = {"once": (12, 1, False), "far": (5, 3, True)}  # neighbors, rounds, symmetric
 
 
 def test_the_best_of_all_that_may_be_kept_is_kept_and_scored(finished, tmp_path):
@@ -62,7 +62,9 @@ def test_the_best_of_all_that_may_be_kept_is_kept_and_scored(finished, tmp_path)
 
 
 def mean_of(features, way):
-    return mean_of_nearest(torch.from_numpy(features), *WAYS[way]).numpy()
+    num_neighbors, *how = WAYS[way]
+    features = torch.from_numpy(features)
+    return averaged(features, nearest(features, num_neighbors), *how).numpy()
 
 
 def test_every_way_is_scored_as_its_encoder_scores(finished, tmp_path, monkeypatch):
