@@ -46,7 +46,11 @@ def _part_of(key: str) -> dict[str, Any]:
 
 
 def _settings(key: str) -> dict[str, Any]:
-    return _arguments(signature.read(f"medgraph.config.schema:{key.capitalize()}"), {})
+    found = _arguments(signature.read(f"medgraph.config.schema:{key.capitalize()}"), {})
+    if key == "choose":
+        ways = {"type": "object", "additionalProperties": _settings("smooth")}
+        found["properties"]["smooth"] = {"anyOf": [ways, {"type": "null"}], "default": None}
+    return found
 
 
 def _table(kind: str) -> dict[str, Any]:

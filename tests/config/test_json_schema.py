@@ -29,3 +29,8 @@ def test_stage_kinds_need_their_keys(fake_parts):
     assert "compare" not in stages["train"]["properties"]
     assert stages["compare"]["properties"]["compare"]["required"] == ["num_labelled", "seeds"]
     assert stages["train"]["properties"]["train"]["properties"]["optimizer"] == {"$ref": "#/$defs/optimizers"}
+    smooth = stages["train"]["properties"]["choose"]["properties"]["smooth"]
+    (way,) = (each["additionalProperties"] for each in smooth["anyOf"] if each["type"] == "object")
+    assert way["required"] == ["num_neighbors"]
+    assert way["properties"]["rounds"] == {"type": "integer", "default": 1}
+    assert smooth["default"] is None
