@@ -49,23 +49,31 @@ class Probe:
             labels: Of all nodes (n,).
             parts: Numbers of the training, validation and test nodes.
         """
-        train, validation, test = parts
         num_classes = int(labels.max()) + 1
         weights = self.first_weights(features.shape[1], num_classes).to(features).requires_grad_()
         biases = features.new_zeros(self.num_probes, 1, num_classes, requires_grad=True)
         optimizer = torch.optim.Adam([weights, biases], lr=self.lr, weight_decay=self.weight_decay)
         best = _Best(self.num_probes, features.device)
-        targets = labels[train].repeat(self.num_probes)
+        train, validation, test = (features[part] for part in parts)
+        train_labels, validation_labels, test_labels = (labels[part] for part in parts)
+        targets = train_labels.repeat(self.num_probes)
         for _ in range(self.num_steps):
             optimizer.zero_grad()
-            logits = features[train] @ weights + biases  # (probes, n, classes)
+            logits = _logits(train, weights, biases)
             loss = F.cross_entropy(logits.flatten(0, 1), targets, reduction="sum") / len(train)
             loss.backward()
             optimizer.step()
             with torch.no_grad():
-                on_validation = features[validation] @ weights + biases
-                best.see(on_validation, labels[validation], features[test] @ weights + biases, labels[test])
+                on_validation, on_test = (_logits(part, weights, biases) for part in (validation, test))
+                best.see(on_validation, validation_labels, on_test, test_labels)
         return best.rows()
+
+
+def _logits(features: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
+    """Of every probe (probes, n, classes), by one product for all of them."""
+    probes, dim, classes = weights.shape
+    together = features @ weights.transpose(0, 1).reshape(dim, probes * classes)
+    return together.unflatten(1, (probes, classes)).transpose(0, 1) + biases
 
 
 class _Best:
