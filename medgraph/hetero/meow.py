@@ -1,5 +1,6 @@
 """MEOW: contrast a coarse with a fine view of each node, negatives weighted by clusters, and with centroids."""
 
+from copy import copy
 from typing import Any, cast
 
 import torch
@@ -77,6 +78,9 @@ class MEOW(Method):
         _check_clusters(num_clusters, num_targets, loss)
         _check_positives(spec.num_positives, loss)
         check_fit(spec, encoder, is_batched=False)
+        if both_directions and isinstance(loss, InfoNCE):  # which takes both in one pass
+            loss = copy(loss)
+            loss.symmetric, both_directions = True, False
         self.both_directions = both_directions
         self.encoder, self.loss = encoder, loss
         self.projector = TanhProjector(encoder.dim, embedding_dim)

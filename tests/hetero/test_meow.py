@@ -80,6 +80,19 @@ def test_every_variant_trains(arguments, data):
     assert curve[-1].keys() - curve[3].keys() == set()
 
 
+@pytest.mark.parametrize("loss", [InfoNCE(0.5, label_smoothing=0.1), WeightedInfoNCE(0.5)])
+def test_both_directions_are_the_mean_of_each(loss, data):
+    method = make(data, loss=loss, both_directions=True, prototype_weight=0.0)
+    method.clusterings.labels.random_(3, generator=torch.Generator().manual_seed(0))
+    encoded = method.encoder.eval().encode(data.views)
+    coarse, fine = method.projector(encoded.coarse), method.projector(encoded.fine)
+    codes = (method.clusterings.labels,) if isinstance(loss, WeightedInfoNCE) else ()
+    expected = (loss(coarse, fine, *codes) + loss(fine, coarse, *codes)) / 2
+    found = method._contrast(coarse, fine, None, warming=False)
+    torch.testing.assert_close(found, expected)
+    assert not torch.isclose(loss(coarse, fine, *codes), expected, atol=1e-5)
+
+
 def test_further_positives_need_their_loss():
     data = planted_views(num_positives=2)
     assert fit(make(data, loss=MultiPositiveInfoNCE(0.5)), data, 6)[-1]["loss"] < 10
