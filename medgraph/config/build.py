@@ -95,7 +95,7 @@ def _dry_build_stage(stage: Stage, pipeline: Pipeline) -> None:
         if not hasattr(build(stage.choose.evaluator, "evaluators", path=place, **settings), "validate"):
             raise ConfigError(
                 f"{_placed(place, pipeline.origins)}: {stage.choose.evaluator['name']} cannot score validation alone; "
-                "to choose, take node_probe or node_embedding"
+                "to choose, take node_probe, node_clusters or node_embedding"
             )
         _check_kept(stage, pipeline.origins)
     assert stage.data is not None

@@ -1,7 +1,9 @@
 """What frozen features of graph nodes tell about their labels: linear probes, k-means, nearest neighbors."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
@@ -122,12 +124,31 @@ class NodeClusters:
         known = labels >= 0
         features = read_features(model, data, device).cpu().numpy()[known]
         rows = []
-        for seed in range(self.num_repeats):
-            found = KMeans(len(data.graph.classes), n_init=10, random_state=seed).fit_predict(features)
+        for seed, found in enumerate(self._groupings(features, data.graph)):
             nmi = normalized_mutual_info_score(labels[known], found)
             ari = adjusted_rand_score(labels[known], found)
             rows.append({"case": f"seed {seed}", "label": "all", "nmi": 100 * nmi, "ari": 100 * ari})
         return Scores(rows)
+
+    def check(self, data: Any) -> None:
+        """See `NodeProbe.check`."""
+        NodeProbe().check(data)
+
+    def validate(self, model: Any, data: Any, device: str = "cpu") -> float:
+        """NMI on the validation nodes of each split, mean over splits and runs, in percent.
+
+        The clusters are of all targets, with a label or not, as no test label is read.
+        """
+        labels, features = _labels(data.graph).numpy(), read_features(model, data, device).cpu().numpy()
+        groupings = self._groupings(features, data.graph)
+        parts = [data.graph.splits[name]["val"].numpy() for name in _splits(data.graph, None)]
+        scores = [normalized_mutual_info_score(labels[part], found[part]) for found in groupings for part in parts]
+        return 100 * sum(scores) / len(scores)
+
+    def _groupings(self, features: np.ndarray, graph: Graph) -> Iterator[np.ndarray]:
+        """The cluster of each row, run after run."""
+        for seed in range(self.num_repeats):
+            yield KMeans(len(graph.classes), n_init=10, random_state=seed).fit_predict(features)
 
 
 class NodeNeighbors:

@@ -2,6 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from sklearn.cluster import KMeans
+from sklearn.metrics import normalized_mutual_info_score
 from torch import nn
 from torch.nn import functional as F
 
@@ -71,6 +73,25 @@ def test_validation_alone_equals_what_evaluating_tells_and_reads_no_test_label(e
         evaluator.check(data)
     with pytest.raises(DataError, match="the data are no graph"):
         evaluator.check(SimpleNamespace())
+
+
+def test_clusters_are_validated_by_their_agreement_on_validation_nodes(rng):
+    evaluator, (model, data) = NodeClusters(3), case(0.8, rng)
+    evaluator.check(data)
+    validation, labels = data.graph.splits["10"]["val"], data.graph.labels.clone()
+    groupings = [
+        KMeans(3, n_init=10, random_state=seed).fit_predict(model.encoder.features.numpy()) for seed in range(3)
+    ]
+    each = [normalized_mutual_info_score(labels[validation], found[validation]) for found in groupings]
+    assert evaluator.validate(model, data) == pytest.approx(100 * sum(each) / 3)
+    assert 10 < evaluator.validate(model, data) < 90
+    labels[data.graph.splits["10"]["test"]] = -1
+    labels[data.graph.splits["10"]["train"]] = -1
+    data.graph.labels = labels
+    assert evaluator.validate(model, data) == pytest.approx(100 * sum(each) / 3)
+    data.graph.labels = None
+    with pytest.raises(DataError, match="no labels"):
+        evaluator.check(data)
 
 
 def test_targets_without_a_label_stay_out_of_the_clusters(rng):

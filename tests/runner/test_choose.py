@@ -148,8 +148,8 @@ def test_mistakes_are_told_once_and_where(pipeline, change, told):
 
 
 def test_only_what_scores_validation_can_choose(pipeline):
-    with pytest.raises(ConfigError, match=r"choose\.evaluator: node_clusters cannot score validation .* node_probe"):
-        config.dry_build(config.load(pipeline, [f"{CHOOSE}.evaluator={{name: node_clusters}}"]))
+    with pytest.raises(ConfigError, match=r"choose\.evaluator: node_neighbors cannot score validation .* node_probe"):
+        config.dry_build(config.load(pipeline, [f"{CHOOSE}.evaluator={{name: node_neighbors}}"]))
 
 
 def test_values_of_a_candidate_that_do_not_fit_the_data_are_told(pipeline):
