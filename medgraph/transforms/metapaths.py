@@ -37,6 +37,10 @@ __all__ = [
 ]
 
 _BLOCK_ENTRIES = 1_000_000  # of one block of a product: about 60 MB with its scores
+_DENSE_ABOVE = 0.1  # share of non-zero features from which dense products are faster
+_SINGLY_BELOW = 0.02  # share of all pairs that tie below which the cosine of each is faster than those of all
+_PAIRS = 2**16  # pairs at once then
+_DIGITS = 12  # of cosines by dense products, which round equal ones apart
 _FACTORED_ENTRIES = 20_000_000  # above this many, "auto" keeps a context operator in two factors
 
 _Rank = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of rows and columns of pairs; the least is kept
@@ -267,7 +271,8 @@ def _rank_of_ties(graph: Graph, ties: str, seed: int) -> _Rank | None:
         return partial(_drawn_ranks, seed)
     features = sparse.to_scipy(store.x)
     norms = np.sqrt(np.asarray(features.multiply(features).sum(axis=1), dtype=np.float64)).ravel()
-    return partial(_unlike_ranks, sp.diags(1 / np.maximum(norms, 1e-12)) @ features)
+    unit = sp.csr_matrix(sp.diags(1 / np.maximum(norms, 1e-12)) @ features)
+    return partial(_unlike_ranks, unit.toarray() if unit.nnz > _DENSE_ABOVE * np.prod(unit.shape) else unit)
 
 
 def _drawn_ranks(seed: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -275,18 +280,29 @@ def _drawn_ranks(seed: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray
     return pair_uniforms(seed, 0, torch.from_numpy(rows), torch.from_numpy(columns)).numpy()
 
 
-def _unlike_ranks(unit: sp.csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _unlike_ranks(unit: sp.csr_matrix | np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Minus the cosine of each pair; `unit` holds rows of length 1, pairs of one row stand together."""
     starts = np.flatnonzero(np.diff(rows, prepend=-1))
     ends = np.append(starts[1:], len(rows))
+    if len(rows) < _SINGLY_BELOW * len(starts) * unit.shape[0]:
+        blocks = [slice(start, start + _PAIRS) for start in range(0, len(rows), _PAIRS)]
+        return -np.concatenate([_cosines(unit[rows[some]], unit[columns[some]]) for some in blocks])
     ranks = np.empty(len(rows))
     step = max(4 * _BLOCK_ENTRIES // unit.shape[0], 1)
     for first in range(0, len(starts), step):
         some = slice(starts[first], ends[first : first + step][-1])
-        cosines = (unit[rows[starts[first : first + step]]] @ unit.T).toarray()
+        product = unit[rows[starts[first : first + step]]] @ unit.T
+        cosines = product.round(_DIGITS) if isinstance(product, np.ndarray) else product.toarray()
         place = np.repeat(np.arange(len(cosines)), (ends - starts)[first : first + step])
         ranks[some] = -cosines[place, columns[some]]
     return ranks
+
+
+def _cosines(one: sp.csr_matrix | np.ndarray, other: sp.csr_matrix | np.ndarray) -> np.ndarray:
+    """Of rows of length 1, pair by pair."""
+    if isinstance(one, np.ndarray):
+        return np.einsum("nd,nd->n", one, other).round(_DIGITS)
+    return np.asarray(one.multiply(other).sum(axis=1)).ravel()
 
 
 def _product_blocks(

@@ -11,7 +11,7 @@ from medgraph.data.graphs import Graph
 from medgraph.data.metapath import MetaPath
 from medgraph.transforms.metapaths import top_k_neighbours
 
-_VERSION = 2  # raise it when `top_k_neighbours` computes something else: old files are then not found
+_VERSION = 3  # raise it when `top_k_neighbours` computes something else: old files are then not found
 _WORTH_SECONDS = 2.0  # counting that is faster than this is not kept
 _PARTS = ("data", "indices", "indptr")
 

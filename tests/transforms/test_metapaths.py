@@ -78,7 +78,12 @@ def test_random_ties_keep_the_best_scores_and_list_everyone():
     assert (drawn != top_k_neighbours(graph, "psp", 10, ties="random", seed=1, block=7)).nnz == 0
 
 
-def test_ties_by_features_keep_the_most_alike(monkeypatch):
+@pytest.mark.parametrize("dense_above", [0, 2])  # products of dense features, or of sparse ones
+@pytest.mark.parametrize("singly_below", [0, 2])  # of all pairs of a row, or pair by pair
+def test_ties_by_features_keep_the_most_alike(monkeypatch, dense_above, singly_below):
+    monkeypatch.setattr(metapaths, "_DENSE_ABOVE", dense_above)
+    monkeypatch.setattr(metapaths, "_SINGLY_BELOW", singly_below)
+    monkeypatch.setattr(metapaths, "_PAIRS", 70)
     edges = {("paper", "to", "subject"): np.stack([np.arange(40), np.zeros(40, dtype=int)])}  # one subject: all tie
     x = np.random.default_rng(0).normal(size=(40, 5))
     x[7] = 0
@@ -91,6 +96,9 @@ def test_ties_by_features_keep_the_most_alike(monkeypatch):
     np.testing.assert_array_equal(found.indices.reshape(40, 6), expected)
     monkeypatch.setattr(metapaths, "_BLOCK_ENTRIES", 30)
     assert (found != top_k_neighbours(graph, "psp", 6, ties="features", block=11)).nnz == 0
+    twins = make_graph("paper", {"paper": 40, "subject": 1}, edges, {"paper": x[[0] * 40]}, metapaths=("psp",))
+    alike = top_k_neighbours(twins, "psp", 6, ties="features").indices.reshape(40, 6)
+    assert alike[30].tolist() == [0, 1, 2, 3, 4, 30]  # all the same: oneself, and the first ones
     bare = make_graph("paper", {"paper": 40, "subject": 1}, edges, {}, metapaths=("psp",))
     drawn = (top_k_neighbours(bare, "psp", 6, ties=ties, seed=3) for ties in ("features", "random"))
     assert (next(drawn) != next(drawn)).nnz == 0
