@@ -47,10 +47,7 @@ WAYS = {"once": (12, 1, False), "far": (5, 3, True)}  # neighbors, rounds, symme
 def test_the_best_of_all_that_may_be_kept_is_kept_and_scored(finished, tmp_path):
     path, choice = chosen_anew(finished, tmp_path / "run", 10.0)
     assert choice["best"] == "plain"
-    alone = [embedded(path / name / "encoder", tmp_path / name) for name in NAMES]
-    both = np.concatenate(alone, axis=1) / 2**0.5
-    features = {f"smoothed {way}": mean_of(alone[0], way) for way in WAYS} | {ALL: both}
-    features |= {f"{ALL}, smoothed {way}": mean_of(both, way) for way in WAYS}
+    features = features_of_all(path, tmp_path)
     assert list(choice["made"]) == list(features)
     assert min(choice["made"].values()) > 40
     kept = max(features, key=lambda name: choice["made"][name])
@@ -61,18 +58,28 @@ def test_the_best_of_all_that_may_be_kept_is_kept_and_scored(finished, tmp_path)
         assert told(choice) in page.read_text()
 
 
+def features_of_all(path, tmp_path):
+    """Of all that may be kept, from what the candidates give."""
+    alone = [embedded(path / name / "encoder", tmp_path / name) for name in NAMES]
+    both = np.concatenate(alone, axis=1) / 2**0.5
+    features = {f"smoothed {way}": mean_of(alone[0], way) for way in WAYS} | {ALL: both}
+    return features | {f"{ALL}, smoothed {way}": mean_of(both, way) for way in WAYS}
+
+
 def mean_of(features, way):
     num_neighbors, *how = WAYS[way]
     features = torch.from_numpy(features)
     return averaged(features, nearest(features, num_neighbors), *how).numpy()
 
 
-def test_every_way_is_scored_as_its_encoder_scores(finished, tmp_path, monkeypatch):
-    """Each in turn is made the best, by a way that all others lack."""
-    _, choice = chosen_anew(finished, tmp_path / "run", 10.0)
+def test_each_is_scored_as_the_encoder_that_it_becomes(finished, tmp_path, monkeypatch):
+    """Each in turn is made the one that is kept."""
+    first, choice = chosen_anew(finished, tmp_path / "run", 10.0)
+    features = features_of_all(first, tmp_path)
     for number, name in enumerate(choice["made"]):
         monkeypatch.setattr(kept, "kept_of", lambda choice, name=name: name if name in choice["made"] else ALONE)
         path, _ = chosen_anew(finished, tmp_path / f"run-{number}", 10.0)
+        np.testing.assert_allclose(embedded(path / "encoder", tmp_path / str(number)), features[name], atol=1e-6)
         (row,) = json.loads((path.parent / "probe" / "scores.json").read_text())["rows"]
         assert row["validation_macro_f1"] == pytest.approx(choice["made"][name], abs=1e-9)
 

@@ -96,7 +96,8 @@ def test_ties_by_features_keep_the_most_alike(monkeypatch, dense_above, singly_b
     np.testing.assert_array_equal(found.indices.reshape(40, 6), expected)
     monkeypatch.setattr(metapaths, "_BLOCK_ENTRIES", 30)
     assert (found != top_k_neighbours(graph, "psp", 6, ties="features", block=11)).nnz == 0
-    twins = make_graph("paper", {"paper": 40, "subject": 1}, edges, {"paper": x[[0] * 40]}, metapaths=("psp",))
+    same = np.random.default_rng(1).normal(size=(1, 128)).repeat(40, axis=0)
+    twins = make_graph("paper", {"paper": 40, "subject": 1}, edges, {"paper": same}, metapaths=("psp",))
     alike = top_k_neighbours(twins, "psp", 6, ties="features").indices.reshape(40, 6)
     assert alike[30].tolist() == [0, 1, 2, 3, 4, 30]  # all the same: oneself, and the first ones
     bare = make_graph("paper", {"paper": 40, "subject": 1}, edges, {}, metapaths=("psp",))
