@@ -96,13 +96,19 @@ def test_ties_by_features_keep_the_most_alike(monkeypatch, dense_above, singly_b
     np.testing.assert_array_equal(found.indices.reshape(40, 6), expected)
     monkeypatch.setattr(metapaths, "_BLOCK_ENTRIES", 30)
     assert (found != top_k_neighbours(graph, "psp", 6, ties="features", block=11)).nnz == 0
-    same = np.random.default_rng(1).normal(size=(1, 128)).repeat(40, axis=0)
-    twins = make_graph("paper", {"paper": 40, "subject": 1}, edges, {"paper": same}, metapaths=("psp",))
-    alike = top_k_neighbours(twins, "psp", 6, ties="features").indices.reshape(40, 6)
-    assert alike[30].tolist() == [0, 1, 2, 3, 4, 30]  # all the same: oneself, and the first ones
     bare = make_graph("paper", {"paper": 40, "subject": 1}, edges, {}, metapaths=("psp",))
     drawn = (top_k_neighbours(bare, "psp", 6, ties=ties, seed=3) for ties in ("features", "random"))
     assert (next(drawn) != next(drawn)).nnz == 0
+
+
+@pytest.mark.parametrize("singly_below", [0, 2])
+def test_equal_features_are_equally_alike_wherever_they_stand(monkeypatch, singly_below):
+    """A dense product rounds equal columns apart, here the last ones of 7 rows by 41."""
+    monkeypatch.setattr(metapaths, "_SINGLY_BELOW", singly_below)
+    unit = np.random.default_rng(0).normal(size=(1, 128)).repeat(41, axis=0)
+    unit /= np.linalg.norm(unit[0])
+    ranks = metapaths._unlike_ranks(unit, np.repeat(np.arange(7), 41), np.tile(np.arange(41), 7))
+    assert set(ranks) == {-1.0}
 
 
 def test_argsort_ties_are_those_that_numpys_sort_leaves_last():
